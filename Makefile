@@ -1,0 +1,62 @@
+# `make` alone lists the targets. Every target sets up .venv first; that is a no-op when nothing changed.
+PYTHON ?= python3.11
+PORT ?= 5000
+ARGS ?=
+
+BIN := .venv/bin
+SETUP := .venv/.installed
+RUN := $(BIN)/python -m pipeline
+
+.DEFAULT_GOAL := help
+.PHONY: help setup assets quickstart train ui bench test lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## make .venv with CPython 3.11 and install the project at the versions in constraints.txt
+
+$(SETUP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { echo "error: CPython 3.11 is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found). Name one with PYTHON=/path/to/python3.11." >&2; exit 2; }
+	@echo "setting up .venv: about 2 GB, a minute or two"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+assets: $(SETUP) ## fetch the quickstart's encoder and corpus into assets/
+	@$(BIN)/python -m pipeline.assets
+
+quickstart: assets ## fine-tune, quantize and measure a small model on review snippets; needs no model hub
+	@$(RUN) experiment=quickstart $(ARGS)
+
+train: $(SETUP) ## the article's task: bert-tiny on emotion, from the Hugging Face Hub (ARGS="KEY=VALUE ..." to change it)
+	@$(RUN) model=bert_tiny dataset=emotion $(ARGS)
+
+ui: $(SETUP) ## open the MLflow UI on 127.0.0.1 (PORT=5000)
+	@$(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
+
+bench: assets ## measure what README quotes (about half an hour)
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit; done
+
+test: $(SETUP) ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(SETUP) ## check format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(SETUP) ## format, and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## resolve pyproject.toml anew and write constraints.txt
+	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --editable '.[dev]'
+	@{ echo "# Every package of the environment, exactly; written by \`make lock\`. CPython 3.11."; \
+	   .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' | sort -f; } > constraints.txt
+	@rm -rf .venv-lock
+
+clean: ## remove caches and Hydra's outputs; keeps .venv, assets and mlruns
+	@rm -rf outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@find pipeline tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
