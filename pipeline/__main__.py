@@ -1,0 +1,8 @@
+"""The Hydra entry: python -m pipeline [GROUP=OPTION ...] [KEY=VALUE ...]."""
+
+import sys
+
+from pipeline.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

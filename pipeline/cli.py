@@ -1,0 +1,94 @@
+"""The command line: exit codes, one-line errors, and what third parties may say meanwhile."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from pipeline import config as schema
+from pipeline.errors import PipelineError, nearest
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+FULL_ERROR = "HYDRA_FULL_ERROR"
+USER_CHOICE = "PIPELINE_FULL_ERROR"
+
+
+@hydra.main(config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
+def _job(config: DictConfig) -> float:
+    """Run one job; a single run exits at once, a job of a sweep leaves the others to run."""
+    try:
+        resolved = schema.resolve(config)
+        from pipeline import quiet
+
+        quiet.third_parties()
+        from pipeline.run import run
+
+        return run(resolved)
+    except PipelineError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN or _wants_traceback():
+            raise
+        _complain(error)
+        raise SystemExit(EXIT_BAD_INPUT) from error
+
+
+def main() -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 130 after Ctrl-C or SIGTERM.
+    """
+    schema.register()
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Hydra 1.4 prints errors in its own way unless told to raise them; the user's own choice is kept beside it.
+    os.environ.setdefault(USER_CHOICE, os.environ.get(FULL_ERROR, "0"))
+    os.environ[FULL_ERROR] = "1"
+    try:
+        _job()
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    except (PipelineError, HydraException, OmegaConfBaseException) as error:
+        if _wants_traceback():
+            raise
+        _complain(error)
+        return EXIT_BAD_INPUT
+    return 0
+
+
+def explain(error: BaseException | str) -> str:
+    """Put an error of Hydra or OmegaConf into one line that names the key and what it takes.
+
+    Args:
+        error: what was raised.
+    """
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option} is unknown; {nearest(option, error.options)}"
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+            return schema.unknown_key(str(cause.full_key))
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
+    return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")
+
+
+def _complain(error: BaseException | str) -> None:
+    print(f"error: {explain(error)}", file=sys.stderr)  # noqa: T201
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get(USER_CHOICE) == "1"
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,26 @@
+"""The error that is shown to the person who typed the command, as one line."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PipelineError(Exception):
+    """What was wrong, what was found and what would be accepted, on one line; the command exits with 2."""
+
+
+def nearest(found: str, accepted: Iterable[str], limit: int = 3) -> str:
+    """Name the accepted values closest to what was typed.
+
+    Args:
+        found: what was typed.
+        accepted: every value that would have worked.
+        limit: how many to name at most.
+
+    Returns:
+        "did you mean a, b?" when something is close, else "accepted: a, b, c".
+    """
+    options = sorted(set(accepted))
+    close = get_close_matches(found, options, n=limit, cutoff=0.5)
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    return f"accepted: {', '.join(options)}."

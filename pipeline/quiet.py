@@ -1,0 +1,21 @@
+"""Keep third parties' notices from the terminal; import nothing heavy before calling it."""
+
+import logging
+import os
+import warnings
+
+
+def third_parties() -> None:
+    """Silence notices that the person at the terminal can do nothing about; errors still come through.
+
+    Neural Compressor 3.7 and MLflow 3.17 set their loggers' levels when they are imported, from the environment.
+    """
+    os.environ.setdefault("LOGLEVEL", "ERROR")  # Neural Compressor's
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore")
+    for name in ("alembic", "optimum", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
