@@ -1,0 +1,106 @@
+"""A model and a tokenized split to logits, and logits to accuracy, loss and macro F1."""
+
+from dataclasses import dataclass
+
+import datasets
+import evaluate
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+from pipeline.data import Collate
+
+# A subclass each, because evaluate.load("accuracy") downloads a script from the Hub and runs it.
+_FEATURES = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
+
+
+class Accuracy(evaluate.Metric):
+    """Share of rows whose predicted label is the true one (sklearn.metrics.accuracy_score)."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(description=str(self.__doc__), citation="", features=_FEATURES)
+
+    def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        return {"accuracy": float(accuracy_score(references, predictions))}
+
+
+class MacroF1(evaluate.Metric):
+    """Unweighted mean over classes of the F1 score (sklearn.metrics.f1_score, average="macro")."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(description=str(self.__doc__), citation="", features=_FEATURES)
+
+    def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        return {"f1_macro": float(f1_score(references, predictions, average="macro", zero_division=0.0))}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures of one model on one split.
+
+    Args:
+        accuracy: share of right labels, 0 to 1.
+        loss: mean cross-entropy in nats.
+        f1_macro: unweighted mean over classes of F1, 0 to 1.
+        confusion: (num_labels, num_labels), int64; rows are true labels, columns predicted ones.
+    """
+
+    accuracy: float
+    loss: float
+    f1_macro: float
+    confusion: np.ndarray
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The figures that are single numbers, by their names in MLflow."""
+        return {"accuracy": self.accuracy, "loss": self.loss, "f1_macro": self.f1_macro}
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Compute the figures of a split.
+
+    Args:
+        logits: (rows, num_labels), float32.
+        labels: (rows,), int64.
+    """
+    predictions = logits.argmax(axis=-1)
+    figures = label_metrics(predictions, labels)
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    confusion = confusion_matrix(labels, predictions, labels=np.arange(logits.shape[1]))
+    return Metrics(figures["accuracy"], float(loss), figures["f1_macro"], confusion)
+
+
+def label_metrics(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Accuracy and macro F1 through evaluate; predictions and labels are (rows,), int64."""
+    metrics = evaluate.combine([Accuracy(), MacroF1()])
+    result: dict[str, float] = metrics.compute(predictions=predictions, references=labels)
+    return result
+
+
+def predict_logits(model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int) -> np.ndarray:
+    """Run the model over a tokenized split.
+
+    Rows are batched by length, so that little is padded, and put back in order.
+
+    Args:
+        model: a sequence classifier, FP32 or INT8, on the CPU.
+        rows: from data.tokenize.
+        collate: pads a list of rows to tensors.
+        batch_size: rows at a time.
+
+    Returns:
+        Logits, (rows, num_labels), float32.
+    """
+    order = np.argsort(np.asarray(rows["length"]), kind="stable")
+    inputs = rows.remove_columns(["labels", "length", "num_tokens"])
+    chunks = []
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            batch = inputs[order[start : start + batch_size]]
+            features = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+            chunks.append(model(**collate(features)).logits.numpy())
+    logits = np.concatenate(chunks)
+    restored = np.empty_like(logits)
+    restored[order] = logits
+    return restored

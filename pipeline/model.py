@@ -1,0 +1,113 @@
+"""ModelConfig and label names to a tokenizer and a classifier with random head."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from pipeline.config import ModelConfig, looks_local
+from pipeline.errors import PipelineError
+from pipeline.sources import LOCAL_HINT
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+
+
+def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
+    """Load the tokenizer that belongs to the model.
+
+    Args:
+        config: the model group.
+        max_length: tokens that texts will be cut at.
+
+    Raises:
+        PipelineError: the directory or the Hub has none, or the model takes fewer tokens than max_length.
+    """
+    _check_directory(config)
+    tokenizer = _from_hub_or_disk(AutoTokenizer, config)
+    if max_length > tokenizer.model_max_length:
+        raise PipelineError(
+            f"dataset.max_length={max_length} is more than {config.name_or_path} takes; at most {tokenizer.model_max_length}."
+        )
+    return tokenizer
+
+
+def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedModel:
+    """Load the pretrained encoder with a new classification head of one logit per label.
+
+    Attention is eager: SDPA differs from it by 1e-7, which flips roundings in an INT8 model, and the implementation
+    is not saved with the weights. Weights are read as safetensors or with torch's restricted unpickler
+    (transformers 4.45.2 passes weights_only=True); code from a model repository is never run.
+
+    Args:
+        config: the model group.
+        label_names: classes in the order of their ids.
+
+    Raises:
+        PipelineError: there are no weights, they lack layers of the encoder, or fewer layers exist than asked for.
+    """
+    _check_directory(config)
+    options: dict[str, Any] = {
+        "num_labels": len(label_names),
+        "id2label": dict(enumerate(label_names)),
+        "label2id": {name: index for index, name in enumerate(label_names)},
+    }
+    architecture = _from_hub_or_disk(AutoConfig, config, **options)
+    layers = getattr(architecture, "num_hidden_layers", None)
+    if config.num_hidden_layers is not None and layers is not None:
+        if config.num_hidden_layers > layers:
+            raise PipelineError(
+                f"model.num_hidden_layers={config.num_hidden_layers} but {config.name_or_path} has {layers} layers."
+            )
+        architecture.num_hidden_layers = config.num_hidden_layers
+    model, info = _from_hub_or_disk(
+        AutoModelForSequenceClassification,
+        config,
+        config=architecture,
+        attn_implementation="eager",
+        ignore_mismatched_sizes=True,  # a checkpoint with another head: the head is new anyway
+        output_loading_info=True,
+    )
+    prefix = f"{model.base_model_prefix}."
+    lost = [key for key in info["missing_keys"] if key.startswith(prefix) and not key.startswith(f"{prefix}pooler.")]
+    if lost:
+        raise PipelineError(
+            f"{config.name_or_path} does not hold the weights of a {model.config.model_type} encoder: "
+            f"{len(lost)} tensors are missing, among them {lost[0]}."
+        )
+    return model
+
+
+def _check_directory(config: ModelConfig) -> None:
+    if not looks_local(config.name_or_path):
+        return
+    folder = Path(config.name_or_path)
+    for what, names in (("config", ("config.json",)), ("weights", WEIGHTS), ("tokenizer", VOCABULARIES)):
+        if not any((folder / name).is_file() for name in names):
+            found = sorted(path.name for path in folder.iterdir())
+            raise PipelineError(
+                f"model.name_or_path={folder} has no {what} (one of {', '.join(names)}); "
+                f"it has: {', '.join(found[:10]) or 'nothing'}."
+            )
+
+
+def _from_hub_or_disk(auto_class: Any, where: ModelConfig, **options: Any) -> Any:
+    try:
+        return auto_class.from_pretrained(
+            where.name_or_path, revision=where.revision or "main", trust_remote_code=False, **options
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if looks_local(where.name_or_path):
+            raise PipelineError(f"model.name_or_path={where.name_or_path} cannot be loaded: {reason}") from error
+        raise PipelineError(
+            f"model {where.name_or_path} cannot be had from the Hugging Face Hub ({reason}); "
+            f"to run from local files: {LOCAL_HINT}"
+        ) from error
