@@ -8,13 +8,14 @@ from types import FrameType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from pipeline import config as schema
 from pipeline.errors import PipelineError, nearest
+from pipeline.redaction import redacted
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -73,6 +74,8 @@ def explain(error: BaseException | str) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option} is unknown; {nearest(option, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {str(error).splitlines()[0]}."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
@@ -83,7 +86,7 @@ def explain(error: BaseException | str) -> str:
 
 
 def _complain(error: BaseException | str) -> None:
-    print(f"error: {explain(error)}", file=sys.stderr)  # noqa: T201
+    print(f"error: {redacted(explain(error))}", file=sys.stderr)  # noqa: T201
 
 
 def _wants_traceback() -> bool:

@@ -27,7 +27,7 @@ class Phase:
 def quantization_config(config: QatConfig) -> QuantizationAwareTrainingConfig:
     """Build Neural Compressor's config.
 
-    bf16 is excluded: with it the artifact would depend on whether the CPU that made it has AMX or AVX-512 BF16.
+    bf16 is excluded: with it the artifact would depend on whether the CPU that made it has bf16 (see also training.train).
 
     Args:
         config: for the op types that stay in FP32.

@@ -169,7 +169,7 @@ class Config:
 
 def register() -> None:
     """Make the schema known to Hydra as `schema`, which conf/config.yaml names first in its defaults."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=Config, replace=True)
 
 
 def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
@@ -283,7 +283,7 @@ def _check_paths(config: Config) -> None:
     for key in ("data_dir", "train_file", "validation_file", "test_file"):
         value = getattr(dataset, key)
         if value is not None and "://" not in value and not Path(value).exists():
-            raise PipelineError(f"dataset.{key}={value} does not exist.")
+            raise PipelineError(f"dataset.{key}={value} does not exist{_how_to_fetch(value)}.")
     if dataset.data_dir and not Path(dataset.data_dir).is_dir():
         raise PipelineError(f"dataset.data_dir={dataset.data_dir} is not a directory; for one file use dataset.train_file.")
     if dataset.train_file is None and (dataset.validation_file or dataset.test_file):
@@ -291,7 +291,12 @@ def _check_paths(config: Config) -> None:
     if not (dataset.path or dataset.data_dir or dataset.train_file):
         raise PipelineError("dataset.train_file has no value; give dataset.train_file=FILE or dataset.data_dir=DIR.")
     if looks_local(config.model.name_or_path) and not Path(config.model.name_or_path).is_dir():
-        raise PipelineError(f"model.name_or_path={config.model.name_or_path} is not a directory.")
+        path = config.model.name_or_path
+        raise PipelineError(f"model.name_or_path={path} is not a directory{_how_to_fetch(path)}.")
+
+
+def _how_to_fetch(path: str) -> str:
+    return "; make assets fetches it" if path.startswith("assets/") else ""
 
 
 def looks_local(name_or_path: str) -> bool:

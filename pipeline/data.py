@@ -136,9 +136,9 @@ def _clean(frame: pd.DataFrame, split: str, config: DatasetConfig) -> pd.DataFra
                 f"dataset.{key}={column!r} is not in {split}; its columns are: {', '.join(map(str, frame.columns))}."
             )
     rows = pd.DataFrame({"text": frame[config.text_column], "label": frame[config.label_column]})
-    bad_text = ~rows["text"].map(lambda value: isinstance(value, str) and bool(value.strip()))
-    bad_label = rows["label"].map(lambda value: value is None or value != value or not str(value).strip())  # NaN != NaN
-    bad = bad_text | bad_label
+    bad_text = [not isinstance(text, str) or not text.strip() for text in rows["text"]]
+    bad_label = [not pd.api.types.is_scalar(label) or pd.isna(label) or not str(label).strip() for label in rows["label"]]
+    bad = np.array(bad_text, dtype=bool) | np.array(bad_label, dtype=bool)
     if bad.any() and config.on_bad_rows == "error":
         numbers = [str(row + 1) for row in np.flatnonzero(bad)]
         more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""

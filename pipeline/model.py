@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -75,8 +76,10 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedMod
         ignore_mismatched_sizes=True,  # a checkpoint with another head: the head is new anyway
         output_loading_info=True,
     )
-    prefix = f"{model.base_model_prefix}."
-    lost = [key for key in info["missing_keys"] if key.startswith(prefix) and not key.startswith(f"{prefix}pooler.")]
+    # A checkpoint of the bare encoder has its keys reported without the encoder's prefix, one with a head with it.
+    encoder = f"{model.base_model_prefix}."
+    head = {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
+    lost = [key for key in info["missing_keys"] if key not in head and "pooler." not in key]
     if lost:
         raise PipelineError(
             f"{config.name_or_path} does not hold the weights of a {model.config.model_type} encoder: "
@@ -103,7 +106,7 @@ def _from_hub_or_disk(auto_class: Any, where: ModelConfig, **options: Any) -> An
         return auto_class.from_pretrained(
             where.name_or_path, revision=where.revision or "main", trust_remote_code=False, **options
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         if looks_local(where.name_or_path):
             raise PipelineError(f"model.name_or_path={where.name_or_path} cannot be loaded: {reason}") from error

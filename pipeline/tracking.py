@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import tempfile
 import time
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
 
 import mlflow
 import yaml
@@ -23,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.data import Corpus
@@ -93,8 +96,19 @@ class Tracker:
             Where the stored copy lies on this machine: the store itself if it is local, else a download of it.
         """
         with _writing():
-            self._client.log_artifacts(self.run_id, str(folder), name)
+            try:
+                self._client.log_artifacts(self.run_id, str(folder), name)
+            except OSError:  # a full disk: half a model is of no use, and the run's status has to be written yet
+                if self.local_artifacts is not None:
+                    shutil.rmtree(self.local_artifacts / name, ignore_errors=True)
+                raise
             return Path(self._client.download_artifacts(self.run_id, name))
+
+    @property
+    def local_artifacts(self) -> Path | None:
+        """Where the run's artifacts lie on this machine; None if a server has them."""
+        uri = urlparse(self._client.get_run(self.run_id).info.artifact_uri)
+        return Path(unquote(uri.path)) if uri.scheme in {"", "file"} else None
 
     def check_promised(self, folders: tuple[str, ...]) -> None:
         """Make sure that the artifacts of a finished run are there.
@@ -143,7 +157,7 @@ def open_run(config: Config) -> Iterator[Tracker]:
         with contextlib.suppress(MlflowException, SQLAlchemyError, OSError, PipelineError):
             tracker.flush()
         with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
-            client.set_tag(run_id, "failure", reason.splitlines()[0][:5000])
+            client.set_tag(run_id, "failure", redacted(reason.splitlines()[0])[:5000])
         with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
             mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if interrupted else RunStatus.FAILED))
         raise
@@ -177,7 +191,7 @@ def config_hash(config: Config) -> str:
 
 def environment_tags() -> dict[str, str]:
     """Return CPU model, git commit and the versions of the packages that decide a run's figures."""
-    versions = {package.name.lower(): package.version for package in distributions()}
+    versions = {package.name.lower().replace("_", "-"): package.version for package in distributions()}
     tags = {f"version.{name}": versions[name] for name in KEY_PACKAGES if name in versions}
     return {**tags, "cpu.model": cpu_model(), "git.commit": git_commit()}
 
@@ -208,13 +222,6 @@ def git_commit() -> str:
     return found.stdout.strip()
 
 
-def redacted(uri: str) -> str:
-    """Replace user and password in a URI by ***."""
-    scheme, separator, rest = uri.partition("://")
-    credentials, at, host = rest.partition("@")
-    return f"{scheme}://***@{host}" if separator and at and "/" not in credentials else uri
-
-
 def flat(config: Config) -> dict[str, str]:
     """Flatten the config to dotted keys; the store's own address is not part of an experiment and is left out."""
 
@@ -232,13 +239,12 @@ def flat(config: Config) -> dict[str, str]:
 
 def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
     params = [Param(key, value) for key, value in flat(config).items()]
-    parts = asdict(config)
-    parts["tracking"]["tracking_uri"] = redacted(config.tracking.tracking_uri)
+    written = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=1000)
     packages = sorted({f"{package.name}=={package.version}" for package in distributions()}, key=str.lower)
     with _writing(), tempfile.TemporaryDirectory() as scratch:
         for start in range(0, len(params), PARAMS_PER_BATCH):
             client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
-        Path(scratch, "config.yaml").write_text(yaml.safe_dump(parts, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        Path(scratch, "config.yaml").write_text(redacted(written), encoding="utf-8")
         Path(scratch, "packages.txt").write_text("\n".join(packages) + "\n", encoding="utf-8")
         client.log_artifacts(run_id, scratch, "config")
 
@@ -282,5 +288,6 @@ def _writing(uri: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, SQLAlchemyError, MlflowException) as error:
-        where = redacted(uri or mlflow.get_tracking_uri())
-        raise PipelineError(f"the tracking store {where} cannot be used: {str(error).splitlines()[0]}") from error
+        where = uri or mlflow.get_tracking_uri()
+        reason = str(error).splitlines()[0]
+        raise PipelineError(redacted(f"the tracking store {where} cannot be used: {reason}")) from error

@@ -24,6 +24,7 @@ from transformers import (
     ProgressCallback,
     TrainerCallback,
     TrainingArguments,
+    set_seed,
 )
 
 from pipeline.compression import Phase
@@ -205,6 +206,12 @@ def train(
         compute_metrics=_compute_metrics,
         callbacks=callbacks,
     )
+    if phase.quantization is not None:
+        # neural-compressor 3.7.1 heeds excluded_precisions in post-training quantization only; in training, the ops left in
+        # FP32 would become BF16 on a CPU that has it.
+        trainer._compression_manager.adaptor.use_bf16 = False
+    # neural-compressor 3.7.1 sets torch's seed to 1978 while INCTrainer is made: data order and dropout would not follow seed.
+    set_seed(trainer.args.seed)
     trainer.remove_callback(ProgressCallback if not trainer.args.disable_tqdm else PrinterCallback)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(_Bar())

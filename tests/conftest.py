@@ -1,0 +1,143 @@
+"""One micro BERT, one micro corpus and one migrated tracking store for the whole session; nothing comes from a network."""
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+import pandas as pd
+import pytest
+
+from pipeline import quiet
+
+quiet.third_parties()
+
+CLASSES = {
+    "cold": ["snow", "ice", "frost", "winter", "freezing"],
+    "hot": ["sun", "fire", "summer", "desert", "burning"],
+    "wet": ["rain", "river", "flood", "ocean", "soaking"],
+}
+FILLER = ["the", "day", "was", "full", "of", "and", "we", "walked", "home", "slowly", "again", "today"]
+
+
+def micro_rows(count: int, seed: int) -> pd.DataFrame:
+    """Texts whose class is told by one or two words out of five; each class occurs equally often."""
+    rng = random.Random(seed)
+    rows = []
+    for index in range(count):
+        label = list(CLASSES)[index % len(CLASSES)]
+        words = rng.choices(FILLER, k=rng.randint(3, 12)) + rng.choices(CLASSES[label], k=rng.randint(1, 2))
+        rng.shuffle(words)
+        rows.append({"text": " ".join(words), "label": label})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def micro_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.csv (240 rows), validation.csv and test.csv (60 each): three classes by name."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for seed, (split, count) in enumerate({"train": 240, "validation": 60, "test": 60}.items()):
+        micro_rows(count, seed).to_csv(folder / f"{split}.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def micro_model(tmp_path_factory: pytest.TempPathFactory, micro_corpus: Path) -> Path:
+    """A BERT of 2 layers and hidden 32 with random weights, and a WordPiece tokenizer trained on the corpus."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = BertWordPieceTokenizer(lowercase=True)
+    texts = pd.read_csv(micro_corpus / "train.csv")["text"]
+    tokenizer.train_from_iterator(texts, vocab_size=200, min_frequency=1, show_progress=False)
+    tokenizer.save_model(str(folder))
+    fast = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64)
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(fast),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store at MLflow's newest schema; its migrations take seconds, a copy of it does not."""
+    from mlflow.tracking import MlflowClient
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path, migrated_store: Path) -> str:
+    """The URI of an empty tracking store of this test's own."""
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> list[str]:
+    """Overrides that make a run small and put all of it into this test's own folder."""
+    return [
+        f"model.name_or_path={micro_model}",
+        "dataset=files",
+        f"dataset.data_dir={micro_corpus}",
+        "dataset.max_length=32",
+        "trainer.learning_rate=5e-3",
+        "trainer.num_train_epochs=2",
+        f"tracking.tracking_uri={store}",
+        f"tracking.artifact_location={tmp_path / 'artifacts'}",
+    ]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command left on the terminal, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Output]:
+    """Type `python -m pipeline ...`, in this process: a new one would spend ten seconds on imports."""
+    from pipeline import cli
+
+    def type_command(*arguments: str) -> Output:
+        monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+        monkeypatch.delenv("PIPELINE_FULL_ERROR", raising=False)
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        capfd.readouterr()
+        try:
+            code = cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return Output(code, captured.out, captured.err)
+
+    return type_command

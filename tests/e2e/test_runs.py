@@ -1,0 +1,262 @@
+"""Whole runs of the micro model, as a user types them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from optimum.intel import INCModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tests.conftest import Output, micro_rows
+
+Command = Callable[..., Output]
+ROOT = Path(__file__).parents[2]
+
+
+def runs(store: str) -> list[Run]:
+    client = MlflowClient(store)
+    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+
+
+def artifacts(run: Run) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def one_by_one(model: torch.nn.Module, tokenizer: AutoTokenizer, texts: list[str]) -> np.ndarray:
+    with torch.inference_mode():
+        return np.concatenate([model(**tokenizer(text, return_tensors="pt")).logits.numpy() for text in texts])
+
+
+def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
+    command: Command, micro: list[str], store: str, micro_corpus: Path
+) -> None:
+    output = command(*micro, "trainer.num_train_epochs=6")
+    assert output.code == 0, output.err
+    (run,) = runs(store)
+    metrics = run.data.metrics
+    assert run.info.status == "FINISHED"
+
+    # It learned, and quantization did not undo it.
+    assert metrics["pretrained/accuracy"] < 0.6 < metrics["int8/accuracy"]
+
+    # A user loads the stored directories and counts for himself.
+    test = pd.read_csv(micro_corpus / "test.csv")
+    for variant, loaded in {
+        "fp32": AutoModelForSequenceClassification.from_pretrained(artifacts(run) / "fp32"),
+        "int8": INCModelForSequenceClassification.from_pretrained(artifacts(run) / "int8").model,
+    }.items():
+        tokenizer = AutoTokenizer.from_pretrained(artifacts(run) / variant)
+        logits = one_by_one(loaded.eval(), tokenizer, list(test["text"]))
+        predicted = [loaded.config.id2label[index] for index in logits.argmax(-1)]
+        assert (predicted == test["label"]).mean() == pytest.approx(metrics[f"{variant}/accuracy"])
+        assert metrics[f"{variant}/reload_max_abs_difference"] == 0.0
+
+    # What a sweep is sorted by is that of the shipped model.
+    for name in ("accuracy", "loss", "f1_macro"):
+        assert metrics[name] == metrics[f"int8/{name}"]
+    assert metrics["accuracy_drop"] == pytest.approx(metrics["fp32/accuracy"] - metrics["int8/accuracy"])
+    assert metrics["size_ratio"] == pytest.approx(metrics["int8/size_mb"] / metrics["fp32/size_mb"])
+    assert {"int8/validation_accuracy", "time/finetune_s", "time/qat_s", "time/total_s"} <= set(metrics)
+
+    # Reports, inputs, and no pickle but the weights that Neural Compressor writes.
+    reports = {file.name for file in (artifacts(run) / "reports").iterdir()}
+    assert reports == {
+        "corpus.csv",
+        "corpus.png",
+        "examples.csv",
+        "mixed_precision_statistics.csv",
+        "figures.csv",
+        "confusion_fp32.csv",
+        "confusion_int8.csv",
+    }
+    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"files-train", "files-validation", "files-test"}
+    assert [file.name for file in artifacts(run).rglob("*.bin")] == ["pytorch_model.bin"]
+
+    # Two phases of 6 and 1 epochs over 8 batches: one curve of 56 steps.
+    history = MlflowClient(store).get_metric_history(run.info.run_id, "validation/accuracy")
+    assert [point.step for point in history] == [8, 16, 24, 32, 40, 48, 56]
+
+    # The terminal tells the story and the next step.
+    for shown in ("Mixed Precision Statistics", "fp32", "int8", "macro F1", "size (MB)", "truncated"):
+        assert shown in output.out
+    assert "is FINISHED; next: mlflow ui --backend-store-uri" in output.err
+    assert "Traceback" not in output.err
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(command: Command, micro: list[str], store: str) -> None:
+    short = [*micro, "trainer.num_train_epochs=1"]
+    for seed in (1, 1, 2):
+        assert command(*short, f"trainer.seed={seed}").code == 0
+    other, *same = [
+        {name: value for name, value in run.data.metrics.items() if not name.startswith("time/")} for run in runs(store)
+    ]
+    assert same[0] == same[1]
+    assert other["fp32/loss"] != same[0]["fp32/loss"]
+
+
+def test_a_sweep_over_recipes_makes_a_run_each(command: Command, micro: list[str], store: str, tmp_path: Path) -> None:
+    output = command(
+        "-m",
+        *micro,
+        "trainer.num_train_epochs=1",
+        "qat=none,direct",
+        "trainer.learning_rate=5e-3,1e-3",
+        f"hydra.sweep.dir={tmp_path}/sweep",
+    )
+    assert output.code == 0, output.err
+    found = {(run.data.params["qat.name"], run.data.params["trainer.learning_rate"]): run for run in runs(store)}
+    assert set(found) == {("none", "0.005"), ("none", "0.001"), ("direct", "0.005"), ("direct", "0.001")}
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    plain, direct = found["none", "0.005"], found["direct", "0.005"]
+    assert "int8/accuracy" not in plain.data.metrics
+    assert plain.data.metrics["accuracy"] == plain.data.metrics["fp32/accuracy"]
+    assert not (artifacts(plain) / "int8").exists()
+    assert {"fp32/accuracy", "int8/accuracy"} <= set(direct.data.metrics)
+    assert direct.info.run_name.endswith("files·direct·lr5e-3")
+
+
+def test_padding_to_the_maximum_and_an_op_type_in_fp32_are_possible(command: Command, micro: list[str], store: str) -> None:
+    output = command(
+        *micro, "qat=direct", "trainer.max_steps=3", "dataset.padding=max_length", "qat.fp32_op_types=[Embedding,LayerNorm]"
+    )
+    assert output.code == 0, output.err
+    (run,) = runs(store)
+    statistics = pd.read_csv(artifacts(run) / "reports/mixed_precision_statistics.csv").set_index("Op Type")
+    assert statistics.loc["Embedding", "INT8"] == statistics.loc["LayerNorm", "INT8"] == 0
+    assert statistics.loc["Linear", "INT8"] == 14
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "jsonl", "parquet"])
+def test_files_of_any_format_and_column_names_are_learned_from(
+    command: Command, micro: list[str], store: str, tmp_path: Path, suffix: str
+) -> None:
+    rows = micro_rows(120, 0).rename(columns={"text": "body", "label": "mood"})
+    file = tmp_path / f"rows.{suffix}"
+    if suffix == "tsv":
+        rows.to_csv(file, sep="\t", index=False)
+    elif suffix == "jsonl":
+        rows.to_json(file, orient="records", lines=True)
+    else:
+        rows.to_parquet(file)
+    columns = ["dataset.text_column=body", "dataset.label_column=mood"]
+    output = command(
+        *micro, "dataset.data_dir=null", f"dataset.train_file={file}", *columns, "qat=none", "trainer.max_steps=2"
+    )
+    assert output.code == 0, output.err
+    (run,) = runs(store)
+    sizes = [run.data.metrics[f"corpus/{split}_rows"] for split in ("train", "validation", "test")]
+    assert sizes == [97, 11, 12]
+
+
+def test_a_reload_that_differs_fails_the_run(
+    command: Command, micro: list[str], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import run as story
+    from pipeline.artifact import load
+
+    def damaged(artifact: object) -> torch.nn.Module:
+        model = load(artifact)
+        with torch.no_grad():
+            model.classifier.bias.add_(torch.tensor([5.0, 0.0, 0.0]))
+        return model
+
+    monkeypatch.setattr(story, "load", damaged)
+    output = command(*micro, "qat=none", "trainer.max_steps=2")
+    assert output.code == 2
+    assert "the reloaded fp32 model is not the one that was trained" in output.error
+    (run,) = runs(store)
+    assert run.info.status == "FAILED"
+    assert "the reloaded fp32 model" in run.data.tags["failure"]
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("dataset.label_column=lable", "dataset.label_column='lable' is not in train; its columns are: text, label."),
+        ("model.num_hidden_layers=9", "model.num_hidden_layers=9 but"),
+        ("dataset.max_length=65", "dataset.max_length=65 is more than"),
+        ("dataset.label_names=[cold,hot]", "label 'wet' occurs in train"),
+    ],
+)
+def test_what_only_the_data_can_tell_is_one_line_and_a_failed_run(
+    command: Command, micro: list[str], store: str, override: str, reason: str
+) -> None:
+    output = command(*[item for item in micro if not item.startswith(override.split("=")[0])], override)
+    assert output.code == 2
+    assert reason in output.error
+    (run,) = runs(store)
+    assert run.info.status == "FAILED"
+    assert reason in run.data.tags["failure"]
+
+
+def test_a_learning_rate_that_blows_up_ends_the_run_with_the_step(command: Command, micro: list[str], store: str) -> None:
+    output = command(*micro, "trainer.learning_rate=1e30", "trainer.optim=sgd", "trainer.max_grad_norm=0")
+    assert output.code == 2
+    assert "the training loss became nan at step" in output.error
+    (run,) = runs(store)
+    assert run.info.status == "FAILED"
+
+
+def test_without_the_hub_the_article_task_says_how_to_run_from_local_files(
+    command: Command, store: str, tmp_path: Path
+) -> None:
+    output = command(
+        "model=bert_tiny",
+        "dataset=emotion",
+        f"tracking.tracking_uri={store}",
+        f"tracking.artifact_location={tmp_path}/artifacts",
+    )
+    assert output.code == 2
+    assert "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR" in output.error
+
+
+def test_a_model_directory_without_weights_is_refused(
+    command: Command, micro: list[str], micro_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(micro_model, folder)
+    (folder / "model.safetensors").unlink()
+    output = command(*micro[1:], f"model.name_or_path={folder}")
+    assert output.code == 2
+    assert "has no weights (one of model.safetensors, " in output.error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_killed_and_leaves_no_scratch(
+    micro: list[str], store: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *micro, "trainer.num_train_epochs=10000"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    deadline = time.monotonic() + 120
+    for line in process.stderr:
+        if "epoch 2:" in line or time.monotonic() > deadline:
+            break
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, rest
+    assert "error: interrupted" in rest
+    assert "Traceback" not in rest
+    (run,) = runs(store)
+    assert run.info.status == "KILLED"
+    assert "validation/accuracy" in run.data.metrics, "what was logged before is kept"
+    assert not list(scratch.glob("pipeline-*"))

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Output
+
+Command = Callable[..., Output]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "accepted"),
+    [
+        ("qat=dirct", "qat=dirct is unknown", "did you mean direct?"),
+        ("dataset=emotions", "dataset=emotions is unknown", "did you mean emotion?"),
+        ("experiment=quikstart", "experiment=quikstart is unknown", "did you mean quickstart?"),
+        ("modle=bert_tiny", "modle is unknown", "did you mean model"),
+        ("trainer.learning_rat=1", "trainer.learning_rat is unknown", "did you mean learning_rate"),
+        ("datset.max_length=64", "datset is unknown", "did you mean dataset"),
+        ("qat.phases.qat.learnin_rate=1", "qat.phases.qat.learnin_rate is unknown", "did you mean learning_rate"),
+        ("+trainer.fp16=true", "trainer.fp16 is unknown", "accepted"),
+        ("trainer.learning_rate=fast", "trainer.learning_rate", "'fast'"),
+        ("trainer.num_train_epochs=[1]", "trainer.num_train_epochs", "[1]"),
+        ("dataset.padding=left", "dataset.padding", "left"),
+        ("trainer.optim=adam", "trainer.optim", "adam"),
+        ("dataset.data_dir=nowhere", "dataset.data_dir=nowhere", "does not exist"),
+        ("trainer.learning_rate=", "trainer.learning_rate", "''"),
+        ("learning_rate", "'learning_rate'", "KEY=VALUE"),
+    ],
+)
+def test_a_mistyped_argument_is_one_line_that_names_it_and_what_is_taken(
+    command: Command, typed: str, found: str, accepted: str
+) -> None:
+    output = command(typed)
+    assert output.code == 2
+    assert output.out == ""
+    assert found in output.error
+    assert accepted in output.error
+
+
+def test_a_mistake_in_a_sweep_is_one_line_too(command: Command) -> None:
+    output = command("-m", "qat=none,dirct")
+    assert (output.code, "qat=dirct is unknown; did you mean direct?" in output.error) == (2, True)
+
+
+def test_the_full_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "dataset.data_dir=nowhere"],
+        env={"HYDRA_FULL_ERROR": "1", "PATH": "/usr/bin"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_help_teaches_and_a_config_error_answers_without_the_heavy_libraries() -> None:
+    program = """
+import sys
+from pipeline import cli
+sys.argv = ["pipeline", sys.argv[1]]
+try:
+    cli.main()
+except SystemExit:
+    pass
+heavy = {"torch", "transformers", "optimum", "neural_compressor", "mlflow", "datasets", "evaluate"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    for argument in ("--help", "trainer.learning_rat=1", "dataset.data_dir=nowhere"):
+        done = subprocess.run([sys.executable, "-c", program, argument], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if argument == "--help":
+            for taught in (
+                "experiment=quickstart",
+                "qat: direct, finetune_then_qat, none",
+                "trainer:",
+                "learning_rate: 0.0003",
+            ):
+                assert taught in done.stdout

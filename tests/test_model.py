@@ -1,0 +1,96 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertModel
+
+from pipeline.config import ModelConfig
+from pipeline.errors import PipelineError
+from pipeline.model import load_model, load_tokenizer
+
+LABELS = ("cold", "hot", "wet")
+
+
+def test_the_head_has_one_logit_a_label_and_attention_is_eager(micro_model: Path) -> None:
+    model = load_model(ModelConfig(str(micro_model)), LABELS)
+    assert model.config.id2label == {0: "cold", 1: "hot", 2: "wet"}
+    assert model.classifier.out_features == 3
+    assert model.config._attn_implementation == "eager"
+
+
+def test_the_encoder_has_the_weights_of_the_checkpoint(micro_model: Path) -> None:
+    model = load_model(ModelConfig(str(micro_model)), LABELS)
+    for name, weight in BertModel.from_pretrained(micro_model).state_dict().items():
+        assert torch.equal(model.bert.state_dict()[name], weight), name
+
+
+def test_the_first_layers_can_be_kept_alone(micro_model: Path) -> None:
+    cut = load_model(ModelConfig(str(micro_model), num_hidden_layers=1), LABELS)
+    whole = load_model(ModelConfig(str(micro_model)), LABELS)
+    assert len(cut.bert.encoder.layer) == 1
+    for name, weight in cut.bert.encoder.layer[0].state_dict().items():
+        assert torch.equal(whole.bert.encoder.layer[0].state_dict()[name], weight)
+
+
+def test_more_layers_than_there_are_are_refused(micro_model: Path) -> None:
+    with pytest.raises(PipelineError, match=r"num_hidden_layers=3 but .* has 2 layers"):
+        load_model(ModelConfig(str(micro_model), num_hidden_layers=3), LABELS)
+
+
+def test_a_longer_text_than_the_model_takes_is_refused(micro_model: Path) -> None:
+    with pytest.raises(PipelineError, match=r"dataset.max_length=65 .* at most 64"):
+        load_tokenizer(ModelConfig(str(micro_model)), 65)
+
+
+@pytest.mark.parametrize(
+    ("lost", "what"), [("model.safetensors", "weights"), ("config.json", "config"), ("tokenizer.json vocab.txt", "tokenizer")]
+)
+def test_a_directory_that_lacks_something_says_what(tmp_path: Path, micro_model: Path, lost: str, what: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(micro_model, folder)
+    for name in lost.split():
+        (folder / name).unlink()
+    with pytest.raises(PipelineError, match=rf"has no {what} .* it has: ") as caught:
+        load_model(ModelConfig(str(folder)), LABELS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path, micro_model: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(micro_model, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(PipelineError, match="cannot be loaded"):
+        load_model(ModelConfig(str(folder)), LABELS)
+
+
+def test_a_checkpoint_without_the_encoder_is_refused_instead_of_trained_from_noise(tmp_path: Path, micro_model: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(micro_model, folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if "layer.1." not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PipelineError, match=r"tensors are missing, among them encoder.layer.1"):
+        load_model(ModelConfig(str(folder)), LABELS)
+
+
+def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path, micro_model: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "owned",))
+
+    folder = tmp_path / "model"
+    shutil.copytree(micro_model, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({"x": Payload()}, folder / "pytorch_model.bin")
+    with pytest.raises(PipelineError, match="cannot be loaded"):
+        load_model(ModelConfig(str(folder)), LABELS)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:
+    with pytest.raises(PipelineError, match="model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"):
+        load_tokenizer(ModelConfig("prajjwal1/bert-tiny"), 128)

@@ -1,0 +1,203 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.config import Config, DatasetConfig, ModelConfig, PhaseConfig, QatConfig, TrackingConfig, TrainerConfig
+from pipeline.data import load_corpus
+from pipeline.errors import PipelineError
+from pipeline.tracking import config_hash, environment_tags, flat, open_run, run_name
+
+
+@pytest.fixture
+def config(tmp_path: Path, store: str) -> Config:
+    return Config(
+        ModelConfig("owner/bert-micro", num_hidden_layers=2),
+        DatasetConfig(name="micro", path="owner/micro", label_names=["cold", "hot"]),
+        QatConfig("direct", {"qat": PhaseConfig(quantize=True)}),
+        TrainerConfig(),
+        TrackingConfig(store, artifact_location=str(tmp_path / "artifacts")),
+    )
+
+
+@pytest.fixture
+def logged(store: str) -> Callable[[], Run]:
+    """The only run in the store."""
+
+    def find() -> Run:
+        client = MlflowClient(store)
+        runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+        assert len(runs) == 1
+        return runs[0]
+
+    return find
+
+
+def test_a_block_that_ends_leaves_a_finished_run_with_its_config(config: Config, logged: Callable[[], Run]) -> None:
+    with open_run(config) as tracker:
+        tracker.log_figures({"int8/accuracy": 0.9})
+    run = logged()
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == tracker.name == "bert-micro-2L·micro·direct·lr3e-4"
+    assert run.data.metrics == {"int8/accuracy": 0.9}
+    assert run.data.params == flat(config)
+    assert run.data.params["qat.phases.qat.quantize"] == "True"
+    assert run.data.tags["config.hash"] == config_hash(config)
+    assert run.data.tags["version.neural-compressor"] == "3.7.1"
+    assert {"cpu.model", "git.commit", "mlflow.note.content"} <= set(run.data.tags)
+    written = yaml.safe_load(Path(tracker.local_artifacts, "config", "config.yaml").read_text())
+    assert written["model"]["name_or_path"] == "owner/bert-micro"
+    assert "torch==2.13.0" in Path(tracker.local_artifacts, "config", "packages.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "reason"),
+    [
+        (PipelineError("the loss became nan"), "FAILED", "the loss became nan"),
+        (ZeroDivisionError("division by zero\nsecond line"), "FAILED", "ZeroDivisionError: division by zero"),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+    ],
+)
+def test_a_block_that_raises_leaves_a_run_with_its_true_status_and_reason(
+    config: Config, logged: Callable[[], Run], raised: BaseException, status: str, reason: str
+) -> None:
+    with pytest.raises(type(raised)), open_run(config) as tracker:
+        tracker.log_curves({"train/loss": 1.0}, 3)
+        raise raised
+    run = logged()
+    assert (run.info.status, run.data.tags["failure"]) == (status, reason)
+    assert run.data.metrics == {"train/loss": 1.0}, "what was buffered is not lost"
+    assert mlflow.active_run() is None
+
+
+def test_every_point_of_a_curve_arrives_in_few_batches(
+    config: Config, logged: Callable[[], Run], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    original = MlflowClient.log_batch
+
+    def counted(self: MlflowClient, run_id: str, metrics: tuple = (), **options: object) -> object:
+        batches.append(len(metrics))
+        return original(self, run_id, metrics=metrics, **options)
+
+    with open_run(config) as tracker:
+        monkeypatch.setattr(MlflowClient, "log_batch", counted)
+        for step in range(600):
+            tracker.log_curves({"train/loss": 1 / (step + 1), "train/learning_rate": step / 600}, step)
+    assert sum(batches) == 1200
+    assert len(batches) <= 3
+    history = MlflowClient(store).get_metric_history(logged().info.run_id, "train/loss")
+    assert [point.step for point in history] == list(range(600))
+    assert history[9].value == pytest.approx(0.1)
+
+
+def test_the_splits_are_logged_as_inputs_with_their_digest(
+    config: Config, logged: Callable[[], Run], micro_corpus: Path
+) -> None:
+    corpus = load_corpus(DatasetConfig(name="micro", data_dir=str(micro_corpus)))
+    with open_run(config) as tracker:
+        tracker.log_corpus(corpus)
+    inputs = {item.dataset.name: item for item in logged().inputs.dataset_inputs}
+    assert set(inputs) == {"micro-train", "micro-validation", "micro-test"}
+    assert inputs["micro-test"].dataset.digest == corpus.digest("test")
+    assert {tag.key: tag.value for tag in inputs["micro-test"].tags}["mlflow.data.context"] == "testing"
+
+
+def test_a_folder_is_stored_and_found_again(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/a.txt").write_text("a")
+    with open_run(config) as tracker:
+        stored = tracker.log_folder(tmp_path / "reports", "reports")
+        tracker.check_promised(("config", "reports"))
+    assert (stored / "a.txt").read_text() == "a"
+    assert stored != tmp_path / "reports"
+
+
+def test_a_run_that_lacks_what_it_promised_fails(config: Config, logged: Callable[[], Run]) -> None:
+    with pytest.raises(PipelineError, match="lacks the artifacts it promises: int8"), open_run(config) as tracker:
+        tracker.check_promised(("config", "int8"))
+    assert logged().info.status == "FAILED"
+
+
+def test_an_artifact_that_cannot_be_stored_whole_is_not_left_in_part(
+    config: Config, logged: Callable[[], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "int8/weights").write_text("w")
+
+    def full(self: MlflowClient, run_id: str, local_dir: str, artifact_path: str) -> None:
+        target = Path(tracker.local_artifacts, artifact_path)
+        target.mkdir(parents=True)
+        (target / "weights").touch()
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PipelineError, match="No space left on device"), open_run(config) as tracker:
+        monkeypatch.setattr(MlflowClient, "log_artifacts", full)
+        tracker.log_folder(tmp_path / "int8", "int8")
+    assert logged().info.status == "FAILED"
+    assert not Path(tracker.local_artifacts, "int8").exists()
+
+
+def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    config.tracking.tracking_uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
+    with pytest.raises(PipelineError, match="tracking store .* cannot be used") as caught, open_run(config):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_is_no_database_is_refused(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_text("this is not SQLite, whatever its name says " * 50)
+    config.tracking.tracking_uri = f"sqlite:///{tmp_path / 'broken.db'}"
+    with pytest.raises(PipelineError, match="cannot be used"), open_run(config):
+        pass
+
+
+def test_the_hash_is_of_the_experiment_and_not_of_where_or_how_it_is_shown(config: Config) -> None:
+    elsewhere = replace(config, tracking=TrackingConfig("http://127.0.0.1:5000"), trainer=TrainerConfig(disable_tqdm=True))
+    assert config_hash(elsewhere) == config_hash(config)
+    assert config_hash(replace(config, trainer=TrainerConfig(learning_rate=1e-4))) != config_hash(config)
+    assert config_hash(replace(config, trainer=TrainerConfig(seed=7))) != config_hash(config)
+
+
+def test_no_password_reaches_the_store(config: Config, logged: Callable[[], Run]) -> None:
+    config.dataset.train_file = "https://user:hunter2@example.org/train.csv?token=hunter2"
+    with open_run(config) as tracker:
+        pass
+    run = logged()
+    assert "hunter2" not in str(run.to_dictionary())
+    for file in Path(tracker.local_artifacts).rglob("*"):
+        assert file.is_dir() or "hunter2" not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(3e-4, "lr3e-4"), (1e-5, "lr1e-5"), (2.5e-4, "lr0.00025"), (0.1, "lr1e-1"), (1e-10, "lr1e-10")]
+)
+def test_a_run_name_shows_the_learning_rate_short_and_exactly(config: Config, rate: float, shown: str) -> None:
+    config.trainer.learning_rate = rate
+    assert run_name(config).endswith(shown)
+
+
+def test_the_environment_is_told() -> None:
+    tags = environment_tags()
+    assert tags["version.torch"].startswith("2.13.0")
+    assert len(tags["git.commit"].split("-")[0]) in (7, 40)
+    assert tags["cpu.model"]
+
+
+def test_a_server_that_is_not_there_is_an_error_of_ours(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config.tracking = TrackingConfig("http://user:hunter2@127.0.0.1:9")
+    with (
+        pytest.raises(PipelineError, match=r"tracking store http://\*\*\*@127.0.0.1:9 cannot be used") as caught,
+        open_run(config),
+    ):
+        pass
+    assert isinstance(caught.value.__cause__, MlflowException)
+    assert "hunter2" not in str(caught.value)

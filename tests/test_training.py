@@ -1,0 +1,168 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, set_seed
+
+from pipeline.artifact import load, save_int8
+from pipeline.compression import Phase, quantization_config
+from pipeline.config import DatasetConfig, ModelConfig, QatConfig, TrainerConfig
+from pipeline.data import collator, load_corpus, tokenize
+from pipeline.errors import PipelineError
+from pipeline.evaluation import predict_logits
+from pipeline.model import load_model
+from pipeline.training import Trained, train, training_arguments
+
+Curve = list[tuple[int, Mapping[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def data(micro_corpus: Path) -> DatasetConfig:
+    return DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=32)
+
+
+@pytest.fixture(scope="module")
+def tokens(data: DatasetConfig, micro_model: Path) -> Mapping[str, datasets.Dataset]:
+    return tokenize(load_corpus(data), AutoTokenizer.from_pretrained(micro_model), data)
+
+
+@pytest.fixture
+def trained(
+    tmp_path: Path, data: DatasetConfig, tokens: Mapping[str, datasets.Dataset], micro_model: Path
+) -> Callable[..., tuple[Trained, Curve]]:
+    """Train one phase of the micro model; keywords are those of TrainerConfig."""
+
+    def train_phase(
+        *, quantize: bool, fp32_op_types: tuple[str, ...] = (), short: bool = True, **options: object
+    ) -> tuple[Trained, Curve]:
+        set_seed(0)
+        tokenizer = AutoTokenizer.from_pretrained(micro_model)
+        recipe = QatConfig("test", {}, fp32_op_types=list(fp32_op_types))
+        trainer = TrainerConfig(**{"num_train_epochs": 1, "learning_rate": 5e-3, "logging_steps": 2, **options})
+        phase = Phase("test", trainer, quantization_config(recipe) if quantize else None)
+        curve: Curve = []
+        done = train(
+            load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet")),
+            phase,
+            tokens,
+            tokenizer,
+            collator(tokenizer, data),
+            tmp_path,
+            lambda entries, step: curve.append((step, dict(entries))),
+            classification_token_only=short,
+            first_step=100,
+        )
+        return done, curve
+
+    return train_phase
+
+
+def test_curves_count_steps_over_the_phases(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+    done, curve = trained(quantize=False)
+    assert done.steps == 8
+    assert [step for step, entries in curve if "train/loss" in entries] == [102, 104, 106, 108]
+    last_step, last = curve[-1]
+    assert last_step == 108
+    assert set(last) == {"validation/accuracy", "validation/loss", "validation/f1_macro"}
+
+
+def test_a_float_phase_has_no_statistics_and_stays_float(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+    done, _ = trained(quantize=False)
+    assert not done.quantized
+    assert done.op_statistics == ()
+    assert all(parameter.dtype == torch.float32 for parameter in done.model.parameters())
+
+
+def test_the_mixed_precision_statistics_come_as_data(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+    done, _ = trained(quantize=True)
+    by_type = {row.op_type: row for row in done.op_statistics}
+    assert (by_type["Embedding"].total, by_type["Embedding"].int8) == (3, 3)
+    # 2 layers of 6 Linear each, the pooler and the classifier.
+    assert (by_type["Linear"].total, by_type["Linear"].int8) == (14, 14)
+    assert all(row.total == row.int8 + row.bf16 + row.fp32 for row in done.op_statistics)
+
+
+def test_an_op_type_can_stay_in_fp32(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+    done, _ = trained(quantize=True, fp32_op_types=("Embedding",))
+    by_type = {row.op_type: row for row in done.op_statistics}
+    assert (by_type["Embedding"].int8, by_type["Embedding"].fp32) == (0, 3)
+    assert (by_type["Linear"].int8, by_type["Linear"].fp32) == (14, 0)
+
+
+def test_an_op_left_in_fp32_does_not_become_bf16_where_the_cpu_has_it(
+    trained: Callable[..., tuple[Trained, Curve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_BF16", "1")  # Neural Compressor's switch
+    done, _ = trained(quantize=True, fp32_op_types=("Linear",))
+    by_type = {row.op_type: row for row in done.op_statistics}
+    assert (by_type["Linear"].bf16, by_type["Linear"].fp32) == (0, 14)
+    assert not [name for name, module in done.model.named_modules() if "BF16" in type(module).__name__]
+
+
+def test_the_seed_decides_data_order_and_dropout_of_a_quantizing_phase_too(
+    trained: Callable[..., tuple[Trained, Curve]],
+) -> None:
+    losses = [
+        [entries["train/loss"] for _, entries in trained(quantize=True, seed=seed)[1] if "train/loss" in entries]
+        for seed in (1, 1, 2)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_the_float_weights_are_those_before_conversion(
+    trained: Callable[..., tuple[Trained, Curve]], micro_model: Path
+) -> None:
+    done, _ = trained(quantize=True)
+    plain = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
+    restored = done.float_model(plain.config)
+    assert set(done.float_state) == set(plain.state_dict())
+    assert not torch.equal(restored.classifier.weight, plain.classifier.weight)
+    quantized = done.model.classifier.module.weight().dequantize()
+    torch.testing.assert_close(restored.classifier.weight.detach(), quantized, atol=0.05, rtol=0.1)
+
+
+def test_evaluate_after_a_quantizing_phase_measures_the_converted_model(
+    trained: Callable[..., tuple[Trained, Curve]],
+    data: DatasetConfig,
+    tokens: Mapping[str, datasets.Dataset],
+    micro_model: Path,
+) -> None:
+    done, curve = trained(quantize=True)
+    found = done.evaluate()
+    collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
+    logits = predict_logits(done.model, tokens["validation"], collate, 16)
+    assert found["accuracy"] == pytest.approx((logits.argmax(-1) == np.asarray(tokens["validation"]["labels"])).mean())
+    assert curve[-1][0] == 108, "evaluate() adds no point to the validation curve"
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_the_saved_int8_model_answers_as_the_one_in_memory(
+    tmp_path: Path,
+    trained: Callable[..., tuple[Trained, Curve]],
+    data: DatasetConfig,
+    tokens: Mapping[str, datasets.Dataset],
+    micro_model: Path,
+    short: bool,
+) -> None:
+    done, _ = trained(quantize=True, short=short)
+    collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
+    reloaded = load(save_int8(done.trainer, tmp_path / "int8"))
+    in_memory = predict_logits(done.model, tokens["test"], collate, 16)
+    np.testing.assert_array_equal(predict_logits(reloaded, tokens["test"], collate, 16), in_memory)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+    with pytest.raises(PipelineError, match=r"the training loss became nan at step \d+ .* lower trainer.learning_rate"):
+        trained(quantize=False, learning_rate=1e30, max_grad_norm=0.0, optim="sgd")
+
+
+@pytest.mark.parametrize(("given", "terminal", "expected"), [(None, True, False), (None, False, True), (False, False, False)])
+def test_a_progress_bar_is_for_terminals_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool | None, terminal: bool, expected: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert training_arguments(TrainerConfig(disable_tqdm=given), tmp_path).disable_tqdm is expected
