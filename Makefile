@@ -32,7 +32,9 @@ quickstart: assets ## fine-tune, quantize and measure a small model on review sn
 train: $(SETUP) ## the article's task: bert-tiny on emotion, from the Hugging Face Hub (ARGS="KEY=VALUE ..." to change it)
 	@$(RUN) model=bert_tiny dataset=emotion $(ARGS)
 
-ui: $(SETUP) ## open the MLflow UI on 127.0.0.1 (PORT=5000)
+# MLflow 3.17 opens on its GenAI pages unless the address says otherwise.
+ui: $(SETUP) ## serve the MLflow UI on 127.0.0.1 (PORT=5000)
+	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
 
 bench: assets ## measure what README quotes (about half an hour)

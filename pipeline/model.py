@@ -111,6 +111,6 @@ def _from_hub_or_disk(auto_class: Any, where: ModelConfig, **options: Any) -> An
         if looks_local(where.name_or_path):
             raise PipelineError(f"model.name_or_path={where.name_or_path} cannot be loaded: {reason}") from error
         raise PipelineError(
-            f"model {where.name_or_path} cannot be had from the Hugging Face Hub ({reason}); "
+            f"model {where.name_or_path} is no directory here and cannot be had from the Hugging Face Hub ({reason}); "
             f"to run from local files: {LOCAL_HINT}"
         ) from error

@@ -147,13 +147,16 @@ def show_corpus(name: str, description: Description) -> None:
     printed.add_row("tokens, 95th percentile", *(f"{split.tokens_p95:,.0f}" for split in splits))
     printed.add_row("tokens, longest", *(f"{split.tokens_max:,}" for split in splits))
     printed.add_row("truncated", *(f"{split.truncated_share:.2%}" for split in splits))
-    examples = Table(title="one text of each class", title_justify="left")
-    examples.add_column("label", no_wrap=True)
-    examples.add_column("text", no_wrap=True, overflow="ellipsis")
-    for row in description.examples.drop_duplicates("label").itertuples():
-        examples.add_row(Text(str(row.label)), Text(" ".join(str(row.text).split())))
     console = Console()
     console.print(printed)
+    widest = max(len(label) for label in description.label_names)
+    examples = Table(title="one text of each class", title_justify="left")
+    examples.add_column("label", no_wrap=True)
+    examples.add_column("text")
+    for row in description.examples.drop_duplicates("label").itertuples():
+        text = Text(" ".join(str(row.text).split()))
+        text.truncate(max(20, console.width - widest - 7), overflow="ellipsis")
+        examples.add_row(Text(str(row.label)), text)
     console.print(examples)
 
 

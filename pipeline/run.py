@@ -93,15 +93,9 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
         model = trained.model
         done.append(trained)
     report.write_statistics(reports, done[-1].op_statistics)
-    shipped_variant = "int8" if done[-1].quantized else "fp32"
-    validation = done[-1].evaluate()
-    tracker.log_figures({f"{shipped_variant}/validation_{name}": value for name, value in validation.items()})
-    log.info(
-        "after training: validation accuracy %.4f, loss %.4f (%s)",
-        validation["accuracy"],
-        validation["loss"],
-        shipped_variant,
-    )
+    variant, validation = done[-1].variant, done[-1].evaluate()
+    tracker.log_figures({f"{variant}/validation_{name}": value for name, value in validation.items()})
+    log.info("in memory, %s: validation accuracy %.4f, loss %.4f", variant, validation["accuracy"], validation["loss"])
 
     # Save, store, reload and evaluate the variants: the figures of the run are those of the stored files.
     metrics, sizes_mb = {}, {}
@@ -119,7 +113,7 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
     report.write_metrics(reports, metrics, sizes_mb, corpus.label_names)
     tracker.log_folder(reports, "reports")
     tracker.check_promised(("config", "reports", *metrics))
-    report.show_metrics(metrics, sizes_mb, f"{corpus.name}: {len(test_labels):,} test texts, models reloaded from MLflow")
+    report.show_metrics(metrics, sizes_mb, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
     return metrics[stored.variant].accuracy
 
 

@@ -74,6 +74,11 @@ class Trained:
         """Whether the model was converted to INT8."""
         return bool(self.op_statistics)
 
+    @property
+    def variant(self) -> str:
+        """The prefix of the model's figures: int8 or fp32."""
+        return "int8" if self.quantized else "fp32"
+
     def float_model(self, config: PretrainedConfig) -> PreTrainedModel:
         """Build the FP32 model with the trained weights; config is the plain model's, as it was before training."""
         model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
@@ -200,7 +205,7 @@ def train(
         quantization_config=phase.quantization,
         task="text-classification",
         train_dataset=splits["train"].remove_columns("num_tokens"),
-        eval_dataset=splits["validation"].remove_columns("num_tokens"),
+        eval_dataset=splits["validation"].remove_columns("num_tokens").sort("length"),  # batches with little padding
         tokenizer=tokenizer,
         data_collator=collate,
         compute_metrics=_compute_metrics,

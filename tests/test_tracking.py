@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from pipeline.config import Config, DatasetConfig, ModelConfig, PhaseConfig, Qat
 from pipeline.data import load_corpus
 from pipeline.errors import PipelineError
 from pipeline.tracking import config_hash, environment_tags, flat, open_run, run_name
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -142,6 +146,17 @@ def test_an_artifact_that_cannot_be_stored_whole_is_not_left_in_part(
         tracker.log_folder(tmp_path / "int8", "int8")
     assert logged().info.status == "FAILED"
     assert not Path(tracker.local_artifacts, "int8").exists()
+
+
+def test_processes_that_start_at_once_create_one_store(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    program = "import sys; from pipeline.tracking import _prepared; _prepared(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, uri], cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
+    assert MlflowClient(uri).search_experiments()[0].name == "Default"
 
 
 def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(config: Config, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +232,44 @@ def test_a_model_directory_without_weights_is_refused(
     output = command(*micro[1:], f"model.name_or_path={folder}")
     assert output.code == 2
     assert "has no weights (one of model.safetensors, " in output.error
+
+
+@pytest.fixture
+def server(tmp_path: Path, store: str) -> Iterator[str]:
+    """A real `mlflow server` on loopback that keeps the artifacts to itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "served")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"{address}/health", timeout=5)
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline, "mlflow server did not start"
+                    time.sleep(0.2)
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def test_a_server_gets_the_run_and_the_model_measured_is_the_one_it_gives_back(
+    command: Command, micro: list[str], store: str, server: str, tmp_path: Path
+) -> None:
+    kept = [item for item in micro if not item.startswith("tracking.")]
+    output = command(*kept, "tracking=server", f"tracking.tracking_uri={server}", "trainer.max_steps=2")
+    assert output.code == 0, output.err
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert "int8/accuracy" in run.data.metrics
+    assert [file.name for file in (tmp_path / "served").rglob("int8/pytorch_model.bin")] == ["pytorch_model.bin"]
+    assert f"next: {server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" in output.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

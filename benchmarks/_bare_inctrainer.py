@@ -1,0 +1,74 @@
+"""The script that somebody would write with INCTrainer alone: an FP32 phase, a QAT phase, evaluate, save.
+
+python benchmarks/_bare_inctrainer.py MODEL DATA_DIR OUTPUT_DIR
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+from datasets import ClassLabel, Dataset
+from neural_compressor import QuantizationAwareTrainingConfig
+from optimum.intel import INCTrainer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, TrainingArguments
+from transformers import set_seed as seed_everything
+
+model_path, data_dir, output_dir = sys.argv[1:]
+seed_everything(42)
+tokenizer = AutoTokenizer.from_pretrained(model_path)
+frames = {split: pd.read_csv(f"{data_dir}/{split}.csv", keep_default_na=False) for split in ("train", "validation", "test")}
+labels = ClassLabel(names=sorted(frames["train"]["label"].unique()))
+
+
+def tokenized(frame: pd.DataFrame) -> Dataset:
+    """Tokens and label ids of one split."""
+    rows = Dataset.from_pandas(frame.assign(labels=frame["label"].map(labels.str2int))[["text", "labels"]])
+    return rows.map(lambda batch: tokenizer(batch["text"], truncation=True, max_length=128), batched=True).map(
+        lambda batch: {"length": [len(ids) for ids in batch["input_ids"]]}, batched=True, remove_columns=["text"]
+    )
+
+
+splits = {split: tokenized(frame) for split, frame in frames.items()}
+model = AutoModelForSequenceClassification.from_pretrained(
+    model_path, num_hidden_layers=2, num_labels=labels.num_classes, attn_implementation="eager"
+)
+
+
+def accuracy(prediction: object) -> dict[str, float]:
+    """Share of right labels."""
+    return {"accuracy": float((np.argmax(prediction.predictions, -1) == prediction.label_ids).mean())}
+
+
+for phase, quantization, epochs, rate in (("fp32", None, 2, 3e-4), ("int8", QuantizationAwareTrainingConfig(), 1, 1e-4)):
+    trainer = INCTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=f"{output_dir}/{phase}",
+            do_train=True,
+            use_cpu=True,
+            num_train_epochs=epochs,
+            learning_rate=rate,
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=64,
+            optim="adamw_torch_fused",
+            group_by_length=True,
+            length_column_name="length",
+            eval_strategy="epoch",
+            logging_steps=10,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            seed=42,
+        ),
+        quantization_config=quantization,
+        task="text-classification",
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        tokenizer=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=accuracy,
+    )
+    trainer.train()
+    print(phase, trainer.evaluate(splits["test"]))
+    trainer.save_model(f"{output_dir}/{phase}")
+    model = trainer.model
