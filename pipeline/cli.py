@@ -28,9 +28,10 @@ def _job(config: DictConfig) -> float:
     """Run one job; a single run exits at once, a job of a sweep leaves the others to run."""
     try:
         resolved = schema.resolve(config)
-        from pipeline import quiet
+        from pipeline import hub, quiet
 
         quiet.third_parties()
+        hub.use_cache_if_silent(resolved)
         from pipeline.run import run
 
         return run(resolved)
