@@ -18,11 +18,13 @@ class Measured:
 
     Args:
         wall_s: seconds of wall time, imports included.
+        cpu_s: seconds of processor time over all threads; steadier than wall time on a machine that others use too.
         peak_mb: largest resident set, MB of 1,000,000 bytes; of the process itself, not its children.
         output: standard output and error.
     """
 
     wall_s: float
+    cpu_s: float
     peak_mb: float
     output: str
 
@@ -43,7 +45,7 @@ def measure(*arguments: str, exit_code: int = 0) -> Measured:
         text = output.read()
     if os.waitstatus_to_exitcode(status) != exit_code:
         sys.exit(f"python {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}:\n{text}")
-    return Measured(wall, usage.ru_maxrss * 1024 / 1e6, text)
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, text)
 
 
 def tracked_in(folder: str) -> list[str]:
