@@ -19,7 +19,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 	  { echo "error: CPython 3.11 is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found). Name one with PYTHON=/path/to/python3.11." >&2; exit 2; }
 	@echo "setting up .venv: about 2 GB, a minute or two"
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

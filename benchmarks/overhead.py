@@ -8,6 +8,7 @@ it does in every run but the first.
 """
 
 import argparse
+import re
 import statistics
 import tempfile
 from pathlib import Path
@@ -38,6 +39,8 @@ def main() -> None:
         for repetition in range(options.repetitions):
             bare = measure(str(BARE), options.model, options.data_dir, f"{folder}/bare")
             ours = measure("-m", "pipeline", *overrides, *tracked)
+            phases = re.findall(r"'train_runtime': [\d.]+|\d+ steps in [\d.]+ s", bare.output + ours.output)
+            print("   training alone, bare then pipeline:", ", ".join(phases))
             walls.append(ours.wall_s / bare.wall_s)
             cpus.append(ours.cpu_s / bare.cpu_s)
             print(

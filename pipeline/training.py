@@ -222,9 +222,11 @@ def train(
         trainer.add_callback(_Bar())
     with _captured_statistics() as statistics:
         result = trainer.train()
+    seconds = result.metrics["train_runtime"]
+    log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
     if phase.quantization is not None and not statistics:
         raise PipelineError(f"phase {phase.name} ended without Mixed Precision Statistics: the model was not converted.")
-    return Trained(trainer, capture.state, tuple(statistics), result.global_step, result.metrics["train_runtime"])
+    return Trained(trainer, capture.state, tuple(statistics), result.global_step, seconds)
 
 
 def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArguments:
