@@ -1,0 +1,137 @@
+"""A trained classifier to an equal module that computes only what its logits need.
+
+For BERT with one segment and a head on the classification token, three things need not be computed, exactly:
+
+- Token types: all zero for a single text, so their one row is added to the position table once.
+- The last layer of the other tokens: no one reads it. One query per text remains.
+- The last layer's keys and values. With one query q per head, q (W_k x + b_k) = (q W_k) x + const, and the softmax does not
+  see the constant; the weights p sum to 1, so sum_t p_t (W_v x_t + b_v) = W_v (sum_t p_t x_t) + b_v. The two projections of
+  every token become two products with one vector per head. (The regrouping is the weight absorption of multi-head latent
+  attention: DeepSeek-V2, arXiv:2405.04434, section 2.1.)
+"""
+
+import math
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.models.bert.modeling_bert import BertForSequenceClassification, BertLayer
+
+from pipeline.first_token import last_layer
+
+# Added to the scores of padding. exp(-10000) is 0 in float32, and a quantizer's calibration survives it, unlike -3.4e38.
+MASKED = -10_000.0
+
+
+def inference_graph(model: PreTrainedModel) -> nn.Module:
+    """Build the module that is exported.
+
+    Args:
+        model: trained FP32 classifier; its weights are shared, not copied, where they stay as they are.
+
+    Returns:
+        A module in evaluation mode from input_ids and attention_mask, both (batch, tokens) int64, to logits
+        (batch, num_labels) float32: without the needless work if the model is a BERT that pipeline.first_token knows, else
+        the model as it is.
+    """
+    known = type(model) is BertForSequenceClassification and last_layer(model) is not None
+    absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
+    return (_LeanBert(model) if known and absolute else _Plain(model)).eval()
+
+
+class _Plain(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+class _LeanBert(nn.Module):
+    def __init__(self, model: BertForSequenceClassification) -> None:
+        super().__init__()
+        embeddings, layers = model.bert.embeddings, model.bert.encoder.layer
+        self.word_embeddings = embeddings.word_embeddings
+        self.position_embeddings = nn.Parameter(
+            (embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]).detach()
+        )
+        self.norm = embeddings.LayerNorm
+        self.layers = nn.ModuleList(_AllTokens(layer) for layer in layers[:-1])
+        self.last_layer = _FirstToken(layers[-1])
+        self.pooler = model.bert.pooler.dense
+        self.classifier = model.classifier
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = self.norm(self.word_embeddings(input_ids) + self.position_embeddings[: input_ids.shape[1]])
+        masked = ((1 - attention_mask) * MASKED)[:, None, :]
+        for layer in self.layers:
+            hidden = layer(hidden, masked)
+        return self.classifier(torch.tanh(self.pooler(self.last_layer(hidden, masked))))
+
+
+class _AllTokens(nn.Module):
+    """A BertLayer whose queries are scaled by their weights."""
+
+    def __init__(self, layer: BertLayer) -> None:
+        super().__init__()
+        attention = layer.attention.self
+        self.heads, self.size = attention.num_attention_heads, attention.attention_head_size
+        self.query = _scaled(attention.query, self.size)
+        self.key, self.value = attention.key, attention.value
+        self.rest = _Rest(layer)
+
+    def forward(self, hidden: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """Hidden states (batch, tokens, hidden) and masked (batch, 1, tokens) to hidden states."""
+        batch, tokens, width = hidden.shape
+        query, key, value = (
+            project(hidden).view(batch, tokens, self.heads, self.size).transpose(1, 2)
+            for project in (self.query, self.key, self.value)
+        )
+        weights = torch.softmax(query @ key.transpose(-1, -2) + masked[:, None], dim=-1)
+        return self.rest((weights @ value).transpose(1, 2).reshape(batch, tokens, width), hidden)
+
+
+class _FirstToken(nn.Module):
+    """A BertLayer for the first token alone, without keys and values."""
+
+    def __init__(self, layer: BertLayer) -> None:
+        super().__init__()
+        attention = layer.attention.self
+        self.heads, self.size = attention.num_attention_heads, attention.attention_head_size
+        self.query = _scaled(attention.query, self.size)
+        self.key = nn.Parameter(attention.key.weight.detach().view(self.heads, self.size, -1))
+        self.value = nn.Parameter(attention.value.weight.detach().view(self.heads, self.size, -1).transpose(1, 2))
+        self.value_bias = attention.value.bias
+        self.rest = _Rest(layer)
+
+    def forward(self, hidden: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """Hidden states (batch, tokens, hidden) and masked (batch, 1, tokens) to the first token's output (batch, hidden)."""
+        batch, _, width = hidden.shape
+        first = hidden[:, 0]
+        query = self.query(first).view(batch, self.heads, self.size).transpose(0, 1)
+        absorbed = (query @ self.key).transpose(0, 1)  # (batch, heads, hidden)
+        weights = torch.softmax(absorbed @ hidden.transpose(1, 2) + masked, dim=-1)
+        mixed = (weights @ hidden).transpose(0, 1)  # (heads, batch, hidden)
+        context = (mixed @ self.value).transpose(0, 1).reshape(batch, width) + self.value_bias
+        return self.rest(context, first)
+
+
+class _Rest(nn.Module):
+    """What a BertLayer does after attention, without dropout."""
+
+    def __init__(self, layer: BertLayer) -> None:
+        super().__init__()
+        self.attention_output, self.intermediate, self.output = layer.attention.output, layer.intermediate, layer.output
+
+    def forward(self, context: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        attended = self.attention_output.LayerNorm(self.attention_output.dense(context) + hidden)
+        return self.output.LayerNorm(self.output.dense(self.intermediate(attended)) + attended)
+
+
+def _scaled(query: nn.Linear, size: int) -> nn.Linear:
+    scaled = nn.Linear(query.in_features, query.out_features)
+    scaled.weight = nn.Parameter(query.weight.detach() / math.sqrt(size))
+    scaled.bias = nn.Parameter(query.bias.detach() / math.sqrt(size))
+    return scaled
