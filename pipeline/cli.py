@@ -2,9 +2,7 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
-from types import FrameType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,12 +12,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from pipeline import config as schema
+from pipeline.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, FULL_ERROR, complain, interrupt
 from pipeline.errors import PipelineError, nearest
-from pipeline.redaction import redacted
 
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
-FULL_ERROR = "HYDRA_FULL_ERROR"
 USER_CHOICE = "PIPELINE_FULL_ERROR"
 
 
@@ -34,11 +29,11 @@ def _job(config: DictConfig) -> float:
         hub.use_cache_if_silent(resolved)
         from pipeline.run import run
 
-        return run(resolved)
+        return run(resolved, _sweep())
     except PipelineError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN or _wants_traceback():
             raise
-        _complain(error)
+        complain(explain(error))
         raise SystemExit(EXIT_BAD_INPUT) from error
 
 
@@ -49,19 +44,19 @@ def main() -> int:
         The exit code: 0, 2 for bad input, 130 after Ctrl-C or SIGTERM.
     """
     schema.register()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     # Hydra 1.4 prints errors in its own way unless told to raise them; the user's own choice is kept beside it.
     os.environ.setdefault(USER_CHOICE, os.environ.get(FULL_ERROR, "0"))
     os.environ[FULL_ERROR] = "1"
     try:
         _job()
     except KeyboardInterrupt:
-        _complain("interrupted")
+        complain("interrupted")
         return EXIT_INTERRUPTED
     except (PipelineError, HydraException, OmegaConfBaseException) as error:
         if _wants_traceback():
             raise
-        _complain(error)
+        complain(explain(error))
         return EXIT_BAD_INPUT
     return 0
 
@@ -86,13 +81,11 @@ def explain(error: BaseException | str) -> str:
     return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")
 
 
-def _complain(error: BaseException | str) -> None:
-    print(f"error: {redacted(explain(error))}", file=sys.stderr)  # noqa: T201
+def _sweep() -> str | None:
+    """Name the multirun that this job belongs to: its folder, whose name is the time at which it started."""
+    hydra_config = HydraConfig.get()
+    return "_".join(Path(hydra_config.sweep.dir).parts[-2:]) if hydra_config.mode == RunMode.MULTIRUN else None
 
 
 def _wants_traceback() -> bool:
     return os.environ.get(USER_CHOICE) == "1"
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

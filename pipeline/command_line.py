@@ -1,0 +1,59 @@
+"""What every command does alike: exit codes, the one line of an error, a progress bar."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+from pipeline.errors import PipelineError
+from pipeline.redaction import redacted
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+T = TypeVar("T")
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Run a command.
+
+    Args:
+        command: returns its exit code; None is 0.
+
+    Returns:
+        The command's exit code, 2 after a PipelineError, 130 after Ctrl-C or SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return command() or 0
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except PipelineError as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            raise
+        complain(str(error))
+        return EXIT_BAD_INPUT
+
+
+def complain(line: str) -> None:
+    """Print an error's line to standard error, without secrets."""
+    print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def progress(items: Iterable[T], unit: str) -> Iterator[T]:
+    """Pass items on, counting them on standard error if the results go to a file and a person watches."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from items
+        return
+    from tqdm import tqdm
+
+    yield from tqdm(items, unit=f" {unit}", unit_scale=True, leave=False)
