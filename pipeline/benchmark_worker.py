@@ -1,0 +1,105 @@
+"""One process of a benchmark: loads one artifact, then times calls as its parent asks. Started by pipeline.benchmark.
+
+python -m pipeline.benchmark_worker VARIANT DIRECTORY THREADS ROWS_FILE
+"""
+
+import importlib
+import inspect
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import quiet
+from pipeline.runtime import ONNX_FILE, open_session, pad
+
+MIN_CALLS = 10
+MAX_SECONDS = 4.0  # of one turn at one point, however slow the model
+SHAPES = 64  # batches of different texts that a turn goes round in
+TORCH_VARIANTS = frozenset({"fp32", "int8"})
+
+Call = Callable[[np.ndarray, np.ndarray], object]
+Rows = Sequence[Sequence[int]]
+
+
+def _work(variant: str, directory: Path, threads: int, rows_file: Path) -> None:
+    corpus = json.loads(rows_file.read_text(encoding="utf-8"))
+    rows, pad_token_id = corpus["rows"], corpus["pad_token_id"]
+    importlib.import_module(_library(variant, directory))
+    started = time.perf_counter()
+    call = _load(variant, directory, threads)
+    call(*_inputs(rows, pad_token_id, 1, 16, 0))
+    load_s = time.perf_counter() - started
+    # JSON lines go to the real standard output; whatever a library prints goes to the errors.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "end" in request:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+            answer: dict[str, object] = {"load_s": load_s, "peak_mb": peak}
+        else:
+            shapes = [_inputs(rows, pad_token_id, request["batch"], request["tokens"], index) for index in range(SHAPES)]
+            answer = {"times_s": _turn(call, shapes, request["seconds"])}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _turn(call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: float) -> list[float]:
+    for shape in shapes[:3]:
+        call(*shape)
+    times: list[float] = []
+    spent = 0.0
+    while spent < MAX_SECONDS and (spent < seconds or len(times) < MIN_CALLS):
+        shape = shapes[len(times) % len(shapes)]
+        started = time.perf_counter()
+        call(*shape)
+        times.append(time.perf_counter() - started)
+        spent += times[-1]
+    return times
+
+
+def _inputs(rows: Rows, pad_token_id: int, batch: int, tokens: int | None, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """One batch: consecutive texts of the corpus, or their tokens strung together to texts of a given length."""
+    if tokens is None:
+        return pad([rows[(index * batch + row) % len(rows)] for row in range(batch)], pad_token_id)
+    start = index % len(rows)
+    inner = [token for row in (*rows[start:], *rows[:start]) for token in row[1:-1]] or [pad_token_id]
+    first, last = rows[0][0], rows[0][-1]
+    ids = np.resize(np.array(inner, np.int64), (batch, tokens))
+    ids[:, 0], ids[:, -1] = first, last
+    return ids, np.ones_like(ids)
+
+
+def _library(variant: str, directory: Path) -> str:
+    if variant in TORCH_VARIANTS:
+        return "pipeline.artifact"
+    return "onnxruntime" if (directory / ONNX_FILE).is_file() else "openvino"
+
+
+def _load(variant: str, directory: Path, threads: int) -> Call:
+    if variant not in TORCH_VARIANTS:
+        return open_session(directory, threads)
+    import torch
+
+    from pipeline.artifact import Artifact, load
+
+    torch.set_num_threads(threads)
+    model = load(Artifact(variant, directory)).eval()
+    takes_token_types = "token_type_ids" in inspect.signature(model.forward).parameters
+
+    def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> object:
+        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        if takes_token_types:  # the model's own default is a view that torch 2.13's INT8 embedding refuses
+            inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        with torch.inference_mode():
+            return model(**inputs)
+
+    return run
+
+
+if __name__ == "__main__":
+    quiet.third_parties()
+    _work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artifact import Artifact
+from pipeline.benchmark import Benchmark, Point, benchmark, choose
+from pipeline.benchmark_worker import _inputs
+from pipeline.config import BenchmarkConfig
+from pipeline.errors import PipelineError
+
+ROWS = [[1, 10, 11, 2], [1, 12, 2], [1, 13, 14, 15, 2]]
+
+
+def timed(variant: str, ms: float) -> Benchmark:
+    return Benchmark(variant, 0.1, 100.0, (Point(1, None, ms, ms, ms, (ms, 1.5 * ms)),))
+
+
+def test_the_fastest_int8_export_is_chosen() -> None:
+    variants = ["fp32", "int8", "onnx_fp32", "onnx_int8", "openvino_int8"]
+    times = {"fp32": 3.0, "int8": 0.1, "onnx_fp32": 0.2, "onnx_int8": 0.5, "openvino_int8": 0.4}
+    benchmarks = {variant: timed(variant, ms) for variant, ms in times.items()}
+    assert choose("fastest", variants, benchmarks) == "openvino_int8"
+    assert choose("onnx_int8", variants, benchmarks) == "onnx_int8"
+
+
+@pytest.mark.parametrize(
+    ("variants", "chosen"),
+    [
+        (["fp32"], "fp32"),
+        (["fp32", "int8"], "int8"),
+        (["fp32", "onnx_fp32"], "onnx_fp32"),
+        (["fp32", "int8", "onnx_fp32", "onnx_int8", "openvino_int8"], "onnx_int8"),
+    ],
+)
+def test_what_is_chosen_when_nothing_was_timed(variants: list[str], chosen: str) -> None:
+    assert choose("fastest", variants, {}) == chosen
+
+
+def test_a_point_tells_its_throughput_and_how_quiet_the_machine_was() -> None:
+    point = Point(32, 16, 8.0, 9.0, 10.0, (7.0, 8.0, 10.5))
+    assert point.throughput_per_s == 4000
+    assert point.spread == 1.5
+
+
+def test_batches_of_the_corpus_are_its_texts_in_turn() -> None:
+    ids, mask = _inputs(ROWS, 0, 2, None, 1)
+    assert ids.tolist() == [[1, 13, 14, 15, 2], [1, 10, 11, 2, 0]]
+    assert mask.sum() == 9
+
+
+@pytest.mark.parametrize("tokens", [3, 16, 128])
+def test_batches_of_a_length_are_filled_with_tokens_of_the_corpus(tokens: int) -> None:
+    ids, mask = _inputs(ROWS, 0, 4, tokens, 5)
+    assert ids.shape == (4, tokens)
+    assert mask.all()
+    assert (ids[:, 0] == 1).all()
+    assert (ids[:, -1] == 2).all()
+    assert set(np.unique(ids[:, 1:-1])) <= {10, 11, 12, 13, 14, 15}
+
+
+def test_no_repetitions_time_nothing() -> None:
+    assert benchmark([Artifact("onnx_int8", Path("nowhere"))], ROWS, 0, 32, BenchmarkConfig(repetitions=0)) == {}
+
+
+def test_a_worker_that_cannot_load_its_artifact_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(PipelineError, match="the benchmark of onnx_int8 ended early: .*cannot be loaded by ONNX Runtime"):
+        benchmark([Artifact("onnx_int8", tmp_path)], ROWS, 0, 32, BenchmarkConfig(repetitions=1))
