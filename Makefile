@@ -1,6 +1,7 @@
 # `make` alone lists the targets. Every target sets up .venv first; that is a no-op when nothing changed.
 PYTHON ?= python3.11
 PORT ?= 5000
+SERVE_PORT ?= 5001
 ARGS ?=
 
 BIN := .venv/bin
@@ -8,7 +9,7 @@ SETUP := .venv/.installed
 RUN := $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train ui bench test lint format lock clean
+.PHONY: help setup assets quickstart train ui bench promote serve measure test lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +21,7 @@ $(SETUP): pyproject.toml constraints.txt
 	  { echo "error: CPython 3.11 is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found). Name one with PYTHON=/path/to/python3.11." >&2; exit 2; }
 	@echo "setting up .venv: about 2 GB, a minute or two"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,openvino]'
 	@touch $@
 
 assets: $(SETUP) ## fetch the quickstart's encoder and corpus into assets/
@@ -37,7 +38,16 @@ ui: $(SETUP) ## serve the MLflow UI on 127.0.0.1 (PORT=5000)
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
 
-bench: assets ## measure what README quotes (about half an hour)
+bench: $(SETUP) ## time the artifacts of the newest run (the quickstart's, after make quickstart) side by side
+	@$(BIN)/python -m pipeline.bench $(ARGS)
+
+promote: $(SETUP) ## make the model of ARGS=RUN_ID the champion, if it passes conf/gate/default.yaml
+	@$(BIN)/python -m pipeline.promote $(ARGS)
+
+serve: $(SETUP) ## serve the champion on 127.0.0.1 (SERVE_PORT=5001)
+	@$(BIN)/python -m pipeline.serve --port $(SERVE_PORT) $(ARGS)
+
+measure: assets ## measure what README quotes (an hour and a half on 2 cores)
 	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit; done
 
 test: $(SETUP) ## run the tests
@@ -54,7 +64,7 @@ format: $(SETUP) ## format, and mend what ruff can mend
 
 lock: ## resolve pyproject.toml anew and write constraints.txt
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --quiet --editable '.[dev]'
+	@.venv-lock/bin/python -m pip install --quiet --editable '.[dev,openvino]'
 	@{ echo "# Every package of the environment, exactly; written by \`make lock\`. CPython 3.11."; \
 	   .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' | sort -f; } > constraints.txt
 	@rm -rf .venv-lock

@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 
 # Eager attention repeats itself bit for bit on the same texts; the rest is room for another BLAS thread count.
 RELOAD_TOLERANCE = 1e-4
+WEIGHTS = frozenset({".bin", ".onnx", ".safetensors", ".xml"})
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Artifact:
     """A model directory on disk.
 
     Args:
-        variant: fp32 or int8; the prefix of its figures.
+        variant: fp32, int8, onnx_fp32, onnx_int8 or openvino_int8; the prefix of its figures.
         path: the directory, with config, weights and tokenizer.
     """
 
@@ -29,7 +30,7 @@ class Artifact:
     @property
     def size_mb(self) -> float:
         """Size of the weights on disk, in MB of 1,000,000 bytes."""
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.suffix in {".bin", ".safetensors"}) / 1e6
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.suffix in WEIGHTS) / 1e6
 
 
 def save_fp32(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> Artifact:

@@ -1,6 +1,7 @@
 """Dataclass schemas of every config group, registered with Hydra, and the checks that span fields."""
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Optional, get_args, get_type_hints
 
@@ -9,6 +10,9 @@ from omegaconf import MISSING, OmegaConf
 
 from pipeline.errors import PipelineError, nearest
 
+FP32_FORMATS = ("onnx_fp32",)
+INT8_FORMATS = ("onnx_int8", "openvino_int8")
+FASTEST = "fastest"
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
 
 # OmegaConf 2.4 reads Optional[X], not X | None, of a dataclass field that is itself a generic; one spelling is used for all.
@@ -142,6 +146,42 @@ class TrainerConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Which deployable directories a run makes of its model.
+
+    Args:
+        formats: out of onnx_fp32, onnx_int8 and openvino_int8; a recipe that does not quantize makes the first alone.
+        ship: the format that becomes the MLflow model and gives the run its figures; fastest takes the INT8 format with the
+            lowest p50 latency at batch 1; without a benchmark, the first.
+        calibration_samples: training texts that the activation ranges of openvino_int8 are taken from.
+        vocabulary: full, or corpus: the INT8 formats know the training texts' tokens and single characters only. The file is
+            smaller; a word that training did not show is spelt in smaller pieces.
+        max_accuracy_loss: how much lower than the torch model's the test accuracy of an export may be; more fails the run.
+    """
+
+    formats: list[str] = field(default_factory=list)
+    ship: str = FASTEST
+    calibration_samples: int = 300
+    vocabulary: Literal["full", "corpus"] = "full"
+    max_accuracy_loss: float = 0.005
+
+
+@dataclass
+class BenchmarkConfig:
+    """How a run times its artifacts: one process each, taking turns.
+
+    Args:
+        repetitions: turns of each artifact at each shape; 0 times nothing.
+        seconds: of a turn, at least.
+        threads: of each process.
+    """
+
+    repetitions: int = 3
+    seconds: float = 0.3
+    threads: int = 1
+
+
+@dataclass
 class TrackingConfig:
     """Where MLflow stores the run.
 
@@ -164,6 +204,8 @@ class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     qat: QatConfig = field(default_factory=QatConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
@@ -224,6 +266,7 @@ def resolve(config: Any) -> Config:
         raise PipelineError(unknown_key(key))
     _check_numbers(resolved)
     _check_recipe(resolved.qat)
+    _check_export(resolved)
     _check_paths(resolved)
     return resolved
 
@@ -249,6 +292,9 @@ def _check_numbers(config: Config) -> None:
         "model.num_hidden_layers": config.model.num_hidden_layers,
         "dataset.max_train_samples": dataset.max_train_samples,
         "dataset.max_eval_samples": dataset.max_eval_samples,
+        "export.calibration_samples": config.export.calibration_samples,
+        "benchmark.seconds": config.benchmark.seconds,
+        "benchmark.threads": config.benchmark.threads,
     }
     if trainer.max_steps <= 0:
         positive["trainer.num_train_epochs"] = trainer.num_train_epochs
@@ -276,6 +322,29 @@ def _check_recipe(qat: QatConfig) -> None:
     for op_type in qat.fp32_op_types:
         if op_type not in QUANTIZABLE_OP_TYPES:
             raise PipelineError(f"qat.fp32_op_types: {op_type} is unknown; {nearest(op_type, QUANTIZABLE_OP_TYPES)}")
+
+
+def _check_export(config: Config) -> None:
+    export = config.export
+    known = (*FP32_FORMATS, *INT8_FORMATS)
+    for name in export.formats:
+        if name not in known:
+            raise PipelineError(f"export.formats: {name} is unknown; {nearest(name, known)}")
+    if len(set(export.formats)) != len(export.formats):
+        raise PipelineError(f"export.formats={export.formats} names a format twice.")
+    int8 = [name for name in export.formats if name in INT8_FORMATS]
+    if "Linear" in config.qat.fp32_op_types and int8:
+        raise PipelineError(
+            f"qat.fp32_op_types has Linear, so that {int8[0]} would have nothing to quantize; choose export=none."
+        )
+    if "openvino_int8" in int8 and not (find_spec("openvino") and find_spec("nncf")):
+        raise PipelineError(
+            "export.formats: openvino_int8 needs OpenVINO and NNCF: pip install -e '.[openvino]', or choose export=onnx."
+        )
+    if config.benchmark.repetitions < 0:
+        raise PipelineError(f"benchmark.repetitions={config.benchmark.repetitions} must not be negative.")
+    if export.ship != FASTEST and export.ship not in export.formats:
+        raise PipelineError(f"export.ship={export.ship} is not made; {nearest(export.ship, [FASTEST, *export.formats])}")
 
 
 def _check_paths(config: Config) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from pipeline.artifact import Artifact
 from pipeline.data import Collate
+from pipeline.errors import PipelineError
 
 # A subclass each, because evaluate.load("accuracy") downloads a script from the Hub and runs it.
 _FEATURES = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
@@ -54,6 +56,57 @@ class Metrics:
     def scalars(self) -> dict[str, float]:
         """The figures that are single numbers, by their names in MLflow."""
         return {"accuracy": self.accuracy, "loss": self.loss, "f1_macro": self.f1_macro}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A stored artifact and what its files answered on the test split.
+
+    Args:
+        artifact: where it is stored.
+        logits: (test rows, num_labels), float32, in the order of the split.
+        metrics: the figures of these logits.
+    """
+
+    artifact: Artifact
+    logits: np.ndarray
+    metrics: Metrics
+
+    @property
+    def variant(self) -> str:
+        """The prefix of its figures."""
+        return self.artifact.variant
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Predicted label ids, (test rows,)."""
+        predicted: np.ndarray = self.logits.argmax(axis=-1)
+        return predicted
+
+
+def check_export(exported: Result, trained: Result, max_accuracy_loss: float) -> float:
+    """Compare an exported file with the model that was trained.
+
+    Args:
+        exported: from a runtime.
+        trained: from torch, in the same precision.
+        max_accuracy_loss: by how much its accuracy may be lower.
+
+    Returns:
+        The share of rows that the two label differently.
+
+    Raises:
+        PipelineError: the export lost more accuracy.
+    """
+    lost = trained.metrics.accuracy - exported.metrics.accuracy
+    differing = float((exported.predictions != trained.predictions).mean())
+    if not lost <= max_accuracy_loss:
+        raise PipelineError(
+            f"{exported.variant} has a test accuracy of {exported.metrics.accuracy:.4f}, {lost:.4f} below {trained.variant} "
+            f"({trained.metrics.accuracy:.4f}); {differing:.2%} of the predictions differ. At most export.max_accuracy_loss="
+            f"{max_accuracy_loss:g} is accepted."
+        )
+    return differing
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Metrics:

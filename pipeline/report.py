@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.benchmark import BATCHES, Benchmark
 from pipeline.data import SPLITS, Corpus
-from pipeline.evaluation import Metrics
+from pipeline.evaluation import Result
 from pipeline.training import OpStatistics
 
 matplotlib.use("Agg")
@@ -21,7 +22,8 @@ from matplotlib import pyplot as plt
 
 EXAMPLES_PER_CLASS = 3
 # Okabe and Ito's palette, told apart by colour-blind readers (jfly.uni-koeln.de/color).
-COLOURS = ("#0072B2", "#E69F00", "#009E73")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+PREDICTIONS_FILE = "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -175,42 +177,124 @@ def write_statistics(folder: Path, statistics: Sequence[OpStatistics]) -> None:
     _show(table, "Mixed Precision Statistics")
 
 
-def write_metrics(
-    folder: Path, metrics: Mapping[str, Metrics], sizes_mb: Mapping[str, float], label_names: Sequence[str]
+def write_results(
+    folder: Path,
+    results: Mapping[str, Result],
+    benchmarks: Mapping[str, Benchmark],
+    labels: np.ndarray,
+    label_names: Sequence[str],
 ) -> None:
-    """Write figures.csv, and confusion_<variant>.csv with true labels as rows and predicted labels as columns.
+    """Write what the test split and the stopwatch say of every variant.
+
+    figures.csv; predictions.csv with the true and every variant's predicted label by test row; confusion_<variant>.csv with
+    true labels as rows and predicted ones as columns; benchmark.csv and benchmark.png if anything was timed.
 
     Args:
         folder: an existing directory.
-        metrics: by variant.
-        sizes_mb: by variant.
+        results: by variant.
+        benchmarks: by variant; may be empty.
+        labels: (test rows,), int64.
         label_names: classes in the order of their ids.
     """
-    figures_table(metrics, sizes_mb).to_csv(folder / "figures.csv", index=False)
-    for variant, measured in metrics.items():
+    figures_table(results, benchmarks).to_csv(folder / "figures.csv", index=False)
+    names = np.array(label_names, dtype=object)
+    predicted = {variant: names[result.predictions] for variant, result in results.items()}
+    pd.DataFrame({"label": names[labels], **predicted}).to_csv(folder / PREDICTIONS_FILE, index=False)
+    for variant, result in results.items():
         index = pd.Index(label_names, name="true \\ predicted")
-        confusion = pd.DataFrame(measured.confusion, index=index, columns=list(label_names))
+        confusion = pd.DataFrame(result.metrics.confusion, index=index, columns=list(label_names))
         confusion.to_csv(folder / f"confusion_{variant}.csv")
+    if benchmarks:
+        benchmark_table(benchmarks).to_csv(folder / "benchmark.csv", index=False)
+        _plot_benchmarks(benchmarks, folder / "benchmark.png")
 
 
-def show_metrics(metrics: Mapping[str, Metrics], sizes_mb: Mapping[str, float], title: str) -> None:
+def show_results(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], title: str) -> None:
     """Print the variants beside each other."""
-    _show(figures_table(metrics, sizes_mb), title)
+    _show(figures_table(results, benchmarks), title)
 
 
-def figures_table(metrics: Mapping[str, Metrics], sizes_mb: Mapping[str, float]) -> pd.DataFrame:
-    """One row a variant: model, accuracy, loss, macro F1, size (MB)."""
-    rows = [
-        {
-            "model": variant,
-            "accuracy": measured.accuracy,
-            "loss": measured.loss,
-            "macro F1": measured.f1_macro,
-            "size (MB)": sizes_mb[variant],
-        }
-        for variant, measured in metrics.items()
-    ]
+def figures_table(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
+    """One row a variant: model, accuracy, loss, macro F1, size (MB); p50 (ms) of one text and texts/s if it was timed."""
+    rows = []
+    for variant, result in results.items():
+        metrics = result.metrics
+        row: dict[str, object] = {"model": variant, "accuracy": metrics.accuracy, "loss": metrics.loss}
+        row |= {"macro F1": metrics.f1_macro, "size (MB)": result.artifact.size_mb}
+        if variant in benchmarks:
+            measured = benchmarks[variant]
+            row |= {
+                "p50 (ms)": measured.at(min(BATCHES), None).p50_ms,
+                "texts/s": round(measured.at(max(BATCHES), None).throughput_per_s),
+            }
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
+    """One row for each variant and shape; tokens is empty for texts of the corpus; min and max are over repetitions."""
+    return pd.DataFrame(
+        [
+            {
+                "model": variant,
+                "batch": point.batch,
+                "tokens": point.tokens,
+                "p50_ms": point.p50_ms,
+                "p50_ms_min": min(point.p50_ms_by_repetition),
+                "p50_ms_max": max(point.p50_ms_by_repetition),
+                "p95_ms": point.p95_ms,
+                "p99_ms": point.p99_ms,
+                "throughput_per_s": point.throughput_per_s,
+                "load_s": measured.load_s,
+                "peak_memory_mb": measured.peak_mb,
+            }
+            for variant, measured in benchmarks.items()
+            for point in measured.points
+        ]
+    ).astype({"tokens": "Int64"})
+
+
+def show_benchmarks(benchmarks: Mapping[str, Benchmark], sizes_mb: Mapping[str, float], title: str) -> None:
+    """Print what every variant costs to run; a latency stands with the lowest and highest median of its repetitions."""
+    rows = []
+    for variant, measured in benchmarks.items():
+        row: dict[str, object] = {"model": variant, "MB": f"{sizes_mb[variant]:.1f}", "load s": f"{measured.load_s:.2f}"}
+        row["peak MB"] = f"{measured.peak_mb:.0f}"
+        for tokens in measured.lengths:
+            point = measured.at(min(BATCHES), tokens)
+            low, high = min(point.p50_ms_by_repetition), max(point.p50_ms_by_repetition)
+            name = "corpus" if tokens is None else f"{tokens} tokens"
+            row[f"p50 ms, {name}"] = f"{point.p50_ms:.2f} ({low:.2f}-{high:.2f})"
+        row["p99 ms, corpus"] = f"{measured.at(min(BATCHES), None).p99_ms:.2f}"
+        row["texts/s, corpus"] = f"{measured.at(max(BATCHES), None).throughput_per_s:,.0f}"
+        rows.append(row)
+    _show(pd.DataFrame(rows), title)
+
+
+def _plot_benchmarks(benchmarks: Mapping[str, Benchmark], file: Path) -> None:
+    figure, (latency, throughput) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    lengths = next(iter(benchmarks.values())).lengths
+    positions, width = np.arange(len(lengths)), 0.8 / len(benchmarks)
+    for index, (variant, measured) in enumerate(benchmarks.items()):
+        places = positions + (index - (len(benchmarks) - 1) / 2) * width
+        for axes, batch in ((latency, min(BATCHES)), (throughput, max(BATCHES))):
+            points = [measured.at(batch, tokens) for tokens in lengths]
+            middle = np.array([point.p50_ms for point in points])
+            repetitions = np.array([point.p50_ms_by_repetition for point in points])
+            if axes is throughput:
+                middle, repetitions = 1000 * batch / middle, 1000 * batch / repetitions
+            errors = np.maximum(0, [middle - repetitions.min(1), repetitions.max(1) - middle])
+            axes.bar(places, middle, width, yerr=errors, label=variant, color=COLOURS[index % len(COLOURS)], ecolor="black")
+    ticks = ["the corpus's" if tokens is None else str(tokens) for tokens in lengths]
+    latency.set(title="one text at a time", ylabel="p50 latency (ms, log scale)")
+    throughput.set(title=f"batches of {max(BATCHES)}", ylabel="texts per second (log scale)")
+    for axes in (latency, throughput):
+        axes.set_xticks(positions, ticks)
+        axes.set(xlabel="tokens per text", yscale="log")
+    latency.legend()
+    figure.suptitle("bars: median; lines: slowest and fastest repetition")
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
 
 
 def _show(table: pd.DataFrame, title: str) -> None:

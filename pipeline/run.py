@@ -8,30 +8,36 @@ from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
+import datasets
 import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerFast, set_seed
 
 from pipeline import report
 from pipeline.artifact import Artifact, check_reload, load, save_fp32, save_int8
+from pipeline.benchmark import Benchmark, benchmark, choose
 from pipeline.compression import phases
-from pipeline.config import Config
+from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
 from pipeline.data import collator, load_corpus, tokenize
-from pipeline.evaluation import Metrics, predict_logits, score
+from pipeline.evaluation import Result, check_export, predict_logits, score
+from pipeline.export import ONNX_OPS, export
 from pipeline.model import load_model, load_tokenizer
+from pipeline.runtime import TextClassifier
 from pipeline.tracking import Tracker, open_run
 from pipeline.training import Trained, train
+from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
 
 log = logging.getLogger(__name__)
 
 TestLogits = Callable[[torch.nn.Module], np.ndarray]
 
 
-def run(config: Config) -> float:
+def run(config: Config, sweep: str | None = None) -> float:
     """Fine-tune, quantize, store, reload and measure one model.
 
     Args:
         config: the resolved config.
+        sweep: what the runs of one sweep have in common; None outside a sweep.
 
     Returns:
         Test accuracy of the shipped artifact, which is what a sweep maximizes.
@@ -39,7 +45,7 @@ def run(config: Config) -> float:
     Raises:
         PipelineError: with the one line that tells what to mend; the run in MLflow is then FAILED.
     """
-    with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch, open_run(config) as tracker:
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch, open_run(config, sweep) as tracker:
         accuracy = _experiment(config, tracker, Path(scratch))
     log.info("run %s is FINISHED; next: %s", tracker.name, tracker.next_step)
     return accuracy
@@ -97,53 +103,110 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
     tracker.log_figures({f"{variant}/validation_{name}": value for name, value in validation.items()})
     log.info("in memory, %s: validation accuracy %.4f, loss %.4f", variant, validation["accuracy"], validation["loss"])
 
-    # Save, store, reload and evaluate the variants: the figures of the run are those of the stored files.
-    metrics, sizes_mb = {}, {}
+    # Save what was trained, store it, reload it and evaluate: the figures of the run are those of the stored files.
+    results: dict[str, Result] = {}
     for saved, in_memory in _save(done, pretrained_config, tokenizer, scratch):
         stored = Artifact(saved.variant, tracker.log_folder(saved.path, saved.variant))
         logits = test_logits(load(stored))
         difference = check_reload(stored.variant, test_logits(in_memory), logits)
         tracker.log_figures({f"{stored.variant}/reload_max_abs_difference": difference})
-        metrics[stored.variant] = score(logits, test_labels)
-        sizes_mb[stored.variant] = stored.size_mb
+        results[stored.variant] = Result(stored, logits, score(logits, test_labels))
+
+    # Export to the runtimes that people deploy, and evaluate those files from the texts on.
+    for saved, trained_as in _export(config, done, pretrained_config, tokenizer, tokens, scratch):
+        stored = Artifact(saved.variant, tracker.log_folder(saved.path, saved.variant))
+        logits = TextClassifier(stored.path).logits(corpus.splits["test"]["text"])
+        results[stored.variant] = Result(stored, logits, score(logits, test_labels))
+        differing = check_export(results[stored.variant], results[trained_as], config.export.max_accuracy_loss)
+        tracker.log_figures({f"{stored.variant}/differing_predictions": differing})
+
+    # Time all of them side by side, and choose the one to ship.
+    artifacts = [result.artifact for result in results.values()]
+    benchmarks = benchmark(
+        artifacts, tokens["test"]["input_ids"], tokenizer.pad_token_id, config.dataset.max_length, config.benchmark
+    )
+    shipped = choose(config.export.ship, list(results), benchmarks)
+    if shipped in config.export.formats:
+        tracker.log_model(results[shipped].artifact.path, shipped, corpus.splits["test"]["text"][:2])
 
     # Log what a sweep is sorted by, and make sure that everything promised is there.
-    tracker.log_figures(_final_figures(metrics, sizes_mb))
+    tracker.log_figures(final_figures(results, benchmarks, shipped))
     tracker.log_figures({"time/total_s": time.perf_counter() - started})
-    report.write_metrics(reports, metrics, sizes_mb, corpus.label_names)
+    report.write_results(reports, results, benchmarks, test_labels, corpus.label_names)
     tracker.log_folder(reports, "reports")
-    tracker.check_promised(("config", "reports", *metrics))
-    report.show_metrics(metrics, sizes_mb, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
-    return metrics[stored.variant].accuracy
+    tracker.check_promised(("config", "reports", *results))
+    report.show_results(results, benchmarks, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
+    log.info("shipped: %s", shipped)
+    return results[shipped].metrics.accuracy
 
 
 def _save(
     done: Sequence[Trained], config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast, scratch: Path
 ) -> list[tuple[Artifact, torch.nn.Module]]:
-    """Save every variant beside its model in memory, the shipped one last.
-
-    FP32 is the last phase before quantization, or the float weights of a recipe whose only phase quantizes.
-    """
+    """Save the FP32 model, and the INT8 one if there is one, each beside its model in memory."""
     shipped = done[-1]
-    float_phase = next((trained for trained in reversed(done) if not trained.quantized), shipped)
-    fp32 = float_phase.float_model(config)
+    fp32 = float_phase(done).float_model(config)
     saved: list[tuple[Artifact, torch.nn.Module]] = [(save_fp32(fp32, tokenizer, scratch / "fp32"), fp32)]
     if shipped.quantized:
         saved.append((save_int8(shipped.trainer, scratch / "int8"), shipped.model))
     return saved
 
 
-def _final_figures(metrics: Mapping[str, Metrics], sizes_mb: Mapping[str, float]) -> dict[str, float]:
-    """Name the figures of every variant with its prefix, and those of the shipped one (the last) without."""
-    figures = {
-        f"{variant}/{name}": value
-        for variant, measured in metrics.items()
-        for name, value in {**measured.scalars, "size_mb": sizes_mb[variant]}.items()
+def float_phase(done: Sequence[Trained]) -> Trained:
+    """Return the last phase before quantization, or a recipe's only phase, whose float weights then stand for FP32."""
+    return next((trained for trained in reversed(done) if not trained.quantized), done[-1])
+
+
+def _export(
+    config: Config,
+    done: Sequence[Trained],
+    model_config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    tokens: Mapping[str, datasets.Dataset],
+    scratch: Path,
+) -> list[tuple[Artifact, str]]:
+    """Export FP32 formats from the FP32 model, INT8 formats from the weights that QAT trained; name the variant of each."""
+    shipped = done[-1]
+    int8 = [name for name in config.export.formats if name in INT8_FORMATS and shipped.quantized]
+    fp32 = [name for name in config.export.formats if name in FP32_FORMATS]
+    calibration = tokens["train"].shuffle(seed=config.trainer.seed)[: config.export.calibration_samples]["input_ids"]
+    quantized = [op_type for op_type in ONNX_OPS if op_type not in config.qat.fp32_op_types]
+    max_length, exported = config.dataset.max_length, []
+    if fp32:
+        reference = float_phase(done).float_model(model_config)
+        exported += [
+            (made, "fp32") for made in export(reference, tokenizer, max_length, calibration, fp32, quantized, scratch)
+        ]
+    if int8:
+        model = shipped.float_model(model_config)
+        if config.export.vocabulary == "corpus":
+            kept = kept_ids(tokenizer, tokens["train"]["input_ids"])
+            model, tokenizer = cut_model(model, kept), cut_tokenizer(tokenizer, kept)
+            calibration = [np.searchsorted(kept, row) for row in calibration]
+        exported += [(made, "int8") for made in export(model, tokenizer, max_length, calibration, int8, quantized, scratch)]
+    return exported
+
+
+def final_figures(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], shipped: str) -> dict[str, float]:
+    """Name the figures of every variant with its prefix, and what a sweep is sorted by without: those of the shipped one.
+
+    Args:
+        results: by variant; fp32 is among them.
+        benchmarks: by variant; may be empty.
+        shipped: the variant.
+    """
+    figures = {}
+    for variant, result in results.items():
+        for name, value in {**result.metrics.scalars, "size_mb": result.artifact.size_mb}.items():
+            figures[f"{variant}/{name}"] = value
+    for measured in benchmarks.values():
+        figures |= measured.figures
+    fp32, best = results["fp32"], results[shipped]
+    figures |= {
+        **best.metrics.scalars,
+        "accuracy_drop": fp32.metrics.accuracy - best.metrics.accuracy,
+        "size_ratio": best.artifact.size_mb / fp32.artifact.size_mb,
     }
-    shipped = list(metrics)[-1]
-    return {
-        **figures,
-        **metrics[shipped].scalars,
-        "accuracy_drop": metrics["fp32"].accuracy - metrics[shipped].accuracy,
-        "size_ratio": sizes_mb[shipped] / sizes_mb["fp32"],
-    }
+    if benchmarks:
+        figures["speedup"] = benchmarks["fp32"].at(1, None).p50_ms / benchmarks[shipped].at(1, None).p50_ms
+    return figures

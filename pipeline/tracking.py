@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.locate import MODEL_NAME, SHIPPED_TAG, SWEEP_TAG
 from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ FLUSH_SECONDS = 10.0
 PARAMS_PER_BATCH = 100  # MLflow's limit
 KEY_PACKAGES = ("torch", "transformers", "optimum-intel", "neural-compressor", "hydra-core", "mlflow")
 SQLITE = "sqlite:///"
+SERVED_MODULES = ("__init__.py", "errors.py", "runtime.py")
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # what MLflow's UI calls training, as opposed to GenAI
     "mlflow.note.content": "INT8 text classifiers: `<variant>/...` are test figures of the stored model named by the prefix, "
@@ -115,6 +117,33 @@ class Tracker:
             stored.mkdir()
             return Path(self._client.download_artifacts(self.run_id, name, str(stored)))
 
+    def log_model(self, directory: Path, variant: str, texts: list[str]) -> None:
+        """Log a deployed directory as the run's MLflow model: code instead of a pickle, and requirements without torch.
+
+        Args:
+            directory: of the shipped artifact.
+            variant: the shipped artifact; recorded in the tag `shipped`.
+            texts: the input example.
+        """
+        runtime = "openvino" if variant.startswith("openvino") else "onnxruntime"
+        package = Path(__file__).parent
+        with _writing(), tempfile.TemporaryDirectory() as scratch:
+            # The two modules that served.py imports, not the package around them.
+            code = Path(scratch) / package.name
+            code.mkdir()
+            for module in SERVED_MODULES:
+                shutil.copy(package / module, code)
+            mlflow.pyfunc.log_model(
+                name=MODEL_NAME,
+                python_model=str(package / "served.py"),
+                artifacts={"model": str(directory)},
+                code_paths=[str(code)],
+                pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "tokenizers", runtime)],
+                input_example=texts,
+                metadata={"variant": variant},
+            )
+            self._client.set_tag(self.run_id, SHIPPED_TAG, variant)
+
     @property
     def local_artifacts(self) -> Path | None:
         """Where the run's artifacts lie on this machine; None if a server has them."""
@@ -134,25 +163,27 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def open_run(config: Config) -> Iterator[Tracker]:
+def open_run(config: Config, sweep: str | None = None) -> Iterator[Tracker]:
     """Open a run, log its config and environment, and close it with its true status.
 
     FINISHED if the block ends, KILLED on KeyboardInterrupt, FAILED (with the tag `failure`) on any other exception.
 
     Args:
         config: the resolved config.
+        sweep: what the runs of one sweep have in common, for the tag `sweep`; None outside a sweep.
 
     Raises:
         PipelineError: the store cannot be opened or written.
     """
     store = config.tracking
+    tags = {**environment_tags(), "config.hash": config_hash(config)}
     with _writing(store.tracking_uri):
         mlflow.set_tracking_uri(_prepared(store.tracking_uri))
         client = MlflowClient()
         run = mlflow.start_run(
             experiment_id=_experiment_id(client, config),
             run_name=run_name(config),
-            tags={**environment_tags(), "config.hash": config_hash(config)},
+            tags={**tags, SWEEP_TAG: sweep} if sweep else tags,
             description=description(config),
         )
     run_id = run.info.run_id

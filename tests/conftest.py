@@ -101,6 +101,8 @@ def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> 
         "dataset.max_length=32",
         "trainer.learning_rate=5e-3",
         "trainer.num_train_epochs=2",
+        "export=none",
+        "benchmark=none",
         f"tracking.tracking_uri={store}",
         f"tracking.artifact_location={tmp_path / 'artifacts'}",
     ]

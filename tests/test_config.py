@@ -8,7 +8,7 @@ from pipeline import config as schema
 from pipeline.errors import PipelineError
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUPS = ["model", "dataset", "qat", "trainer", "tracking", "experiment"]
+GROUPS = ["model", "dataset", "qat", "trainer", "export", "benchmark", "tracking", "experiment"]
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -81,6 +81,12 @@ def test_the_published_sample_is_followed_to_the_letter() -> None:
         ("dataset.test_file=https://example.org/a.csv", "dataset.train_file has no value"),
         ("model.name_or_path=./nowhere", "model.name_or_path=./nowhere is not a directory"),
         ("dataset=files", "dataset.train_file has no value; give dataset.train_file=FILE"),
+        ("export.formats=[onnx_int4]", "export.formats: onnx_int4 is unknown; did you mean onnx_int8"),
+        ("export.formats=[onnx_int8,onnx_int8]", "names a format twice"),
+        ("export.ship=openvino", "export.ship=openvino is not made; did you mean openvino_int8"),
+        ("benchmark.repetitions=-1", "benchmark.repetitions=-1 must not be negative"),
+        ("qat.fp32_op_types=[Linear]", "qat.fp32_op_types has Linear, so that onnx_int8 would have nothing to quantize"),
+        ("export.calibration_samples=0", "export.calibration_samples=0 must be above 0"),
         ("tracking.tracking_uri=???", "tracking.tracking_uri has no value"),
     ],
 )
@@ -110,3 +116,15 @@ def test_every_trainer_key_is_a_training_argument() -> None:
 
     known = {item.name for item in fields(TrainingArguments)}
     assert {item.name for item in fields(schema.TrainerConfig)} <= known
+
+
+def test_a_missing_extra_is_named_before_anything_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "find_spec", lambda name: None if name == "nncf" else object())
+    with pytest.raises(
+        PipelineError, match=r"openvino_int8 needs OpenVINO and NNCF: pip install -e '.\[openvino\]', or choose"
+    ):
+        schema.resolve(composed("dataset=reviews", "model=minilm"))
+    assert schema.resolve(composed("dataset=reviews", "model=minilm", "export=onnx")).export.formats == [
+        "onnx_fp32",
+        "onnx_int8",
+    ]

@@ -6,9 +6,11 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from transformers import AutoTokenizer
 
+from pipeline.artifact import Artifact
 from pipeline.config import DatasetConfig, ModelConfig
 from pipeline.data import collator, load_corpus, tokenize
-from pipeline.evaluation import label_metrics, predict_logits, score
+from pipeline.errors import PipelineError
+from pipeline.evaluation import Result, check_export, label_metrics, predict_logits, score
 from pipeline.model import load_model
 
 
@@ -47,3 +49,18 @@ def test_logits_come_in_the_order_of_the_texts(micro_model: Path, micro_corpus: 
         with torch.inference_mode():
             alone = model.eval()(**tokenizer(corpus.splits["test"]["text"][index], return_tensors="pt")).logits
         np.testing.assert_allclose(logits[index], alone[0], atol=1e-5)
+
+
+def exported(variant: str, predictions: list[int]) -> Result:
+    logits = np.eye(2, dtype=np.float32)[predictions]
+    return Result(Artifact(variant, Path(variant)), logits, score(logits, np.array([0, 1] * 5)))
+
+
+def test_an_export_may_lose_a_little_accuracy_and_gain_any() -> None:
+    trained = exported("int8", [0, 1, 0, 1, 0, 1, 0, 1, 0, 0])
+    better = exported("onnx_int8", [0, 1] * 5)
+    worse = exported("onnx_int8", [0, 1, 0, 1, 0, 1, 0, 0, 0, 0])
+    assert check_export(better, trained, 0.0) == pytest.approx(0.1)
+    assert check_export(worse, trained, 0.11) == pytest.approx(0.1)
+    with pytest.raises(PipelineError, match="onnx_int8 has a test accuracy of 0.8000, 0.1000 below int8 .*10.00% of the pred"):
+        check_export(worse, trained, 0.05)

@@ -6,15 +6,39 @@ import pytest
 from transformers import AutoTokenizer
 
 from pipeline import report
+from pipeline.artifact import Artifact
+from pipeline.benchmark import Benchmark, Point
 from pipeline.config import DatasetConfig
 from pipeline.data import load_corpus, tokenize
-from pipeline.evaluation import Metrics
+from pipeline.evaluation import Metrics, Result
 from pipeline.training import OpStatistics
 
-METRICS = {
-    "fp32": Metrics(0.9, 0.3, 0.89, np.array([[4, 1], [0, 5]])),
-    "int8": Metrics(0.8, 0.4, 0.79, np.array([[4, 1], [1, 4]])),
-}
+LABELS = np.array([0, 0, 1, 1])
+
+
+def result(folder: Path, variant: str, kilobytes: int, predictions: list[int], metrics: Metrics) -> Result:
+    (folder / variant).mkdir()
+    (folder / variant / "model.safetensors").write_bytes(bytes(1000 * kilobytes))
+    return Result(Artifact(variant, folder / variant), np.eye(2, dtype=np.float32)[predictions], metrics)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> dict[str, Result]:
+    fp32 = Metrics(0.9, 0.3, 0.89, np.array([[2, 0], [0, 2]]))
+    int8 = Metrics(0.8, 0.4, 0.79, np.array([[2, 0], [1, 1]]))
+    return {
+        "fp32": result(tmp_path, "fp32", 625, [0, 0, 1, 1], fp32),
+        "onnx_int8": result(tmp_path, "onnx_int8", 161, [0, 0, 0, 1], int8),
+    }
+
+
+def timed(variant: str, ms: float) -> Benchmark:
+    points = tuple(
+        Point(batch, tokens, ms * batch, 2 * ms * batch, 3 * ms * batch, (0.9 * ms * batch, 1.2 * ms * batch))
+        for batch in (1, 32)
+        for tokens in (None, 16)
+    )
+    return Benchmark(variant, 0.1, 200.0, points)
 
 
 def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpus: Path, micro_model: Path) -> None:
@@ -50,20 +74,35 @@ def test_a_model_that_is_not_quantized_has_no_statistics(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_the_variants_stand_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = {"fp32": 62.5, "int8": 16.1}
-    report.show_metrics(METRICS, sizes, "micro")
+def test_the_variants_stand_beside_each_other(
+    tmp_path: Path, results: dict[str, Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmarks = {"fp32": timed("fp32", 2.0), "onnx_int8": timed("onnx_int8", 0.5)}
+    report.show_results(results, benchmarks, "micro")
     printed = capsys.readouterr().out
-    for cell in ("accuracy", "loss", "macro F1", "size (MB)", "0.9000", "0.8000", "16.1000"):
+    for cell in ("accuracy", "macro F1", "size (MB)", "0.9000", "0.8000", "0.1610", "p50 (ms)", "0.5000", "texts/s", "2000"):
         assert cell in printed
-    report.write_metrics(tmp_path, METRICS, sizes, ["no", "yes"])
-    assert list(pd.read_csv(tmp_path / "figures.csv")["model"]) == ["fp32", "int8"]
-    confusion = pd.read_csv(tmp_path / "confusion_int8.csv", index_col=0)
+    report.write_results(tmp_path, results, benchmarks, LABELS, ["no", "yes"])
+    assert list(pd.read_csv(tmp_path / "figures.csv")["model"]) == ["fp32", "onnx_int8"]
+    confusion = pd.read_csv(tmp_path / "confusion_onnx_int8.csv", index_col=0)
     assert confusion.loc["yes", "no"] == 1
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    assert list(predictions["label"]) == ["no", "no", "yes", "yes"]
+    assert list(predictions["onnx_int8"]) == ["no", "no", "no", "yes"]
+    rows = pd.read_csv(tmp_path / "benchmark.csv").query("model == 'onnx_int8' and batch == 32 and tokens == 16")
+    assert rows["p50_ms_max"].item() == pytest.approx(19.2)
+    assert rows["throughput_per_s"].item() == pytest.approx(2000)
+    assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_name_in_brackets_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_metrics({"[red]": METRICS["fp32"]}, {"[red]": 1.0}, "[bold]title")
+def test_what_was_not_timed_has_no_columns_for_it(tmp_path: Path, results: dict[str, Result]) -> None:
+    report.write_results(tmp_path, results, {}, LABELS, ["no", "yes"])
+    assert "p50 (ms)" not in pd.read_csv(tmp_path / "figures.csv")
+    assert not (tmp_path / "benchmark.png").exists()
+
+
+def test_a_name_in_brackets_is_no_markup(results: dict[str, Result], capsys: pytest.CaptureFixture[str]) -> None:
+    report.show_results({"[red]": results["fp32"]}, {}, "[bold]title")
     printed = capsys.readouterr().out
     assert "[red]" in printed
     assert "[bold]title" in printed

@@ -26,7 +26,7 @@ def config(tmp_path: Path, store: str) -> Config:
         DatasetConfig(name="micro", path="owner/micro", label_names=["cold", "hot"]),
         QatConfig("direct", {"qat": PhaseConfig(quantize=True)}),
         TrainerConfig(),
-        TrackingConfig(store, artifact_location=str(tmp_path / "artifacts")),
+        tracking=TrackingConfig(store, artifact_location=str(tmp_path / "artifacts")),
     )
 
 

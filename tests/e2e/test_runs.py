@@ -79,6 +79,7 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
         "examples.csv",
         "mixed_precision_statistics.csv",
         "figures.csv",
+        "predictions.csv",
         "confusion_fp32.csv",
         "confusion_int8.csv",
     }

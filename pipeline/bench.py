@@ -1,0 +1,79 @@
+"""Time a finished run's artifacts again, side by side: python -m pipeline.bench [RUN_ID]."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pipeline import command_line, quiet
+from pipeline.config import BenchmarkConfig, Config
+from pipeline.errors import PipelineError
+from pipeline.locate import SHIPPED_TAG, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+DEFAULTS = BenchmarkConfig()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.bench",
+        description="Time a finished run's artifacts, side by side: one process each, warm, taking turns.",
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", nargs="?", help="default: the newest finished run that shipped a model")
+    parser.add_argument("--repetitions", type=int, default=5, help="turns at each shape (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="of a turn, at least (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=DEFAULTS.threads, help="of each process (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return command_line.exit_code(lambda: _bench(options))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    for name in ("repetitions", "seconds", "threads"):
+        if not getattr(options, name) > 0:
+            raise PipelineError(f"--{name} {getattr(options, name)} must be above 0.")
+    quiet.third_parties()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from omegaconf import OmegaConf
+
+    from pipeline import report
+    from pipeline.artifact import Artifact
+    from pipeline.benchmark import benchmark
+    from pipeline.data import load_corpus, tokenize
+    from pipeline.model import load_tokenizer
+
+    mlflow.set_tracking_uri(tracking_uri())
+    client = MlflowClient()
+    try:
+        run = client.get_run(options.run_id or _newest(client))
+    except MlflowException as error:
+        raise PipelineError(f"run {options.run_id} is not in {mlflow.get_tracking_uri()}.") from error
+    files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
+    written = OmegaConf.load(files / "config" / "config.yaml")
+    config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), written)))
+    variants = [name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()]
+    tokenizer = load_tokenizer(config.model, config.dataset.max_length)
+    rows = tokenize(load_corpus(config.dataset), tokenizer, config.dataset)["test"]["input_ids"]
+    timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
+    artifacts = [Artifact(variant, files / variant) for variant in variants]
+    measured = benchmark(artifacts, rows, tokenizer.pad_token_id, config.dataset.max_length, timing)
+    sizes_mb = {artifact.variant: artifact.size_mb for artifact in artifacts}
+    report.show_benchmarks(measured, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
+
+
+def _newest(client: "MlflowClient") -> str:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    wanted = f"tags.{SHIPPED_TAG} LIKE '%' and attributes.status = 'FINISHED'"
+    runs = client.search_runs(experiments, wanted, order_by=["start_time DESC"], max_results=1)
+    if not runs:
+        raise PipelineError("no finished run has shipped a model yet; make quickstart makes one.")
+    return str(runs[0].info.run_id)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""A run id, a registered model or a directory to the directory of a deployed model on this machine."""
+
+import os
+import re
+from pathlib import Path
+
+from pipeline.errors import PipelineError, nearest
+
+DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
+REGISTERED_NAME = "int8-text-classifier"
+ALIAS = "champion"
+CHAMPION = f"models:/{REGISTERED_NAME}@{ALIAS}"
+MODEL_NAME = "model"  # of the MLflow model of a run
+SHIPPED_TAG = "shipped"
+SWEEP_TAG = "sweep"
+_RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
+_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or the store that runs use by default.
+
+    Raises:
+        PipelineError: the default store does not exist.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        return uri
+    if not Path(DEFAULT_TRACKING_URI.removeprefix("sqlite:///")).is_file():
+        raise PipelineError(
+            f"{DEFAULT_TRACKING_URI} does not exist yet; make quickstart makes a run, or set MLFLOW_TRACKING_URI."
+        )
+    return DEFAULT_TRACKING_URI
+
+
+def mlflow_directory(reference: str) -> Path:
+    """Find the MLflow model (the directory with MLmodel) that a reference names.
+
+    Args:
+        reference: a run id, models:/NAME@ALIAS, models:/NAME/VERSION or such a directory.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    if Path(reference).is_dir():
+        if not (Path(reference) / "MLmodel").is_file():
+            raise PipelineError(f"{reference} is no MLflow model: it has no file MLmodel.")
+        return Path(reference)
+    if run := _RUN_ID.fullmatch(reference):
+        return _download(f"runs:/{run[1]}/{MODEL_NAME}", f"run {run[1]} has no MLflow model")
+    if found := _REGISTERED.fullmatch(reference):
+        _check_registered(found["name"], found["alias"], found["version"])
+        return _download(reference, f"{reference} has no files")
+    raise PipelineError(
+        f"{reference} is not a directory, a run id (32 hex digits), models:/NAME@ALIAS or models:/NAME/VERSION."
+    )
+
+
+def model_directory(reference: str) -> Path:
+    """Find the directory with the deployed model, its tokenizer and config.json that a reference names.
+
+    Args:
+        reference: as for mlflow_directory, or a directory that pipeline.export wrote.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    if Path(reference).is_dir() and not (Path(reference) / "MLmodel").is_file():
+        return Path(reference)
+    packed = mlflow_directory(reference)
+    found = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())
+    if len(found) != 1:
+        raise PipelineError(
+            f"{packed} is not a model of this pipeline: its folder artifacts/ should hold one model directory."
+        )
+    return found[0]
+
+
+def _check_registered(name: str, alias: str | None, version: str | None) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri())
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        names = [registered.name for registered in client.search_registered_models()]
+        hint = nearest(name, names) if names else "none is registered; python -m pipeline.promote RUN_ID registers one."
+        raise PipelineError(f"models:/{name} is not registered; {hint}") from error
+    if alias is not None and alias not in model.aliases:
+        hint = nearest(alias, model.aliases) if model.aliases else "it has none."
+        raise PipelineError(f"models:/{name} has no alias {alias!r}; {hint}")
+    if version is not None:
+        try:
+            client.get_model_version(name, version)
+        except MlflowException as error:
+            known = sorted((found.version for found in client.search_model_versions(f"name = '{name}'")), key=int)
+            raise PipelineError(f"models:/{name} has no version {version}; {nearest(version, map(str, known))}") from error
+
+
+def _download(uri: str, otherwise: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(tracking_uri())
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri))
+    except (MlflowException, OSError) as error:
+        raise PipelineError(f"{otherwise}: {str(error).splitlines()[0]}") from error
