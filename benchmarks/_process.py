@@ -53,13 +53,15 @@ def tracked_in(folder: str) -> list[str]:
     return [f"tracking.tracking_uri=sqlite:///{folder}/mlflow.db", f"tracking.artifact_location={folder}/artifacts"]
 
 
-def conclude(promises: Sequence[tuple[str, float, str, float]]) -> None:
+def conclude(promises: Sequence[tuple[str, float, str, float]], *, at_least: bool = False) -> None:
     """Print each measured figure beside its promise, and exit with 1 if one was not kept.
 
     Args:
         promises: what was measured, its value, its unit, and the most that was promised.
+        at_least: the least was promised instead.
     """
-    broken = [what for what, value, _, most in promises if value > most]
-    for what, value, unit, most in promises:
-        print(f"{what}: {value:.3g}{unit} (promised: at most {most:g}{unit}) {'BROKEN' if what in broken else 'kept'}")
+    broken = [what for what, value, _, limit in promises if (value < limit if at_least else value > limit)]
+    for what, value, unit, limit in promises:
+        bound = "at least" if at_least else "at most"
+        print(f"{what}: {value:.3g}{unit} (promised: {bound} {limit:g}{unit}) {'BROKEN' if what in broken else 'kept'}")
     sys.exit(bool(broken))

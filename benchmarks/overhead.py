@@ -31,6 +31,8 @@ def main() -> None:
         "dataset=files",
         f"dataset.data_dir={options.data_dir}",
         "model.classification_token_only=false",
+        "export=none",
+        "benchmark=none",
     ]
     walls, cpus = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or bert_tiny_shape(f"{folder}/bert-tiny")
         overrides = [f"model.name_or_path={model}", f"dataset.data_dir={options.data_dir}", "dataset.label_names=null"]
+        overrides += ["export=none", "benchmark=none"]  # the sample has neither
         overrides += tracked_in(folder)
         recipe = measure("-m", "pipeline", "dataset=emotion", *overrides)
         print(f"default recipe: {recipe.wall_s:.1f} s", flush=True)
