@@ -48,6 +48,19 @@ def measure(*arguments: str, exit_code: int = 0) -> Measured:
     return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, text)
 
 
+def newest_run() -> Path:
+    """Return the artifacts of the newest finished run in mlruns/ that shipped a model (make quickstart makes one)."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.bench import newest
+    from pipeline.locate import tracking_uri
+
+    mlflow.set_tracking_uri(tracking_uri())
+    client = MlflowClient()
+    return Path(client.get_run(newest(client)).info.artifact_uri.removeprefix("file://"))
+
+
 def tracked_in(folder: str) -> list[str]:
     """Overrides that keep a benchmark's runs out of the user's store."""
     return [f"tracking.tracking_uri=sqlite:///{folder}/mlflow.db", f"tracking.artifact_location={folder}/artifacts"]

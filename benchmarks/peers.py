@@ -77,7 +77,7 @@ def build_peers(fp32: Path, tokenizer_from: Path, corpus: Corpus, folder: Path) 
             dynamic_axes={"input_ids": dynamic, "attention_mask": dynamic, "logits": {0: "batch"}},
         )
     quantize_dynamic(source, directories["ort_dynamic_ptq"] / ONNX_FILE, per_channel=True, weight_type=QuantType.QInt8)
-    converted = openvino.convert_model(source)
+    converted = openvino.Core().read_model(source)
     openvino.save_model(converted, directories["ov_fp32"] / OPENVINO_FILE, compress_to_fp16=False)
     texts = corpus.splits["train"].shuffle(seed=0)[:300]["text"]
     rows = [tokenizer(text, truncation=True, max_length=128)["input_ids"] for text in texts]

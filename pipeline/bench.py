@@ -50,7 +50,7 @@ def _bench(options: argparse.Namespace) -> None:
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
     try:
-        run = client.get_run(options.run_id or _newest(client))
+        run = client.get_run(options.run_id or newest(client))
     except MlflowException as error:
         raise PipelineError(f"run {options.run_id} is not in {mlflow.get_tracking_uri()}.") from error
     files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
@@ -66,7 +66,12 @@ def _bench(options: argparse.Namespace) -> None:
     report.show_benchmarks(measured, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
 
 
-def _newest(client: "MlflowClient") -> str:
+def newest(client: "MlflowClient") -> str:
+    """Return the id of the newest finished run that shipped a model.
+
+    Raises:
+        PipelineError: there is none.
+    """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     wanted = f"tags.{SHIPPED_TAG} LIKE '%' and attributes.status = 'FINISHED'"
     runs = client.search_runs(experiments, wanted, order_by=["start_time DESC"], max_results=1)

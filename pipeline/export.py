@@ -66,6 +66,16 @@ def export(
     return written
 
 
+def check_exportable(model: PreTrainedModel) -> None:
+    """Export a model on trial, so that an architecture that cannot be exported fails before it is trained.
+
+    Raises:
+        PipelineError: it cannot.
+    """
+    with tempfile.TemporaryDirectory(prefix="export-") as scratch:
+        _to_onnx(model, Path(scratch) / ONNX_FILE)
+
+
 def _to_onnx(model: PreTrainedModel, file: Path) -> None:
     example = torch.ones(2, 8, dtype=torch.long)
     dynamic = {0: "batch", 1: "tokens"}
@@ -82,7 +92,9 @@ def _to_onnx(model: PreTrainedModel, file: Path) -> None:
                 dynamic_axes={"input_ids": dynamic, "attention_mask": dynamic, "logits": {0: "batch"}},
             )
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        raise PipelineError(f"{model.config.model_type} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
+        raise PipelineError(
+            f"{model.config.model_type} cannot be exported to ONNX; choose export=none. {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _onnx_fp32(source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]) -> None:
@@ -121,7 +133,7 @@ def _openvino_int8(source: Path, directory: Path, calibration: Calibration, quan
     rows = nncf.Dataset(calibration, lambda row: dict(zip(INPUTS, pad([row], 0), strict=True)))
     with contextlib.redirect_stdout(io.StringIO()):  # nncf 3.4 draws progress bars and takes no option against it
         quantized_model = nncf.quantize(
-            openvino.convert_model(source),
+            openvino.Core().read_model(source),
             rows,
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,

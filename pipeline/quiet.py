@@ -1,4 +1,4 @@
-"""Keep third parties' notices from the terminal; import nothing heavy before calling it."""
+"""Keep third parties' notices from the terminal and their usage statistics at home; import nothing heavy before calling it."""
 
 import logging
 import os
@@ -17,6 +17,10 @@ def third_parties() -> None:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Usage statistics of MLflow, the Hugging Face Hub's client and NNCF: sent unless the environment says no.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("NNCF_CI", "1")
     warnings.filterwarnings("ignore")
     for name in ("alembic", "optimum", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ from pipeline.compression import phases
 from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
 from pipeline.data import collator, load_corpus, tokenize
 from pipeline.evaluation import Result, check_export, predict_logits, score
-from pipeline.export import ONNX_OPS, export
+from pipeline.export import ONNX_OPS, check_exportable, export
 from pipeline.model import load_model, load_tokenizer
 from pipeline.runtime import TextClassifier
 from pipeline.tracking import Tracker, open_run
@@ -62,6 +62,8 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     model = load_model(config.model, corpus.label_names)
     pretrained_config = deepcopy(model.config)
+    if config.export.formats:
+        check_exportable(model)
 
     # Tokenize, and describe what the model will see.
     tokens = tokenize(corpus, tokenizer, config.dataset)

@@ -1,6 +1,7 @@
 """A deployed model directory to scores: ONNX Runtime or OpenVINO with its tokenizer; needs no torch and reads no pickle."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ CONFIG_FILE = "config.json"
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 MAX_TEXT_CHARACTERS = 100_000  # a model reads the first few hundred; more is a file that was taken for a text
 BATCH_SIZE = 32
+_SURROGATE = re.compile("[\ud800-\udfff]")
 WINDOW = 32 * BATCH_SIZE  # texts that are sorted by length before they are cut into batches
 
 Session = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -147,10 +149,12 @@ def check_text(text: object, name: str) -> None:
         name: how the error calls it.
 
     Raises:
-        PipelineError: not a string, empty, or too long.
+        PipelineError: not a string, empty, too long, or with half a character (what was no UTF-8 on the command line).
     """
     if not isinstance(text, str):
         raise PipelineError(f"{name} is {type(text).__name__}, not text.")
+    if _SURROGATE.search(text):
+        raise PipelineError(f"{name} is not UTF-8.")
     if not text.strip():
         raise PipelineError(f"{name} is empty.")
     if len(text) > MAX_TEXT_CHARACTERS:

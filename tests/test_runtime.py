@@ -24,6 +24,7 @@ def test_probabilities_survive_large_logits() -> None:
     [
         (" \t", "text 1 is empty."),
         (7, "text 1 is int, not text."),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "text 1 is not UTF-8."),
         ("a" * 100_001, "text 1 has 100,001 characters; at most 100,000 are accepted."),
     ],
 )

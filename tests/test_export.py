@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from pipeline.artifact import Artifact
+from pipeline.errors import PipelineError
+from pipeline.export import check_exportable, export
+from pipeline.runtime import TextClassifier
+
+TEXTS = ["rain and river", "the sun was full of fire today", "snow", "we walked home slowly again and again " * 20]
+
+
+@pytest.fixture(scope="module")
+def model(micro_model: Path) -> PreTrainedModel:
+    torch.manual_seed(0)
+    labels = {0: "cold", 1: "hot", 2: "wet"}
+    return AutoModelForSequenceClassification.from_pretrained(micro_model, id2label=labels, attn_implementation="eager").eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(micro_model: Path) -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(micro_model)
+
+
+def exported(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    quantized: tuple[str, ...] = ("Linear", "Embedding"),
+) -> dict[str, Artifact]:
+    calibration = tokenizer(TEXTS[:3])["input_ids"]
+    formats = ["onnx_fp32", "onnx_int8", "openvino_int8"]
+    made = export(model, tokenizer, 16, calibration, formats, quantized, folder)
+    return {artifact.variant: artifact for artifact in made}
+
+
+def test_the_fp32_export_answers_like_torch_and_the_int8_ones_nearly(
+    tmp_path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with torch.inference_mode():
+        batch = tokenizer(TEXTS, truncation=True, max_length=16, padding=True, return_tensors="pt")
+        expected = model(**batch).logits.numpy()
+    for variant, artifact in exported(tmp_path, model, tokenizer).items():
+        classifier = TextClassifier(artifact.path)
+        assert classifier.label_names == ("cold", "hot", "wet")
+        tolerance = 1e-5 if variant == "onnx_fp32" else 0.05 * np.abs(expected).max()
+        np.testing.assert_allclose(classifier.logits(TEXTS), expected, atol=tolerance)
+
+
+def test_texts_are_cut_by_the_stored_tokenizer(
+    tmp_path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    path = exported(tmp_path, model, tokenizer)["onnx_fp32"].path
+    assert json.loads((path / "tokenizer.json").read_text())["truncation"]["max_length"] == 16
+    assert len(AutoTokenizer.from_pretrained(path)(TEXTS[3], truncation=True, max_length=16)["input_ids"]) == 16
+
+
+def test_embeddings_are_int8_unless_they_are_to_stay_in_fp32(
+    tmp_path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    for name in ("all", "linear"):
+        (tmp_path / name).mkdir()
+    everything = exported(tmp_path / "all", model, tokenizer)
+    linear = exported(tmp_path / "linear", model, tokenizer, ("Linear",))
+    embeddings_mb = 3 * model.get_input_embeddings().weight.numel() / 1e6  # 4 bytes against 1
+    for variant in ("onnx_int8", "openvino_int8"):
+        assert linear[variant].size_mb - everything[variant].size_mb == pytest.approx(embeddings_mb, rel=0.25)
+
+
+def test_an_architecture_that_onnx_cannot_express_is_named(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spectral(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(input_ids.float() @ input_ids.float().T).real
+
+    monkeypatch.setattr("pipeline.export.inference_graph", lambda model: Spectral())
+    with pytest.raises(PipelineError, match=r"bert cannot be exported to ONNX; choose export=none. .*linalg_eigvals"):
+        check_exportable(model)
