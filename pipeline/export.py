@@ -105,8 +105,11 @@ def _onnx_int8(source: Path, directory: Path, calibration: Calibration, quantize
     """Quantize weights per channel in the file, and activations as they come (onnxruntime.quantization.quantize_dynamic)."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    graph = onnx.load(source).graph
+    prepared = source.with_name("prepared.onnx")
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)  # which gives up on two dynamic axes (onnxruntime 1.32)
+    graph = onnx.load(prepared).graph
     dimensions = {weight.name: len(weight.dims) for weight in graph.initializer}
     # onnxruntime 1.32 has no kernel for a stack of matrices with one scale per channel; the last layer's two are small.
     stacked = [
@@ -115,7 +118,7 @@ def _onnx_int8(source: Path, directory: Path, calibration: Calibration, quantize
         if node.op_type == "MatMul" and any(dimensions.get(name, 2) > 2 for name in node.input)
     ]
     quantize_dynamic(
-        source,
+        prepared,
         directory / ONNX_FILE,
         op_types_to_quantize=[ONNX_OPS[op_type] for op_type in quantized],
         per_channel=True,
