@@ -3,7 +3,7 @@
 python benchmarks/overhead.py [--model DIR] [--data-dir DIR] [--repetitions N]
 
 The pipeline also logs, stores, reloads and compares; the bare script trains, evaluates and saves. Both train every token of
-the last layer (model.classification_token_only=false), so that they do the same work. The tracking store exists already, as
+the last layer (model.classification_token_only=false) and quantize every op type, so that they do the same work. The tracking store exists already, as
 it does in every run but the first.
 """
 
@@ -31,6 +31,7 @@ def main() -> None:
         "dataset=files",
         f"dataset.data_dir={options.data_dir}",
         "model.classification_token_only=false",
+        "qat.fp32_op_types=[]",
         "export=none",
         "benchmark=none",
     ]

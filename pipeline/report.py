@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.benchmark import BATCHES, Benchmark
+from pipeline.benchmark import BATCHES, Benchmark, Point
 from pipeline.data import SPLITS, Corpus
 from pipeline.evaluation import Result
 from pipeline.training import OpStatistics
@@ -255,20 +255,28 @@ def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
 
 
 def show_benchmarks(benchmarks: Mapping[str, Benchmark], sizes_mb: Mapping[str, float], title: str) -> None:
-    """Print what every variant costs to run; a latency stands with the lowest and highest median of its repetitions."""
-    rows = []
+    """Print what every variant costs to run, one column each; ± is half the range of the repetitions' medians."""
+    single, many = min(BATCHES), max(BATCHES)
+    columns: dict[str, list[str]] = {"": []}
     for variant, measured in benchmarks.items():
-        row: dict[str, object] = {"model": variant, "MB": f"{sizes_mb[variant]:.1f}", "load s": f"{measured.load_s:.2f}"}
-        row["peak MB"] = f"{measured.peak_mb:.0f}"
+        own = measured.at(single, None)
+        rows = {"MB": f"{sizes_mb[variant]:.1f}", "load s": f"{measured.load_s:.2f}", "peak MB": f"{measured.peak_mb:.0f}"}
+        rows |= {"p50 own": _with_spread(own), "p95 own": f"{own.p95_ms:.2f}", "p99 own": f"{own.p99_ms:.2f}"}
+        rows |= {f"p50 {tokens}": _with_spread(measured.at(single, tokens)) for tokens in measured.lengths if tokens}
         for tokens in measured.lengths:
-            point = measured.at(min(BATCHES), tokens)
-            low, high = min(point.p50_ms_by_repetition), max(point.p50_ms_by_repetition)
-            name = "corpus" if tokens is None else f"{tokens} tokens"
-            row[f"p50 ms, {name}"] = f"{point.p50_ms:.2f} ({low:.2f}-{high:.2f})"
-        row["p99 ms, corpus"] = f"{measured.at(min(BATCHES), None).p99_ms:.2f}"
-        row["texts/s, corpus"] = f"{measured.at(max(BATCHES), None).throughput_per_s:,.0f}"
-        rows.append(row)
-    _show(pd.DataFrame(rows), title)
+            rows[f"texts/s {tokens or 'own'}"] = f"{measured.at(many, tokens).throughput_per_s:,.0f}"
+        columns[""] = list(rows)
+        columns[variant] = list(rows.values())
+    _show(pd.DataFrame(columns), title)
+    legend = (
+        f"p50, p95, p99: ms a call of {single} text; texts/s: in batches of {many}; own: the corpus's lengths, else tokens"
+    )
+    Console().print(legend, highlight=False)
+
+
+def _with_spread(point: Point) -> str:
+    low, high = min(point.p50_ms_by_repetition), max(point.p50_ms_by_repetition)
+    return f"{point.p50_ms:.2f} ±{(high - low) / 2 / point.p50_ms:.0%}"
 
 
 def _plot_benchmarks(benchmarks: Mapping[str, Benchmark], file: Path) -> None:

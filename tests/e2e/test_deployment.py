@@ -20,7 +20,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline import predict, promote, serve
+from pipeline import bench, predict, promote, serve
 from pipeline.locate import CHAMPION, mlflow_directory, model_directory
 from pipeline.runtime import TextClassifier, probabilities
 
@@ -114,6 +114,15 @@ def test_an_export_takes_any_batch_and_length_and_padding_changes_nothing(deploy
     # Activations that are quantized as they come share a range with the batch.
     tolerance = {"onnx_fp32": 1e-4, "openvino_int8": 1e-4, "onnx_int8": 0.2}[variant]
     np.testing.assert_allclose(together, alone, atol=tolerance)
+
+
+def test_bench_prints_every_artifact_of_the_newest_run(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--repetitions", "1", "--seconds", "0.01"]) == 0
+    printed = capsys.readouterr().out
+    for variant in ("fp32", "int8", *EXPORTS):
+        assert variant in printed
+    assert bench.main(["--repetitions", "0"]) == 2
+    assert "--repetitions 0 must be above 0." in capsys.readouterr().err
 
 
 def test_predict_answers_like_the_file(deployed: Deployed, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

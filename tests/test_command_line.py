@@ -1,0 +1,33 @@
+import pytest
+
+from pipeline.command_line import exit_code
+from pipeline.errors import PipelineError
+
+
+def raising(error: BaseException) -> int:
+    def command() -> None:
+        raise error
+
+    return exit_code(command)
+
+
+def test_a_command_ends_with_its_own_code() -> None:
+    assert exit_code(lambda: None) == 0
+    assert exit_code(lambda: 1) == 1
+
+
+def test_bad_input_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert raising(PipelineError("http://me:secret@host/ does not answer")) == 2
+    assert capsys.readouterr().err == "error: http://***@host/ does not answer\n"
+
+
+def test_an_interrupt_is_said_and_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert raising(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(PipelineError, match="wrong"):
+        raising(PipelineError("wrong"))
