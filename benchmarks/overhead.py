@@ -3,8 +3,8 @@
 python benchmarks/overhead.py [--model DIR] [--data-dir DIR] [--repetitions N]
 
 The pipeline also logs, stores, reloads and compares; the bare script trains, evaluates and saves. Both train every token of
-the last layer (model.classification_token_only=false) and quantize every op type, so that they do the same work. The tracking store exists already, as
-it does in every run but the first.
+the last layer (model.classification_token_only=false) and quantize every op type, so that they do the same work. The tracking
+store exists already, as it does in every run but the first.
 """
 
 import argparse
