@@ -133,9 +133,7 @@ def main() -> None:
                 accuracies.setdefault(artifact.variant, []).append(accuracy(artifact.path, corpus))
             print(f"seed {seed}:", ", ".join(f"{name} {values[-1]:.4f}" for name, values in accuracies.items()), flush=True)
         everyone = [Artifact("fp32", run / "fp32"), *peers, *ours]
-        tokenizer = AutoTokenizer.from_pretrained(run / "fp32")
-        rows = [tokenizer(text, truncation=True, max_length=128)["input_ids"] for text in corpus.splits["test"]["text"]]
-        measured = benchmark(everyone, rows, tokenizer.pad_token_id, 128, BenchmarkConfig(options.repetitions, 0.5, 1))
+        measured = benchmark(everyone, corpus.splits["test"]["text"], 128, BenchmarkConfig(options.repetitions, 0.5, 1))
         show(measured, {artifact.variant: artifact.size_mb for artifact in everyone}, accuracies)
     judge(measured, accuracies)
 

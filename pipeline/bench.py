@@ -44,8 +44,7 @@ def _bench(options: argparse.Namespace) -> None:
     from pipeline import report
     from pipeline.artifact import Artifact
     from pipeline.benchmark import benchmark
-    from pipeline.data import load_corpus, tokenize
-    from pipeline.model import load_tokenizer
+    from pipeline.data import load_corpus
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
@@ -57,11 +56,10 @@ def _bench(options: argparse.Namespace) -> None:
     written = OmegaConf.load(files / "config" / "config.yaml")
     config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), written)))
     variants = [name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()]
-    tokenizer = load_tokenizer(config.model, config.dataset.max_length)
-    rows = tokenize(load_corpus(config.dataset), tokenizer, config.dataset)["test"]["input_ids"]
+    texts = load_corpus(config.dataset).splits["test"]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
     artifacts = [Artifact(variant, files / variant) for variant in variants]
-    measured = benchmark(artifacts, rows, tokenizer.pad_token_id, config.dataset.max_length, timing)
+    measured = benchmark(artifacts, texts, config.dataset.max_length, timing)
     sizes_mb = {artifact.variant: artifact.size_mb for artifact in artifacts}
     report.show_benchmarks(measured, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
 

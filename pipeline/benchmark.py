@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LENGTHS = (16, 32, 128)  # tokens; beside the corpus's own lengths, and as far as texts are not cut shorter
 BATCHES = (1, 32)
+MAX_TEXTS = 2048
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,13 @@ class Benchmark:
 
 
 def benchmark(
-    artifacts: Sequence["Artifact"],
-    rows: Sequence[Sequence[int]],
-    pad_token_id: int,
-    max_length: int,
-    config: BenchmarkConfig,
+    artifacts: Sequence["Artifact"], texts: Sequence[str], max_length: int, config: BenchmarkConfig
 ) -> dict[str, Benchmark]:
     """Measure artifacts against each other, in one go: each has a process and a turn at every point in every repetition.
 
     Args:
         artifacts: of different variants; fp32 and int8 are loaded with torch, all others by their runtime.
-        rows: token ids of texts of the corpus, cut as in training.
-        pad_token_id: fills batches of unequal rows.
+        texts: of the corpus; each artifact's own tokenizer turns them into tokens, before anything is timed.
         max_length: tokens that texts are cut at.
         config: threads, repetitions and seconds of a turn.
 
@@ -125,23 +121,22 @@ def benchmark(
     points = list(product(BATCHES, lengths))
     times: dict[tuple[str, int, int | None], list[list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch, ExitStack() as stack:
-        file = Path(scratch) / "rows.json"
-        file.write_text(json.dumps({"pad_token_id": pad_token_id, "rows": [list(row) for row in rows]}), encoding="utf-8")
+        file = Path(scratch) / "texts.json"
+        file.write_text(json.dumps({"max_length": max_length, "texts": list(texts[:MAX_TEXTS])}), encoding="utf-8")
         workers = {artifact.variant: stack.enter_context(_Worker(artifact, config.threads, file)) for artifact in artifacts}
         turns = list(product(range(config.repetitions), points, workers.items()))
         for _, (batch, tokens), (variant, worker) in tqdm(turns, "benchmark", leave=False, disable=not sys.stderr.isatty()):
             turn = worker.ask({"batch": batch, "tokens": tokens, "seconds": config.seconds})
             times.setdefault((variant, batch, tokens), []).append(turn["times_s"])
-        ends = {variant: worker.ask({"end": True}) for variant, worker in workers.items()}
-    return {
-        variant: Benchmark(
-            variant,
-            ends[variant]["load_s"],
-            ends[variant]["peak_mb"],
-            tuple(_point(batch, tokens, times[variant, batch, tokens]) for batch, tokens in points),
-        )
-        for variant in workers
-    }
+        return {
+            variant: Benchmark(
+                variant,
+                worker.load_s,
+                worker.ask({"end": True})["peak_mb"],
+                tuple(_point(batch, tokens, times[variant, batch, tokens]) for batch, tokens in points),
+            )
+            for variant, worker in workers.items()
+        }
 
 
 def choose(ship: str, variants: Sequence[str], benchmarks: Mapping[str, Benchmark]) -> str:
@@ -173,9 +168,9 @@ def _point(batch: int, tokens: int | None, repetitions: Sequence[Sequence[float]
 
 
 class _Worker:
-    """The parent's end of one process: JSON lines over pipes."""
+    """The parent's end of one process: JSON lines over pipes. It has loaded its artifact when the constructor returns."""
 
-    def __init__(self, artifact: "Artifact", threads: int, rows: Path) -> None:
+    def __init__(self, artifact: "Artifact", threads: int, texts: Path) -> None:
         self._variant = artifact.variant
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -186,7 +181,7 @@ class _Worker:
                 artifact.variant,
                 str(artifact.path.absolute()),
                 str(threads),
-                str(rows),
+                str(texts),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -195,6 +190,11 @@ class _Worker:
             cwd=Path(__file__).parents[1],
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
         )
+        try:
+            self.load_s: float = self.ask({"load": True})["load_s"]
+        except BaseException:
+            self.__exit__()
+            raise
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout

@@ -1,6 +1,6 @@
 """One process of a benchmark: loads one artifact, then times calls as its parent asks. Started by pipeline.benchmark.
 
-python -m pipeline.benchmark_worker VARIANT DIRECTORY THREADS ROWS_FILE
+python -m pipeline.benchmark_worker VARIANT DIRECTORY THREADS TEXTS_FILE
 """
 
 import importlib
@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from pipeline import quiet
-from pipeline.runtime import ONNX_FILE, open_session, pad
+from pipeline.runtime import CONFIG_FILE, ONNX_FILE, TOKENIZER_FILE, open_session, pad
 
 MIN_CALLS = 10
 MAX_SECONDS = 4.0  # of one turn at one point, however slow the model
@@ -26,25 +27,39 @@ Call = Callable[[np.ndarray, np.ndarray], object]
 Rows = Sequence[Sequence[int]]
 
 
-def _work(variant: str, directory: Path, threads: int, rows_file: Path) -> None:
-    corpus = json.loads(rows_file.read_text(encoding="utf-8"))
-    rows, pad_token_id = corpus["rows"], corpus["pad_token_id"]
-    importlib.import_module(_library(variant, directory))
-    started = time.perf_counter()
-    call = _load(variant, directory, threads)
-    call(*_inputs(rows, pad_token_id, 1, 16, 0))
-    load_s = time.perf_counter() - started
+def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None:
     # JSON lines go to the real standard output; whatever a library prints goes to the errors.
     answers, sys.stdout = sys.stdout, sys.stderr
+    rows, pad_token_id = _tokens(directory, texts_file)
+    call: Call = _nothing_loaded
     for line in sys.stdin:
         request = json.loads(line)
-        if "end" in request:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-            answer: dict[str, object] = {"load_s": load_s, "peak_mb": peak}
+        answer: dict[str, object]
+        if "load" in request:
+            importlib.import_module(_library(variant, directory))
+            started = time.perf_counter()
+            call = _load(variant, directory, threads)
+            call(*_inputs(rows, pad_token_id, 1, 16, 0))
+            answer = {"load_s": time.perf_counter() - started}
+        elif "end" in request:
+            answer = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
         else:
             shapes = [_inputs(rows, pad_token_id, request["batch"], request["tokens"], index) for index in range(SHAPES)]
             answer = {"times_s": _turn(call, shapes, request["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
+    corpus = json.loads(texts_file.read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
+    tokenizer.enable_truncation(corpus["max_length"])
+    tokenizer.no_padding()
+    pad_token_id = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))["pad_token_id"]
+    return [encoding.ids for encoding in tokenizer.encode_batch(corpus["texts"])], pad_token_id
+
+
+def _nothing_loaded(input_ids: np.ndarray, attention_mask: np.ndarray) -> object:
+    raise RuntimeError("the first request has to be load")
 
 
 def _turn(call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: float) -> list[float]:

@@ -124,9 +124,7 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
 
     # Time all of them side by side, and choose the one to ship.
     artifacts = [result.artifact for result in results.values()]
-    benchmarks = benchmark(
-        artifacts, tokens["test"]["input_ids"], tokenizer.pad_token_id, config.dataset.max_length, config.benchmark
-    )
+    benchmarks = benchmark(artifacts, corpus.splits["test"]["text"], config.dataset.max_length, config.benchmark)
     shipped = choose(config.export.ship, list(results), benchmarks)
     if shipped in config.export.formats:
         tracker.log_model(results[shipped].artifact.path, shipped, corpus.splits["test"]["text"][:2])

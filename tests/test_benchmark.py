@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +61,11 @@ def test_batches_of_a_length_are_filled_with_tokens_of_the_corpus(tokens: int) -
 
 
 def test_no_repetitions_time_nothing() -> None:
-    assert benchmark([Artifact("onnx_int8", Path("nowhere"))], ROWS, 0, 32, BenchmarkConfig(repetitions=0)) == {}
+    assert benchmark([Artifact("onnx_int8", Path("nowhere"))], ["rain"], 32, BenchmarkConfig(repetitions=0)) == {}
 
 
-def test_a_worker_that_cannot_load_its_artifact_is_named(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_load_its_artifact_is_named(tmp_path: Path, micro_model: Path) -> None:
+    shutil.copytree(micro_model, tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(PipelineError, match="the benchmark of onnx_int8 ended early: .*cannot be loaded by ONNX Runtime"):
-        benchmark([Artifact("onnx_int8", tmp_path)], ROWS, 0, 32, BenchmarkConfig(repetitions=1))
+        benchmark([Artifact("onnx_int8", tmp_path)], ["rain"], 32, BenchmarkConfig(repetitions=1))
