@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from pipeline.errors import PipelineError, nearest
+from pipeline.runtime import MLFLOW_FILE
 
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 REGISTERED_NAME = "int8-text-classifier"
@@ -43,8 +44,8 @@ def mlflow_directory(reference: str) -> Path:
         PipelineError: there is none.
     """
     if Path(reference).is_dir():
-        if not (Path(reference) / "MLmodel").is_file():
-            raise PipelineError(f"{reference} is no MLflow model: it has no file MLmodel.")
+        if not (Path(reference) / MLFLOW_FILE).is_file():
+            raise PipelineError(f"{reference} is no MLflow model: it has no file {MLFLOW_FILE}.")
         return Path(reference)
     if run := _RUN_ID.fullmatch(reference):
         return _download(f"runs:/{run[1]}/{MODEL_NAME}", f"run {run[1]} has no MLflow model")
@@ -65,7 +66,7 @@ def model_directory(reference: str) -> Path:
     Raises:
         PipelineError: there is none.
     """
-    if Path(reference).is_dir() and not (Path(reference) / "MLmodel").is_file():
+    if Path(reference).is_dir() and not (Path(reference) / MLFLOW_FILE).is_file():
         return Path(reference)
     packed = mlflow_directory(reference)
     found = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())

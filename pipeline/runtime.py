@@ -17,6 +17,8 @@ OPENVINO_FILE = "openvino_model.xml"
 OPENVINO_WEIGHTS = "openvino_model.bin"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "config.json"
+MLFLOW_FILE = "MLmodel"
+SHOWN = 8  # files that an error names
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 MAX_TEXT_CHARACTERS = 100_000  # a model reads the first few hundred; more is a file that was taken for a text
@@ -38,22 +40,30 @@ def open_session(directory: Path, threads: int = 0) -> Session:
     Raises:
         PipelineError: the directory holds a pickle or no model, the file is damaged, or its runtime is not installed.
     """
+    if not directory.is_dir():
+        raise PipelineError(f"{directory} is not a directory.")
     refuse_pickles(directory)
     if (directory / ONNX_FILE).is_file():
         return _onnx_session(directory / ONNX_FILE, threads)
     if (directory / OPENVINO_FILE).is_file():
         return _openvino_session(directory / OPENVINO_FILE, threads)
-    found = ", ".join(sorted(file.name for file in directory.iterdir())) if directory.is_dir() else "no such directory"
-    raise PipelineError(f"{directory} holds neither {ONNX_FILE} nor {OPENVINO_FILE}; it holds: {found or 'nothing'}.")
+    found = sorted(file.name for file in directory.iterdir())
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    held = ", ".join(found[:SHOWN]) or "nothing"
+    raise PipelineError(f"{directory} holds neither {ONNX_FILE} nor {OPENVINO_FILE}; it holds: {held}{more}.")
 
 
 def refuse_pickles(directory: Path) -> None:
     """Stop at a file that runs code when it is loaded.
 
+    Args:
+        directory: of a model. One without a model is looked at, not into: it may be anything, such as a home directory.
+
     Raises:
         PipelineError: naming the file.
     """
-    for file in sorted(directory.rglob("*")):
+    is_model = any((directory / name).is_file() for name in (ONNX_FILE, OPENVINO_FILE, MLFLOW_FILE))
+    for file in sorted(directory.rglob("*") if is_model else directory.glob("*")):
         if file.suffix.lower() in PICKLES and file.name != OPENVINO_WEIGHTS:
             raise PipelineError(
                 f"{directory} holds {file.name}, a pickle: loading it can run any code. "

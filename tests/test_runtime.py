@@ -37,10 +37,18 @@ def test_what_is_no_text_is_refused(text: object, line: str) -> None:
     "name", ["pytorch_model.bin", "training_args.bin", "model.pt", "nested/code.pkl", "x.joblib", "last.CKPT"]
 )
 def test_a_pickle_anywhere_in_a_directory_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.onnx").touch()
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
     with pytest.raises(PipelineError, match=f"holds {Path(name).name}, a pickle"):
         refuse_pickles(tmp_path)
+
+
+def test_a_directory_that_is_no_model_is_not_searched(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.pkl").touch()
+    with pytest.raises(PipelineError, match="holds neither"):
+        open_session(tmp_path)
 
 
 def test_openvinos_weights_are_no_pickle(tmp_path: Path) -> None:
