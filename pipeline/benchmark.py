@@ -63,7 +63,7 @@ class Benchmark:
     Args:
         variant: the artifact.
         load_s: files to first answer, in seconds; without imports.
-        peak_mb: largest resident set of its process (Linux's VmHWM), MB of 1,000,000 bytes; imports included.
+        peak_mb: largest resident set of its process, MB of 1,000,000 bytes; imports included.
         points: one for each length and each of BATCHES.
     """
 

@@ -6,6 +6,7 @@ python -m pipeline.benchmark_worker VARIANT DIRECTORY THREADS TEXTS_FILE
 import importlib
 import inspect
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,11 +59,12 @@ def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
 
 
 def _peak_mb() -> float:
-    """Largest resident set of this process; Linux's ru_maxrss would count the parent's, of which this one was forked."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError("/proc/self/status has no VmHWM")
+    """Largest resident set of this process. Linux's ru_maxrss would count the parent's too, of which this one was forked."""
+    status = Path("/proc/self/status")
+    if not status.is_file():  # macOS, whose ru_maxrss is in bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def _nothing_loaded(input_ids: np.ndarray, attention_mask: np.ndarray) -> object:
