@@ -23,6 +23,7 @@ from matplotlib import pyplot as plt
 EXAMPLES_PER_CLASS = 3
 # Okabe and Ito's palette, told apart by colour-blind readers (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+DECIMALS = {"size (MB)": 1, "p50 (ms)": 2}
 PREDICTIONS_FILE = "predictions.csv"
 
 
@@ -310,5 +311,10 @@ def _show(table: pd.DataFrame, title: str) -> None:
     for column in table.columns:
         printed.add_column(str(column), justify="right" if pd.api.types.is_numeric_dtype(table[column]) else "left")
     for row in table.itertuples(index=False):
-        printed.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else Text(str(cell)) for cell in row))
+        printed.add_row(*map(_cell, table.columns, row))
     Console().print(printed)
+
+
+def _cell(column: str, value: object) -> Text:
+    """A number with as many decimals as its column tells apart."""
+    return Text(f"{value:.{DECIMALS.get(column, 4)}f}" if isinstance(value, float) else str(value))
