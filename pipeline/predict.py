@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipeline import command_line
+from pipeline import command_line, quiet
 from pipeline.errors import PipelineError
 from pipeline.locate import CHAMPION, model_directory
 from pipeline.runtime import MAX_TEXT_CHARACTERS, TextClassifier, check_text
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing is forked here, which is what quiet turns it off for
+    quiet.third_parties()
     if options.texts:
         for place, text in enumerate(options.texts, start=1):
             check_text(text, f"text {place}")

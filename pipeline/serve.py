@@ -1,22 +1,28 @@
-"""Serve a deployed model on loopback with `mlflow models serve`: python -m pipeline.serve [--model MODEL] [--port PORT]."""
+"""Serve a deployed model on loopback, as `mlflow models serve` would: python -m pipeline.serve [--model MODEL] [--port N]."""
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from pipeline import command_line
+from pipeline import command_line, quiet
+from pipeline.errors import PipelineError
 from pipeline.locate import CHAMPION, mlflow_directory
 from pipeline.runtime import refuse_pickles
 
+MAX_REQUEST_BYTES = 16_000_000
+
+Message = dict[str, Any]
+App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns only if there is nothing to serve."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.serve",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Serve a deployed model with `mlflow models serve`, after a look for pickles in its files.",
+        description="Serve a deployed model with MLflow's scoring server, after a look for pickles in its files,\n"
+        f"and with requests of at most {MAX_REQUEST_BYTES:,} bytes.",
         epilog="ask it:\n"
         "  curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d '{\"inputs\": [\"what a day\"]}'\n",
     )
@@ -32,16 +38,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    quiet.third_parties()
     directory = mlflow_directory(options.model)
     refuse_pickles(directory)
-    programs = Path(sys.executable).parent
-    mlflow = programs / "mlflow"
-    # It starts uvicorn by name, which an environment that is not activated does not find.
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"}
+    import mlflow
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    app = bounded(scoring_server.init(mlflow.pyfunc.load_model(str(directory))), MAX_REQUEST_BYTES)
     print(f"serving {options.model} on http://{options.host}:{options.port}/invocations", file=sys.stderr, flush=True)  # noqa: T201
-    where = ["--host", options.host, "--port", str(options.port)]
-    command = [str(mlflow), "models", "serve", "-m", str(directory), "--env-manager", "local", *where]
-    os.execve(mlflow, command, environment)  # noqa: S606
+    try:
+        uvicorn.run(app, host=options.host, port=options.port, log_level="critical")
+    except SystemExit as stop:  # how uvicorn says that it cannot listen
+        raise PipelineError(
+            f"port {options.port} of {options.host} cannot be listened on; choose another: --port N."
+        ) from stop
+
+
+def bounded(app: App, limit: int) -> App:
+    """Answer 413 to requests whose body is longer, declared or streamed, without reading the rest of it.
+
+    Args:
+        app: an ASGI application.
+        limit: bytes of a body, at most.
+    """
+
+    async def refuse(send: Callable[[Message], Awaitable[None]]) -> None:
+        line = f'{{"message": "the request is longer than {limit:,} bytes"}}'.encode()
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": line})
+
+    async def checked(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        # The scoring server reads a whole body before it answers; so does this, up to the limit.
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":  # the client has gone
+                return None
+            body += message.get("body", b"")
+            if len(body) > limit:
+                return await refuse(send)
+            if not message.get("more_body"):
+                break
+        pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        return await app(scope, replay, send)
+
+    return checked
 
 
 if __name__ == "__main__":

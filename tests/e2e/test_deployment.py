@@ -217,15 +217,20 @@ def ask(port: int, body: bytes) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
-@pytest.fixture
-def served(deployed: Deployed, own_store: str) -> Iterator[int]:
+@pytest.fixture(params=["python -m pipeline.serve", "mlflow models serve"])
+def served(request: pytest.FixtureRequest, deployed: Deployed, own_store: str) -> Iterator[int]:
     """The port of a served champion."""
     assert promote.main([deployed.run.info.run_id, "--gate", "any"]) == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.serve", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "MLFLOW_TRACKING_URI": own_store}, start_new_session=True)
+    programs = Path(sys.executable).parent
+    command = {
+        "python -m pipeline.serve": [sys.executable, "-m", "pipeline.serve"],
+        "mlflow models serve": [str(programs / "mlflow"), *f"models serve -m {CHAMPION} --env-manager local".split()],
+    }[request.param]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": own_store, "PATH": f"{programs}:{os.environ['PATH']}"}
+    server = subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=environment, start_new_session=True)
     try:
         for _ in range(120):
             time.sleep(0.5)
@@ -273,6 +278,15 @@ def test_the_served_champion_answers_like_predict(deployed: Deployed, served: in
         status, answer = ask(served, body)
         assert status == 400, (status, answer)
         assert said in json.dumps(answer)
+
+
+def test_a_port_that_is_taken_is_named(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert serve.main(["--model", deployed.run.info.run_id, "--port", str(port)]) == 2
+    assert f"port {port} of 127.0.0.1 cannot be listened on" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("any_gate")
