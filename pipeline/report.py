@@ -300,7 +300,7 @@ def _plot_benchmarks(benchmarks: Mapping[str, Benchmark], file: Path) -> None:
     for axes in (latency, throughput):
         axes.set_xticks(positions, ticks)
         axes.set(xlabel="tokens per text", yscale="log")
-    latency.legend()
+    figure.legend(*latency.get_legend_handles_labels(), loc="outside lower center", ncols=len(benchmarks))
     figure.suptitle("bars: median; lines: slowest and fastest repetition")
     figure.savefig(file, dpi=120)
     plt.close(figure)
