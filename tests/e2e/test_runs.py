@@ -121,6 +121,7 @@ def test_a_sweep_over_recipes_makes_a_run_each(command: Command, micro: list[str
     found = {(run.data.params["qat.name"], run.data.params["trainer.learning_rate"]): run for run in runs(store)}
     assert set(found) == {("none", "0.005"), ("none", "0.001"), ("direct", "0.005"), ("direct", "0.001")}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
+    assert {run.data.tags["sweep"] for run in found.values()} == {f"{tmp_path.name}_sweep"}
     plain, direct = found["none", "0.005"], found["direct", "0.005"]
     assert "int8/accuracy" not in plain.data.metrics
     assert plain.data.metrics["accuracy"] == plain.data.metrics["fp32/accuracy"]
