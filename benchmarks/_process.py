@@ -54,7 +54,7 @@ def newest_run() -> Path:
     from mlflow.tracking import MlflowClient
 
     from pipeline.bench import newest
-    from pipeline.locate import tracking_uri
+    from pipeline.store import tracking_uri
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()

@@ -20,34 +20,21 @@ from pipeline import quiet
 quiet.third_parties()
 
 import numpy as np
-import torch
 from _process import conclude, measure, tracked_in
 from mlflow.tracking import MlflowClient
-from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.artifact import Artifact
 from pipeline.benchmark import Benchmark, benchmark
 from pipeline.config import BenchmarkConfig, DatasetConfig
 from pipeline.data import Corpus, load_corpus
-from pipeline.export import INPUTS
+from pipeline.export import INPUTS, to_onnx
+from pipeline.inference_graph import Plain
 from pipeline.runtime import ONNX_FILE, OPENVINO_FILE, TextClassifier, pad
 
 LENGTHS = (16, 32, 128)
 OURS = ("onnx_int8", "openvino_int8")
 PEERS = ("ort_fp32", "ort_dynamic_ptq", "ov_fp32", "ov_nncf_ptq")
-
-
-class AsItIs(nn.Module):
-    """A transformers model with its logits as the only output."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask (batch, tokens) to logits (batch, num_labels)."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
 
 
 def build_peers(fp32: Path, tokenizer_from: Path, corpus: Corpus, folder: Path) -> list[Artifact]:
@@ -64,18 +51,7 @@ def build_peers(fp32: Path, tokenizer_from: Path, corpus: Corpus, folder: Path) 
         for name in ("config.json", "tokenizer.json"):
             (directory / name).write_bytes((tokenizer_from / name).read_bytes())
     source = directories["ort_fp32"] / ONNX_FILE
-    example, dynamic = torch.ones(2, 8, dtype=torch.long), {0: "batch", 1: "tokens"}
-    with torch.no_grad():
-        torch.onnx.export(
-            AsItIs(model),
-            (example, example),
-            str(source),
-            dynamo=False,
-            opset_version=17,
-            input_names=list(INPUTS),
-            output_names=["logits"],
-            dynamic_axes={"input_ids": dynamic, "attention_mask": dynamic, "logits": {0: "batch"}},
-        )
+    to_onnx(Plain(model), source)
     quantize_dynamic(source, directories["ort_dynamic_ptq"] / ONNX_FILE, per_channel=True, weight_type=QuantType.QInt8)
     converted = openvino.Core().read_model(source)
     openvino.save_model(converted, directories["ov_fp32"] / OPENVINO_FILE, compress_to_fp16=False)

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _process import conclude, measure, newest_run
+from tokenizers import Tokenizer
 
-from pipeline.predict import _json
-from pipeline.runtime import BATCH_SIZE, TextClassifier, open_session, pad
+from pipeline.predict import json_lines
+from pipeline.runtime import BATCH_SIZE, TOKENIZER_FILE, TextClassifier, open_session, pad
 
 COUNT = 10_000
 
@@ -37,9 +38,11 @@ def main() -> None:
     texts = list(islice(cycle(" ".join(text.split()) for text in pd.read_csv(options.texts)["text"]), COUNT))
     classifier = TextClassifier(model, options.threads)
     session = open_session(model, options.threads)
-    tokens = sorted((encoding.ids for encoding in classifier._tokenizer.encode_batch(texts)), key=len)
+    tokens = sorted(
+        (encoding.ids for encoding in Tokenizer.from_file(str(model / TOKENIZER_FILE)).encode_batch(texts)), key=len
+    )
     batches = [pad(tokens[start : start + BATCH_SIZE], 0) for start in range(0, COUNT, BATCH_SIZE)]
-    show = _json(classifier.label_names, scores=False)
+    show = json_lines(classifier.label_names, scores=False)
     raw_s, predict_s = [], []
     for _ in range(options.repetitions):
         started = time.perf_counter()

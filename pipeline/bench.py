@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline import command_line, quiet
 from pipeline.config import BenchmarkConfig, Config
 from pipeline.errors import PipelineError
-from pipeline.locate import SHIPPED_TAG, tracking_uri
+from pipeline.store import SHIPPED_TAG, find_run, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -37,7 +37,6 @@ def _bench(options: argparse.Namespace) -> None:
             raise PipelineError(f"--{name} {getattr(options, name)} must be above 0.")
     quiet.third_parties()
     import mlflow
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
     from omegaconf import OmegaConf
 
@@ -48,11 +47,9 @@ def _bench(options: argparse.Namespace) -> None:
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
-    try:
-        run = client.get_run(options.run_id or newest(client))
-    except MlflowException as error:
-        raise PipelineError(f"run {options.run_id} is not in {mlflow.get_tracking_uri()}.") from error
-    files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
+    with store_errors():
+        run = find_run(client, options.run_id or newest(client))
+        files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
     written = OmegaConf.load(files / "config" / "config.yaml")
     config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), written)))
     variants = [name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()]

@@ -39,12 +39,12 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
             importlib.import_module(_library(variant, directory))
             started = time.perf_counter()
             call = _load(variant, directory, threads)
-            call(*_inputs(rows, pad_token_id, 1, 16, 0))
+            call(*make_batch(rows, pad_token_id, 1, 16, 0))
             answer = {"load_s": time.perf_counter() - started}
         elif "end" in request:
             answer = {"peak_mb": _peak_mb()}
         else:
-            shapes = [_inputs(rows, pad_token_id, request["batch"], request["tokens"], index) for index in range(SHAPES)]
+            shapes = [make_batch(rows, pad_token_id, request["batch"], request["tokens"], index) for index in range(SHAPES)]
             answer = {"times_s": _turn(call, shapes, request["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
 
@@ -85,7 +85,7 @@ def _turn(call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: 
     return times
 
 
-def _inputs(rows: Rows, pad_token_id: int, batch: int, tokens: int | None, index: int) -> tuple[np.ndarray, np.ndarray]:
+def make_batch(rows: Rows, pad_token_id: int, batch: int, tokens: int | None, index: int) -> tuple[np.ndarray, np.ndarray]:
     """One batch: consecutive texts of the corpus, or their tokens strung together to texts of a given length."""
     if tokens is None:
         return pad([rows[(index * batch + row) % len(rows)] for row in range(batch)], pad_token_id)

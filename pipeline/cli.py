@@ -1,7 +1,6 @@
 """The command line: exit codes, one-line errors, and what third parties may say meanwhile."""
 
 import os
-import signal
 from pathlib import Path
 
 import hydra
@@ -12,17 +11,16 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from pipeline import config as schema
-from pipeline.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, FULL_ERROR, complain, interrupt
+from pipeline.command_line import EXIT_BAD_INPUT, FULL_ERROR, USER_CHOICE, complain, exit_code, wants_traceback
 from pipeline.errors import PipelineError, nearest
-
-USER_CHOICE = "PIPELINE_FULL_ERROR"
+from pipeline.resolve import resolve, unknown_key
 
 
 @hydra.main(config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
 def _job(config: DictConfig) -> float:
     """Run one job; a single run exits at once, a job of a sweep leaves the others to run."""
     try:
-        resolved = schema.resolve(config)
+        resolved = resolve(config)
         from pipeline import hub, quiet
 
         quiet.third_parties()
@@ -31,9 +29,9 @@ def _job(config: DictConfig) -> float:
 
         return run(resolved, _sweep())
     except PipelineError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN or _wants_traceback():
+        if HydraConfig.get().mode == RunMode.MULTIRUN or wants_traceback():
             raise
-        complain(explain(error))
+        complain(str(error))
         raise SystemExit(EXIT_BAD_INPUT) from error
 
 
@@ -44,21 +42,17 @@ def main() -> int:
         The exit code: 0, 2 for bad input, 130 after Ctrl-C or SIGTERM.
     """
     schema.register()
-    signal.signal(signal.SIGTERM, interrupt)
     # Hydra 1.4 prints errors in its own way unless told to raise them; the user's own choice is kept beside it.
     os.environ.setdefault(USER_CHOICE, os.environ.get(FULL_ERROR, "0"))
     os.environ[FULL_ERROR] = "1"
+    return exit_code(_compose_and_run)
+
+
+def _compose_and_run() -> None:
     try:
         _job()
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return EXIT_INTERRUPTED
-    except (PipelineError, HydraException, OmegaConfBaseException) as error:
-        if _wants_traceback():
-            raise
-        complain(explain(error))
-        return EXIT_BAD_INPUT
-    return 0
+    except (HydraException, OmegaConfBaseException) as error:
+        raise PipelineError(explain(error)) from error
 
 
 def explain(error: BaseException | str) -> str:
@@ -75,7 +69,7 @@ def explain(error: BaseException | str) -> str:
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-            return schema.unknown_key(str(cause.full_key))
+            return unknown_key(str(cause.full_key))
         return f"{cause.full_key}: {str(cause).splitlines()[0]}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
     return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")
@@ -85,7 +79,3 @@ def _sweep() -> str | None:
     """Name the multirun that this job belongs to: its folder, whose name is the time at which it started."""
     hydra_config = HydraConfig.get()
     return "_".join(Path(hydra_config.sweep.dir).parts[-2:]) if hydra_config.mode == RunMode.MULTIRUN else None
-
-
-def _wants_traceback() -> bool:
-    return os.environ.get(USER_CHOICE) == "1"

@@ -13,6 +13,7 @@ from pipeline.redaction import redacted
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 FULL_ERROR = "HYDRA_FULL_ERROR"
+USER_CHOICE = "PIPELINE_FULL_ERROR"  # what the user set FULL_ERROR to, where cli.py has to set it
 
 T = TypeVar("T")
 
@@ -26,17 +27,22 @@ def exit_code(command: Callable[[], int | None]) -> int:
     Returns:
         The command's exit code, 2 after a PipelineError, 130 after Ctrl-C or SIGTERM.
     """
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return command() or 0
     except KeyboardInterrupt:
         complain("interrupted")
         return EXIT_INTERRUPTED
     except PipelineError as error:
-        if os.environ.get(FULL_ERROR) == "1":
+        if wants_traceback():
             raise
         complain(str(error))
         return EXIT_BAD_INPUT
+
+
+def wants_traceback() -> bool:
+    """Whether the person at the terminal asked for tracebacks with HYDRA_FULL_ERROR=1."""
+    return os.environ.get(USER_CHOICE, os.environ.get(FULL_ERROR)) == "1"
 
 
 def complain(line: str) -> None:
@@ -44,8 +50,7 @@ def complain(line: str) -> None:
     print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
 
 
-def interrupt(signum: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM as Ctrl-C."""
+def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

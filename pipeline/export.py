@@ -53,7 +53,7 @@ def export(
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         source = Path(scratch) / ONNX_FILE
-        _to_onnx(model, source)
+        _export_graph(model, source)
         written = []
         for name in formats:
             directory = folder / name
@@ -73,24 +73,34 @@ def check_exportable(model: PreTrainedModel) -> None:
         PipelineError: it cannot.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        _to_onnx(model, Path(scratch) / ONNX_FILE)
+        _export_graph(model, Path(scratch) / ONNX_FILE)
 
 
-def _to_onnx(model: PreTrainedModel, file: Path) -> None:
+def to_onnx(graph: torch.nn.Module, file: Path) -> None:
+    """Write a module to an ONNX file with any batch size and length.
+
+    Args:
+        graph: from input_ids and attention_mask, both (batch, tokens) int64, to logits (batch, num_labels).
+        file: to write.
+    """
     example = torch.ones(2, 8, dtype=torch.long)
     dynamic = {0: "batch", 1: "tokens"}
+    with torch.no_grad():
+        torch.onnx.export(
+            graph,
+            (example, example),
+            str(file),
+            dynamo=False,  # its graphs are the ones that the two quantizers below were measured on
+            opset_version=OPSET,
+            input_names=list(INPUTS),
+            output_names=["logits"],
+            dynamic_axes={"input_ids": dynamic, "attention_mask": dynamic, "logits": {0: "batch"}},
+        )
+
+
+def _export_graph(model: PreTrainedModel, file: Path) -> None:
     try:
-        with torch.no_grad():
-            torch.onnx.export(
-                inference_graph(model),
-                (example, example),
-                str(file),
-                dynamo=False,  # its graphs are the ones that the two quantizers below were measured on
-                opset_version=OPSET,
-                input_names=list(INPUTS),
-                output_names=["logits"],
-                dynamic_axes={"input_ids": dynamic, "attention_mask": dynamic, "logits": {0: "batch"}},
-            )
+        to_onnx(inference_graph(model), file)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise PipelineError(
             f"{model.config.model_type} cannot be exported to ONNX; choose export=none. {str(error).splitlines()[0]}"

@@ -36,15 +36,18 @@ def inference_graph(model: PreTrainedModel) -> nn.Module:
     """
     known = type(model) is BertForSequenceClassification and last_layer(model) is not None
     absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
-    return (_LeanBert(model) if known and absolute else _Plain(model)).eval()
+    return (_LeanBert(model) if known and absolute else Plain(model)).eval()
 
 
-class _Plain(nn.Module):
+class Plain(nn.Module):
+    """A transformers classifier as it is, with its logits as the only output."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Token ids and mask (batch, tokens) to logits (batch, num_labels)."""
         logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits
 

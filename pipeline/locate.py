@@ -1,37 +1,14 @@
 """A run id, a registered model or a directory to the directory of a deployed model on this machine."""
 
-import os
 import re
 from pathlib import Path
 
 from pipeline.errors import PipelineError, nearest
 from pipeline.runtime import MLFLOW_FILE
+from pipeline.store import MODEL_NAME, NOT_FOUND, store_errors, tracking_uri
 
-DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
-REGISTERED_NAME = "int8-text-classifier"
-ALIAS = "champion"
-CHAMPION = f"models:/{REGISTERED_NAME}@{ALIAS}"
-MODEL_NAME = "model"  # of the MLflow model of a run
-SHIPPED_TAG = "shipped"
-SWEEP_TAG = "sweep"
 _RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-
-
-def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the store that runs use by default.
-
-    Raises:
-        PipelineError: the default store does not exist.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
-        return uri
-    if not Path(DEFAULT_TRACKING_URI.removeprefix("sqlite:///")).is_file():
-        raise PipelineError(
-            f"{DEFAULT_TRACKING_URI} does not exist yet; make quickstart makes a run, or set MLFLOW_TRACKING_URI."
-        )
-    return DEFAULT_TRACKING_URI
 
 
 def mlflow_directory(reference: str) -> Path:
@@ -81,22 +58,24 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri())
-    try:
-        model = client.get_registered_model(name)
-    except MlflowException as error:
-        names = [registered.name for registered in client.search_registered_models()]
-        hint = nearest(name, names) if names else "none is registered; python -m pipeline.promote RUN_ID registers one."
-        raise PipelineError(f"models:/{name} is not registered; {hint}") from error
-    if alias is not None and alias not in model.aliases:
-        hint = nearest(alias, model.aliases) if model.aliases else "it has none."
-        raise PipelineError(f"models:/{name} has no alias {alias!r}; {hint}")
-    if version is not None:
+    uri = tracking_uri()
+    with store_errors(uri):
+        client = MlflowClient(uri)
         try:
-            client.get_model_version(name, version)
+            model = client.get_registered_model(name)
         except MlflowException as error:
-            known = sorted((found.version for found in client.search_model_versions(f"name = '{name}'")), key=int)
-            raise PipelineError(f"models:/{name} has no version {version}; {nearest(version, map(str, known))}") from error
+            if error.error_code != NOT_FOUND:
+                raise
+            names = [registered.name for registered in client.search_registered_models()]
+            hint = nearest(name, names) if names else "none is registered; python -m pipeline.promote RUN_ID registers one."
+            raise PipelineError(f"models:/{name} is not registered; {hint}") from error
+        if alias is not None and alias not in model.aliases:
+            hint = nearest(alias, model.aliases) if model.aliases else "it has none."
+            raise PipelineError(f"models:/{name} has no alias {alias!r}; {hint}")
+        if version is not None:
+            known = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+            if version not in known:
+                raise PipelineError(f"models:/{name} has no version {version}; {nearest(version, known)}")
 
 
 def _download(uri: str, otherwise: str) -> Path:
@@ -104,7 +83,10 @@ def _download(uri: str, otherwise: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(tracking_uri())
-    try:
-        return Path(mlflow.artifacts.download_artifacts(uri))
-    except (MlflowException, OSError) as error:
-        raise PipelineError(f"{otherwise}: {str(error).splitlines()[0]}") from error
+    with store_errors():
+        try:
+            return Path(mlflow.artifacts.download_artifacts(uri))
+        except MlflowException as error:
+            if error.error_code != NOT_FOUND:
+                raise
+            raise PipelineError(f"{otherwise}.") from error

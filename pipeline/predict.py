@@ -13,8 +13,9 @@ import numpy as np
 
 from pipeline import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.locate import CHAMPION, model_directory
+from pipeline.locate import model_directory
 from pipeline.runtime import MAX_TEXT_CHARACTERS, TextClassifier, check_text
+from pipeline.store import CHAMPION
 
 MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2  # UTF-8 takes at most 4 bytes a character; and the line's end
 
@@ -54,7 +55,7 @@ def _predict(options: argparse.Namespace) -> None:
     else:
         texts = _lines(options.file)
     classifier = TextClassifier(model_directory(options.model), options.threads)
-    show = {"jsonl": _json, "table": _table}[options.format](classifier.label_names, options.scores)
+    show = {"jsonl": json_lines, "table": table_rows}[options.format](classifier.label_names, options.scores)
     try:
         for answer in command_line.progress(map(show, classifier.stream(texts)), "text"):
             sys.stdout.write(answer)
@@ -82,9 +83,10 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
     while line := file.readline(MAX_LINE_BYTES):
         number += 1
         where = f"{name}, line {number},"
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):  # the rest of it is not read
+            raise PipelineError(f"{where} has more than {MAX_TEXT_CHARACTERS:,} characters, which is the most.")
         try:
-            # A line cut at MAX_LINE_BYTES may end within a character; it is refused for its length all the same.
-            text = line.decode("utf-8", errors="ignore" if len(line) == MAX_LINE_BYTES else "strict").rstrip("\r\n")
+            text = line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise PipelineError(
                 f"{where} is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}."
@@ -96,7 +98,9 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
 Show = Callable[[tuple[str, np.ndarray]], str]
 
 
-def _json(names: Sequence[str], scores: bool) -> Show:
+def json_lines(names: Sequence[str], scores: bool) -> Show:
+    """Show each answer as one JSON object a line."""
+
     def show(answer: tuple[str, np.ndarray]) -> str:
         text, row = answer
         best = int(row.argmax())
@@ -108,7 +112,7 @@ def _json(names: Sequence[str], scores: bool) -> Show:
     return show
 
 
-def _table(names: Sequence[str], scores: bool) -> Show:
+def table_rows(names: Sequence[str], scores: bool) -> Show:
     """Columns of a fixed width, so that rows are shown as they come; the text comes last and is cut at the terminal's edge."""
     width = max(map(len, (*names, "label")))
     columns = [f"{'label':{width}}", "score ", *([f"{name:>6}" for name in names] if scores else []), "text"]

@@ -3,10 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline import command_line, quiet
-from pipeline.gate import Candidate, Check, checks, load_gate
-from pipeline.locate import ALIAS, REGISTERED_NAME
+from pipeline.gate import Candidate, Check, Gate, checks, load_gate
+from pipeline.store import ALIAS, REGISTERED_NAME, store_errors, tracking_uri
+
+if TYPE_CHECKING:
+    from pipeline.registry import Registry
 
 EXIT_REFUSED = 1
 
@@ -36,21 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _promote(options: argparse.Namespace) -> int:
     gate = load_gate(options.gate)
     quiet.third_parties()
-    from pipeline import registry
+    from pipeline.registry import Registry
 
-    store = registry.Registry(options.name)
-    candidate = store.candidate(store.best_of_sweep(options.sweep) if options.sweep else options.run_id)
-    champion = store.champion()
-    verdicts = checks(candidate, champion, gate)
+    with store_errors(tracking_uri()):
+        return _decide(Registry(options.name), options, gate)
+
+
+def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> int:
+    candidate = registry.candidate(registry.best_of_sweep(options.sweep) if options.sweep else options.run_id)
+    verdicts = checks(candidate, registry.champion(), gate)
     _show(candidate, verdicts)
     refused = [check for check in verdicts if not check.passed]
     if refused:
         reason = "; ".join(f"{check.line}: {check.reason}" for check in refused)
-        store.log_decision(candidate, f"refused: {reason}", verdicts)
+        registry.log_decision(candidate, f"refused: {reason}", verdicts)
         command_line.complain(f"not promoted; the gate failed at {reason}.")
         return EXIT_REFUSED
-    version = store.promote(candidate, "; ".join(f"{check.line}: {check.reason}" for check in verdicts))
-    store.log_decision(candidate, f"promoted to {options.name} version {version}", verdicts)
+    version = registry.promote(candidate, "; ".join(f"{check.line}: {check.reason}" for check in verdicts))
+    registry.log_decision(candidate, f"promoted to {options.name} version {version}", verdicts)
     print(f"{options.name} version {version} is the {ALIAS} now; next: make serve")  # noqa: T201
     return 0
 

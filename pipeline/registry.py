@@ -8,12 +8,11 @@ from dataclasses import asdict
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
 from pipeline.gate import Candidate, Check
-from pipeline.locate import ALIAS, MODEL_NAME, SHIPPED_TAG, SWEEP_TAG, tracking_uri
+from pipeline.store import ALIAS, MODEL_NAME, SHIPPED_TAG, SWEEP_TAG, find_run, tracking_uri
 
 PREDICTIONS = "reports/predictions.csv"
 DECISION_TAG = "promotion"
@@ -37,10 +36,7 @@ class Registry:
         Raises:
             PipelineError: there is no such run, it is not FINISHED, it shipped no model, or it was not timed.
         """
-        try:
-            run = self._client.get_run(run_id)
-        except MlflowException as error:
-            raise PipelineError(f"run {run_id} is not in {mlflow.get_tracking_uri()}.") from error
+        run = find_run(self._client, run_id)
         metrics, shipped = run.data.metrics, run.data.tags.get(SHIPPED_TAG)
         if run.info.status != "FINISHED":
             raise PipelineError(f"run {run_id} is {run.info.status}; only a FINISHED run can be promoted.")
@@ -67,10 +63,9 @@ class Registry:
         Raises:
             PipelineError: its run is gone, so that nothing can be compared with it.
         """
-        try:
-            version = self._client.get_model_version_by_alias(self._name, ALIAS)
-        except MlflowException:
+        if not self._is_registered() or ALIAS not in self._client.get_registered_model(self._name).aliases:
             return None
+        version = self._client.get_model_version_by_alias(self._name, ALIAS)
         try:
             return self.candidate(str(version.run_id))
         except PipelineError as error:
@@ -113,17 +108,21 @@ class Registry:
         Returns:
             The version's number.
         """
-        with contextlib.suppress(MlflowException):  # it exists from the second time on
-            self._client.create_registered_model(self._name)
-        with contextlib.redirect_stderr(io.StringIO()):  # mlflow 3.17 prints what promote.py says better
-            version = mlflow.register_model(f"runs:/{candidate.run_id}/{MODEL_NAME}", self._name)
-        try:
+        with contextlib.ExitStack() as undo:
+            if not self._is_registered():
+                self._client.create_registered_model(self._name)
+                undo.callback(self._client.delete_registered_model, self._name)
+            with contextlib.redirect_stderr(io.StringIO()):  # mlflow 3.17 prints what promote.py says better
+                version = mlflow.register_model(f"runs:/{candidate.run_id}/{MODEL_NAME}", self._name)
+            undo.callback(self._client.delete_model_version, self._name, version.version)
             self._client.update_model_version(self._name, version.version, description=reasons)
             self._client.set_registered_model_alias(self._name, ALIAS, version.version)
-        except BaseException:
-            self._client.delete_model_version(self._name, version.version)
-            raise
+            undo.pop_all()
         return str(version.version)
+
+    def _is_registered(self) -> bool:
+        """Whether the registered model exists; unlike get_registered_model, it tells that from a store that fails."""
+        return any(found.name == self._name for found in self._client.search_registered_models())
 
     def log_decision(self, candidate: Candidate, decision: str, verdicts: Sequence[Check]) -> None:
         """Write the decision to the candidate's run: a tag, and promotion.json with every line of the gate."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.locate import CHAMPION, mlflow_directory
+from pipeline.locate import mlflow_directory
 from pipeline.runtime import refuse_pickles
+from pipeline.store import CHAMPION
 
 MAX_REQUEST_BYTES = 16_000_000
 

@@ -26,8 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.locate import MODEL_NAME, SHIPPED_TAG, SWEEP_TAG
 from pipeline.redaction import redacted
+from pipeline.store import DEFAULT_TRACKING_URI, MODEL_NAME, SHIPPED_TAG, SWEEP_TAG, store_errors
 
 if TYPE_CHECKING:
     from pipeline.data import Corpus
@@ -73,7 +73,7 @@ class Tracker:
 
     def flush(self) -> None:
         """Send what is buffered."""
-        with _writing():
+        with store_errors():
             while self._buffer:
                 self._client.log_batch(self.run_id, metrics=self._buffer[:FLUSH_ENTRIES])
                 del self._buffer[:FLUSH_ENTRIES]
@@ -82,13 +82,13 @@ class Tracker:
     def log_figures(self, figures: Mapping[str, float]) -> None:
         """Log final figures, which have no step."""
         now = int(time.time() * 1000)
-        with _writing():
+        with store_errors():
             self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])
 
     def log_corpus(self, corpus: "Corpus") -> None:
         """Record each split as an input of the run, by name, source and digest."""
         contexts = {"train": "training", "validation": "validation", "test": "testing"}
-        with _writing():
+        with store_errors():
             for split, rows in corpus.splits.items():
                 dataset = from_huggingface(rows, targets="label", name=f"{corpus.name}-{split}", digest=corpus.digest(split))
                 mlflow.log_input(dataset, context=contexts[split], tags={"source": redacted(corpus.source)})
@@ -103,7 +103,7 @@ class Tracker:
         Returns:
             Where the stored copy lies on this machine: the store itself if it is local, else a download beside folder.
         """
-        with _writing():
+        with store_errors():
             local = self.local_artifacts
             try:
                 self._client.log_artifacts(self.run_id, str(folder), name)
@@ -127,7 +127,7 @@ class Tracker:
         """
         runtime = "openvino" if variant.startswith("openvino") else "onnxruntime"
         package = Path(__file__).parent
-        with _writing(), tempfile.TemporaryDirectory() as scratch:
+        with store_errors(), tempfile.TemporaryDirectory() as scratch:
             # The two modules that served.py imports, not the package around them.
             code = Path(scratch) / package.name
             code.mkdir()
@@ -156,7 +156,7 @@ class Tracker:
         Raises:
             PipelineError: a folder is missing or empty.
         """
-        with _writing():
+        with store_errors():
             lacking = [name for name in folders if not self._client.list_artifacts(self.run_id, name)]
         if lacking:
             raise PipelineError(f"run {self.run_id} lacks the artifacts it promises: {', '.join(lacking)}.")
@@ -177,7 +177,7 @@ def open_run(config: Config, sweep: str | None = None) -> Iterator[Tracker]:
     """
     store = config.tracking
     tags = {**environment_tags(), "config.hash": config_hash(config)}
-    with _writing(store.tracking_uri):
+    with store_errors(store.tracking_uri):
         mlflow.set_tracking_uri(_prepared(store.tracking_uri))
         client = MlflowClient()
         run = mlflow.start_run(
@@ -203,7 +203,7 @@ def open_run(config: Config, sweep: str | None = None) -> Iterator[Tracker]:
         with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
             mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if interrupted else RunStatus.FAILED))
         raise
-    with _writing():
+    with store_errors():
         mlflow.end_run(RunStatus.to_string(RunStatus.FINISHED))
 
 
@@ -282,7 +282,7 @@ def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
     params = [Param(key, value) for key, value in flat(config).items()]
     written = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=1000)
     packages = sorted({f"{package.name}=={package.version}" for package in distributions()}, key=str.lower)
-    with _writing(), tempfile.TemporaryDirectory() as scratch:
+    with store_errors(), tempfile.TemporaryDirectory() as scratch:
         for start in range(0, len(params), PARAMS_PER_BATCH):
             client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
         Path(scratch, "config.yaml").write_text(redacted(written), encoding="utf-8")
@@ -293,7 +293,7 @@ def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
 def _next_step(uri: str, experiment_id: str, run_id: str) -> str:
     if uri.startswith(("http://", "https://")):
         return f"{redacted(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
-    return "make ui" if uri == f"{SQLITE}mlruns/mlflow.db" else f"mlflow ui --backend-store-uri {redacted(uri)}"
+    return "make ui" if uri == DEFAULT_TRACKING_URI else f"mlflow ui --backend-store-uri {redacted(uri)}"
 
 
 def _prepared(uri: str) -> str:
@@ -324,14 +324,3 @@ def _experiment_id(client: MlflowClient, config: Config) -> str:
         if experiment is None:
             raise
         return str(experiment.experiment_id)
-
-
-@contextlib.contextmanager
-def _writing(uri: str = "") -> Iterator[None]:
-    """Turn what a full disk, a read-only folder or a lost server raises into one line."""
-    try:
-        yield
-    except (OSError, SQLAlchemyError, MlflowException) as error:
-        where = uri or mlflow.get_tracking_uri()
-        reason = str(error).splitlines()[0]
-        raise PipelineError(redacted(f"the tracking store {where} cannot be used: {reason}")) from error

@@ -13,11 +13,15 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from pipeline import quiet
+from pipeline.config import register
 
 quiet.third_parties()
 
+CONF = Path(__file__).parents[1] / "conf"
 CLASSES = {
     "cold": ["snow", "ice", "frost", "winter", "freezing"],
     "hot": ["sun", "fire", "summer", "desert", "burning"],
@@ -36,6 +40,21 @@ def micro_rows(count: int, seed: int) -> pd.DataFrame:
         rng.shuffle(words)
         rows.append({"text": " ".join(words), "label": label})
     return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the assets that some config files name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets/minilm").mkdir(parents=True)
+    (tmp_path / "assets/reviews").mkdir()
+    return tmp_path
+
+
+def composed(*overrides: str) -> DictConfig:
+    register()
+    with initialize_config_dir(str(CONF)):
+        return compose("config", list(overrides))
 
 
 @pytest.fixture(scope="session")

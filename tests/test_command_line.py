@@ -17,7 +17,7 @@ def test_a_command_ends_with_its_own_code() -> None:
 
 
 def test_bad_input_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setenv("PIPELINE_FULL_ERROR", "0")
     assert raising(PipelineError("http://me:secret@host/ does not answer")) == 2
     assert capsys.readouterr().err == "error: http://***@host/ does not answer\n"
 
@@ -28,6 +28,7 @@ def test_an_interrupt_is_said_and_ends_with_130(capsys: pytest.CaptureFixture[st
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIPELINE_FULL_ERROR", raising=False)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(PipelineError, match="wrong"):
         raising(PipelineError("wrong"))

@@ -1,0 +1,89 @@
+"""The gate between a run and the alias champion."""
+
+import json
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline import promote
+from pipeline.locate import model_directory
+from pipeline.store import CHAMPION
+from tests.e2e.conftest import Deployed
+
+pytestmark = pytest.mark.usefixtures("own_store")
+
+
+@pytest.mark.usefixtures("any_gate")
+def test_a_promotion_is_decided_logged_and_not_half_done(
+    deployed: Deployed, own_store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, run_id = MlflowClient(own_store), deployed.run.info.run_id
+    assert promote.main([run_id, "--gate", "strict"]) == 1
+    assert "not promoted; the gate failed at max_accuracy_drop: accuracy drop" in capsys.readouterr().err
+    assert not client.search_registered_models()
+    assert client.get_run(run_id).data.tags["promotion"].startswith("refused: max_accuracy_drop")
+
+    assert promote.main([run_id, "--gate", "any"]) == 0
+    version = client.get_model_version_by_alias("int8-text-classifier", "champion")
+    assert (int(version.version), version.run_id) == (1, run_id)
+    assert "promoted" in client.get_run(run_id).data.tags["promotion"]
+    decision = json.loads((deployed.artifacts / "promotion.json").read_text())
+    assert [check["line"] for check in decision["gate"]] == ["max_accuracy_drop", "min_speedup", "champion"]
+
+    capsys.readouterr()
+    assert promote.main([run_id, "--gate", "any"]) == 1
+    assert "champion: it is the champion already" in capsys.readouterr().err
+
+    # The alias cannot be moved: neither a version nor an empty model is left behind.
+    def fails(*_: object) -> None:
+        raise OSError("disk full")
+
+    client.delete_registered_model("int8-text-classifier")
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", fails)
+    capsys.readouterr()
+    assert promote.main([run_id, "--gate", "any"]) == 2
+    assert "cannot be used: disk full" in capsys.readouterr().err
+    assert not client.search_model_versions("name = 'int8-text-classifier'")
+    assert not client.search_registered_models()
+
+
+def test_a_run_that_cannot_be_promoted_says_why(
+    deployed: Deployed, own_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient(own_store)
+    failed = client.create_run("1")
+    client.set_terminated(failed.info.run_id, "FAILED")
+    bare = client.create_run("1")
+    client.set_terminated(bare.info.run_id, "FINISHED")
+    for arguments, line in (
+        ([failed.info.run_id], "is FAILED; only a FINISHED run can be promoted."),
+        ([bare.info.run_id], "shipped no model; run it with export=all or export=onnx."),
+        (["f" * 32], "is not in sqlite"),
+        (["--sweep", "latest"], "there is no sweep yet"),
+    ):
+        assert promote.main(arguments) == 2
+        assert line in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("any_gate")
+def test_the_best_run_of_the_latest_sweep_is_promoted(deployed: Deployed, own_store: str) -> None:
+    client, run_id = MlflowClient(own_store), deployed.run.info.run_id
+    other = client.create_run("1", tags={"sweep": "tuesday"})
+    client.log_metric(other.info.run_id, "accuracy", 1.0)  # not timed, so not shipped
+    client.set_terminated(other.info.run_id, "FINISHED")
+    client.set_tag(run_id, "sweep", "tuesday")
+    assert promote.main(["--sweep", "latest", "--gate", "any"]) == 0
+    assert client.get_model_version_by_alias("int8-text-classifier", "champion").run_id == run_id
+    assert model_directory(CHAMPION).name == deployed.run.data.tags["shipped"]
+
+
+def test_a_store_that_fails_is_not_taken_for_one_without_a_champion(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MlflowException("database is locked")
+
+    monkeypatch.setattr(MlflowClient, "search_registered_models", fails)
+    assert promote.main([deployed.run.info.run_id]) == 2
+    assert capsys.readouterr().err.endswith("cannot be used: database is locked\n")
