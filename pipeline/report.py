@@ -23,7 +23,7 @@ from matplotlib import pyplot as plt
 EXAMPLES_PER_CLASS = 3
 # Okabe and Ito's palette, told apart by colour-blind readers (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-DECIMALS = {"size (MB)": 1, "p50 (ms)": 2}
+DECIMALS = {"MB": 1, "p50 (ms)": 2}
 PREDICTIONS_FILE = "predictions.csv"
 
 
@@ -216,12 +216,12 @@ def show_results(results: Mapping[str, Result], benchmarks: Mapping[str, Benchma
 
 
 def figures_table(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
-    """One row a variant: model, accuracy, loss, macro F1, size (MB); p50 (ms) of one text and texts/s if it was timed."""
+    """One row a variant: model, accuracy, loss, macro F1, MB; p50 (ms) of one text and texts/s if it was timed."""
     rows = []
     for variant, result in results.items():
         metrics = result.metrics
         row: dict[str, object] = {"model": variant, "accuracy": metrics.accuracy, "loss": metrics.loss}
-        row |= {"macro F1": metrics.f1_macro, "size (MB)": result.artifact.size_mb}
+        row |= {"macro F1": metrics.f1_macro, "MB": result.artifact.size_mb}
         if variant in benchmarks:
             measured = benchmarks[variant]
             row |= {

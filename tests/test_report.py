@@ -80,7 +80,7 @@ def test_the_variants_stand_beside_each_other(
     benchmarks = {"fp32": timed("fp32", 2.0), "onnx_int8": timed("onnx_int8", 0.5)}
     report.show_results(results, benchmarks, "micro")
     printed = capsys.readouterr().out
-    for cell in ("accuracy", "macro F1", "size (MB)", "0.9000", "0.8000", "0.2", "p50 (ms)", "0.50", "texts/s", "2000"):
+    for cell in ("accuracy", "macro F1", "MB", "0.9000", "0.8000", "0.2", "p50 (ms)", "0.50", "texts/s", "2000"):
         assert cell in printed
     report.write_results(tmp_path, results, benchmarks, LABELS, ["no", "yes"])
     assert list(pd.read_csv(tmp_path / "figures.csv")["model"]) == ["fp32", "onnx_int8"]
