@@ -1,6 +1,10 @@
 """The command line: exit codes, one-line errors, and what third parties may say meanwhile."""
 
+import contextlib
+import logging
 import os
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -11,37 +15,82 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from pipeline import config as schema
+from pipeline import sweepers
 from pipeline.command_line import EXIT_BAD_INPUT, FULL_ERROR, USER_CHOICE, complain, exit_code, wants_traceback
 from pipeline.errors import PipelineError, nearest
 from pipeline.resolve import resolve, unknown_key
 
 
 @hydra.main(config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
-def _job(config: DictConfig) -> float:
+def _job(config: DictConfig) -> None:
     """Run one job; a single run exits at once, a job of a sweep leaves the others to run."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        with _in_its_place(config), _output_to(Path(HydraConfig.get().runtime.output_dir) / "job.log"):
+            _run(config)
+        return
     try:
-        resolved = resolve(config)
-        from pipeline import hub, quiet
-
-        quiet.third_parties()
-        hub.use_cache_if_silent(resolved)
-        from pipeline.run import run
-
-        return run(resolved, _sweep())
+        if config.sweep.name is not None:
+            raise PipelineError(f"sweep={config.sweep.name} is a search space; add -m to run its jobs.")
+        _run(config)
     except PipelineError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN or wants_traceback():
+        if wants_traceback():
             raise
         complain(str(error))
         raise SystemExit(EXIT_BAD_INPUT) from error
+
+
+def _run(config: DictConfig) -> None:
+    if config.rerun is not None:
+        from pipeline.rerun import rerun
+
+        rerun(config, list(HydraConfig.get().overrides.task))
+        return
+    resolved = resolve(config)
+    from pipeline import hub, quiet
+
+    quiet.third_parties()
+    hub.use_cache_if_silent(resolved)
+    from pipeline.run import run
+
+    run(resolved)
+
+
+@contextlib.contextmanager
+def _in_its_place(config: DictConfig) -> Iterator[None]:
+    """Work where the sweep was started, as far as this machine has that folder: relative paths mean the same there."""
+    directory = config.sweep.directory
+    with contextlib.chdir(directory if directory is not None and Path(directory).is_dir() else "."):
+        yield
+
+
+@contextlib.contextmanager
+def _output_to(file: Path) -> Iterator[None]:
+    """Send what a job of a sweep prints to a file; the terminal is the sweep's."""
+    streams = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    with (
+        file.open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        before = [handler.setStream(log) for handler in streams]
+        try:
+            yield
+        except Exception:
+            traceback.print_exc()
+            raise
+        finally:
+            for handler, stream in zip(streams, before, strict=True):
+                handler.setStream(stream)
 
 
 def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0, 2 for bad input, 130 after Ctrl-C or SIGTERM.
+        The exit code: 0, 1 if jobs of a sweep failed, 2 for bad input, 130 after Ctrl-C or SIGTERM.
     """
     schema.register()
+    sweepers.register()
     # Hydra 1.4 prints errors in its own way unless told to raise them; the user's own choice is kept beside it.
     os.environ.setdefault(USER_CHOICE, os.environ.get(FULL_ERROR, "0"))
     os.environ[FULL_ERROR] = "1"
@@ -65,7 +114,7 @@ def explain(error: BaseException | str) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option} is unknown; {nearest(option, error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {str(error).splitlines()[0]}."
+        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {str(error).splitlines()[0].partition(' out of [')[0]}."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
@@ -73,9 +122,3 @@ def explain(error: BaseException | str) -> str:
         return f"{cause.full_key}: {str(cause).splitlines()[0]}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
     return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")
-
-
-def _sweep() -> str | None:
-    """Name the multirun that this job belongs to: its folder, whose name is the time at which it started."""
-    hydra_config = HydraConfig.get()
-    return "_".join(Path(hydra_config.sweep.dir).parts[-2:]) if hydra_config.mode == RunMode.MULTIRUN else None

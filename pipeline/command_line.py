@@ -25,7 +25,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
         command: returns its exit code; None is 0.
 
     Returns:
-        The command's exit code, 2 after a PipelineError, 130 after Ctrl-C or SIGTERM.
+        The command's exit code, that of a PipelineError (2 as a rule), 130 after Ctrl-C or SIGTERM.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -37,7 +37,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
         if wants_traceback():
             raise
         complain(str(error))
-        return EXIT_BAD_INPUT
+        return error.exit_code
 
 
 def wants_traceback() -> bool:

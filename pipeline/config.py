@@ -194,8 +194,39 @@ class TrackingConfig:
 
 
 @dataclass
+class SweepConfig:
+    """What the jobs of a multirun (-m) have in common; a run on its own heeds none of it.
+
+    Args:
+        name: of a named search space (conf/sweep/), shown in the parent run's name.
+        fresh: start anew, although the same command line has begun or finished this sweep before.
+        allow_failures: end with exit code 0 although jobs failed.
+        pruner: median stops a job whose validation accuracy is below the median of the sweep's finished runs at the same step.
+        pruner_startup_trials: runs that have to be finished before the pruner stops one.
+        pruner_warmup_steps: training steps before which no job is stopped.
+        parent_run_id, directory, swept: set by the sweep for its jobs: its run in MLflow, the folder that relative paths start
+            from, and the keys that differ between jobs.
+    """
+
+    name: Optional[str] = None
+    fresh: bool = False
+    allow_failures: bool = False
+    pruner: Optional[Literal["median"]] = None
+    pruner_startup_trials: int = 4
+    pruner_warmup_steps: int = 0
+    parent_run_id: Optional[str] = None
+    directory: Optional[str] = None
+    swept: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Config:
-    """One run: what `python -m pipeline` composes."""
+    """One run: what `python -m pipeline` composes.
+
+    Args:
+        objective: figures by their names in MLflow that a sweep is about, the most important first.
+        rerun: id of a finished run to repeat from its logged config.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -204,6 +235,9 @@ class Config:
     export: ExportConfig = field(default_factory=ExportConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    objective: list[str] = field(default_factory=lambda: ["accuracy"])
+    rerun: Optional[str] = None
 
 
 def register() -> None:

@@ -1,13 +1,17 @@
 """DatasetConfig to a Corpus of three labelled splits, and the Corpus to tokens."""
 
+import contextlib
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import PipelineError
@@ -99,10 +103,35 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
         tokenizer: of the model that will read them.
         config: for max_length.
 
+    The result is kept beside the Hugging Face datasets (HF_DATASETS_CACHE), by the digests of texts and tokenizer, and mapped
+    into memory from there: runs of a sweep, at once or one after another, tokenize a corpus once and share its pages.
+
     Returns:
         Splits with the tokenizer's columns, `labels` (int), `length` (tokens after the cut) and `num_tokens` (before it).
     """
+    folder = _token_cache(corpus, tokenizer, config.max_length)
+    try:
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                unfinished = folder.with_suffix(".part")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                _encode_splits(corpus, tokenizer, config).save_to_disk(unfinished)
+                unfinished.rename(folder)
+        return dict(datasets.load_from_disk(str(folder)))
+    except OSError:  # a cache that cannot be written is no reason not to train
+        return dict(_encode_splits(corpus, tokenizer, config))
 
+
+def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Path:
+    root = Path(datasets.config.HF_DATASETS_CACHE) / "int8-text-classifiers"
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+    parts = [*(corpus.digest(split) for split in SPLITS), tokenizer.backend_tokenizer.to_str(), type(tokenizer).__name__]
+    parts += [str(max_length), ",".join(tokenizer.model_input_names), datasets.__version__]
+    return root / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _encode_splits(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> datasets.DatasetDict:
     def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         # Most texts fit: one pass without truncation gives both the tokens and the true length.
         encoded = tokenizer(batch["text"], truncation=False, verbose=False)
@@ -115,10 +144,12 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
         lengths = [min(count, config.max_length) for count in num_tokens]
         return {**encoded, "labels": batch["label"], "length": lengths, "num_tokens": num_tokens}
 
-    return {
-        split: rows.map(encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}")
-        for split, rows in corpus.splits.items()
-    }
+    return datasets.DatasetDict(
+        {
+            split: rows.map(encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}")
+            for split, rows in corpus.splits.items()
+        }
+    )
 
 
 def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Collate:

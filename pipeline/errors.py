@@ -5,7 +5,19 @@ from difflib import get_close_matches
 
 
 class PipelineError(Exception):
-    """What was wrong, what was found and what would be accepted, on one line; the command exits with 2."""
+    """What was wrong, what was found and what would be accepted, on one line; the command exits with exit_code."""
+
+    exit_code = 2
+
+
+class JobsFailedError(PipelineError):
+    """A sweep came to its end, but not all of its jobs did."""
+
+    exit_code = 1
+
+
+class PrunedError(Exception):
+    """A job was stopped because it had no hope; the line says which figure was below which."""
 
 
 def nearest(found: str, accepted: Iterable[str], limit: int = 3) -> str:

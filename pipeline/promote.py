@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("run_id", metavar="RUN_ID", nargs="?", help="the run whose model is to be promoted")
     which.add_argument(
-        "--sweep", metavar="ID", help="the most accurate finished run of a sweep: its id (tag `sweep`) or latest"
+        "--sweep", metavar="ID", help="the most accurate finished run of a sweep: id or name of its run, or latest"
     )
     parser.add_argument("--name", default=REGISTERED_NAME, help="registered model (default: %(default)s)")
     parser.add_argument("--gate", default="default", help="a file of conf/gate/ (default: %(default)s)")

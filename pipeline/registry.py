@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
 from pipeline.gate import Candidate, Check
-from pipeline.store import ALIAS, MODEL_NAME, SHIPPED_TAG, SWEEP_TAG, find_run, tracking_uri
+from pipeline.store import ALIAS, MODEL_NAME, SHIPPED_TAG, children_of, find_run, find_sweep, tracking_uri
 
 PREDICTIONS = "reports/predictions.csv"
 DECISION_TAG = "promotion"
@@ -75,27 +75,20 @@ class Registry:
         """Return the id of the most accurate FINISHED run of a sweep; a tie goes to the faster one.
 
         Args:
-            sweep: value of the runs' tag `sweep`, or latest.
+            sweep: id or name of the sweep's run, or latest.
 
         Raises:
             PipelineError: there is no such sweep, or none of its runs is FINISHED with a shipped model.
         """
-        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        if sweep == "latest":
-            newest = self._client.search_runs(
-                experiments, f"tags.{SWEEP_TAG} LIKE '%'", order_by=["start_time DESC"], max_results=1
-            )
-            if not newest:
-                raise PipelineError("there is no sweep yet; python -m pipeline -m KEY=A,B makes one.")
-            sweep = newest[0].data.tags[SWEEP_TAG]
-        wanted = f"tags.{SWEEP_TAG} = '" + sweep.replace("'", "") + "'"
-        runs = self._client.search_runs(experiments, wanted)
+        parent = find_sweep(self._client, sweep)
+        runs = children_of(self._client, parent)
         finished = [
             run for run in runs if run.info.status == "FINISHED" and {"accuracy", "speedup"} <= run.data.metrics.keys()
         ]
         if not finished:
-            found = f"none of its {len(runs)} runs is FINISHED with a shipped and timed model" if runs else "there is none"
-            raise PipelineError(f"--sweep {sweep}: {found}.")
+            raise PipelineError(
+                f"sweep {parent.info.run_name}: none of its {len(runs)} runs is FINISHED with a shipped and timed model."
+            )
         return str(max(finished, key=lambda run: (run.data.metrics["accuracy"], run.data.metrics["speedup"])).info.run_id)
 
     def promote(self, candidate: Candidate, reasons: str) -> str:

@@ -275,6 +275,17 @@ def show_benchmarks(benchmarks: Mapping[str, Benchmark], sizes_mb: Mapping[str, 
     Console().print(legend, highlight=False)
 
 
+def show_rerun(rows: Mapping[str, tuple[float, float]], name: str) -> None:
+    """Print the figures of a run beside those of its repetition.
+
+    Args:
+        rows: by name: then and now.
+        name: of the run.
+    """
+    lines = [{"figure": figure, "then": then, "now": now, "difference": now - then} for figure, (then, now) in rows.items()]
+    _show(pd.DataFrame(lines), f"{name}, repeated")
+
+
 def _with_spread(point: Point) -> str:
     low, high = min(point.p50_ms_by_repetition), max(point.p50_ms_by_repetition)
     return f"{point.p50_ms:.2f} ±{(high - low) / 2 / point.p50_ms:.0%}"

@@ -22,9 +22,10 @@ from pipeline.data import collator, load_corpus, tokenize
 from pipeline.evaluation import Result, check_export, predict_logits, score
 from pipeline.export import ONNX_OPS, check_exportable, export
 from pipeline.model import load_model, load_tokenizer
+from pipeline.pruning import pruned
 from pipeline.runtime import TextClassifier
 from pipeline.tracking import Tracker, open_run
-from pipeline.training import Trained, train
+from pipeline.training import LogMetrics, Trained, train
 from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
 
 log = logging.getLogger(__name__)
@@ -32,26 +33,26 @@ log = logging.getLogger(__name__)
 TestLogits = Callable[[torch.nn.Module], np.ndarray]
 
 
-def run(config: Config, sweep: str | None = None) -> float:
+def run(config: Config) -> str:
     """Fine-tune, quantize, store, reload and measure one model.
 
     Args:
         config: the resolved config.
-        sweep: what the runs of one sweep have in common; None outside a sweep.
 
     Returns:
-        Test accuracy of the shipped artifact, which is what a sweep maximizes.
+        The id of the run, which has the figures.
 
     Raises:
+        PrunedError: the sweep's pruner stopped it; the run in MLflow is then KILLED, with the tag `pruned`.
         PipelineError: with the one line that tells what to mend; the run in MLflow is then FAILED.
     """
-    with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch, open_run(config, sweep) as tracker:
-        accuracy = _experiment(config, tracker, Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch, open_run(config) as tracker:
+        _experiment(config, tracker, Path(scratch))
     log.info("run %s is FINISHED; next: %s", tracker.name, tracker.next_step)
-    return accuracy
+    return tracker.run_id
 
 
-def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
+def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     started = time.perf_counter()
     reports = scratch / "reports"
     reports.mkdir()
@@ -83,7 +84,10 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
     tracker.log_figures({"pretrained/accuracy": pretrained.accuracy, "pretrained/loss": pretrained.loss})
     log.info("before training: test accuracy %.4f, loss %.4f", pretrained.accuracy, pretrained.loss)
 
-    # Train the recipe's phases with INCTrainer; the last one may end in INT8.
+    # Train the recipe's phases with INCTrainer; the last one may end in INT8. A sweep may stop a job without hope.
+    log_curves: LogMetrics = tracker.log_curves
+    if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
+        log_curves = pruned(log_curves, config.sweep, tracker.finished_siblings)
     done: list[Trained] = []
     for phase in phases(config.qat, config.trainer):
         trained = train(
@@ -93,7 +97,7 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
             tokenizer,
             collate,
             scratch,
-            tracker.log_curves,
+            log_curves,
             classification_token_only=config.model.classification_token_only,
             first_step=sum(earlier.steps for earlier in done),
         )
@@ -137,7 +141,6 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> float:
     tracker.check_promised(("config", "reports", *results))
     report.show_results(results, benchmarks, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
     log.info("shipped: %s", shipped)
-    return results[shipped].metrics.accuracy
 
 
 def _save(
@@ -169,7 +172,8 @@ def _export(
     shipped = done[-1]
     int8 = [name for name in config.export.formats if name in INT8_FORMATS and shipped.quantized]
     fp32 = [name for name in config.export.formats if name in FP32_FORMATS]
-    calibration = tokens["train"].shuffle(seed=config.trainer.seed)[: config.export.calibration_samples]["input_ids"]
+    shuffled = tokens["train"].shuffle(seed=config.trainer.seed, keep_in_memory=True)
+    calibration = shuffled[: config.export.calibration_samples]["input_ids"]
     quantized = [op_type for op_type in ONNX_OPS if op_type not in config.qat.fp32_op_types]
     max_length, exported = config.dataset.max_length, []
     if fp32:

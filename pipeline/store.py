@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,12 @@ ALIAS = "champion"
 CHAMPION = f"models:/{REGISTERED_NAME}@{ALIAS}"
 MODEL_NAME = "model"  # of the MLflow model of a run
 SHIPPED_TAG = "shipped"
-SWEEP_TAG = "sweep"
+HASH_TAG = "config.hash"
+MAJOR_TAG = "pipeline.major"
+FAILURE_TAG = "failure"  # one line: why a run is FAILED or KILLED
+PRUNED_TAG = "pruned"  # one line: why the pruner stopped it
+PARENT_TAG = "mlflow.parentRunId"
+SWEEP_TAG = "sweep.key"  # of parent runs only
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"  # MlflowException.error_code of a run, model or version that is not there
 
 
@@ -76,3 +81,52 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run":
         if error.error_code != NOT_FOUND:
             raise
         raise PipelineError(f"run {run_id} is not in {redacted(client.tracking_uri)}.") from error
+
+
+def search_all(client: "MlflowClient", experiments: Sequence[str], wanted: str, order_by: Sequence[str] = ()) -> "list[Run]":
+    """Read every run that a filter of MLflow finds, page by page.
+
+    Args:
+        client: of the store.
+        experiments: ids.
+        wanted: the filter; empty finds all.
+        order_by: as MLflow takes it.
+    """
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(list(experiments), wanted, order_by=list(order_by), page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def children_of(client: "MlflowClient", parent: "Run") -> "list[Run]":
+    """Read the runs of a sweep's jobs, the oldest first."""
+    wanted = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
+    return search_all(client, [parent.info.experiment_id], wanted, ["attributes.start_time ASC"])
+
+
+def find_sweep(client: "MlflowClient", reference: str) -> "Run":
+    """Read the run of a sweep.
+
+    Args:
+        client: of the store.
+        reference: its id, or latest.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    newest = ["attributes.start_time DESC"]
+    sweeps = client.search_runs(experiments, f"tags.`{SWEEP_TAG}` LIKE '%'", order_by=newest, max_results=1000)
+    if not sweeps:
+        raise PipelineError("there is no sweep yet; python -m pipeline -m KEY=A,B makes one.")
+    if reference == "latest":
+        return sweeps[0]
+    for sweep in sweeps:
+        if reference in (sweep.info.run_id, sweep.info.run_name):
+            return sweep
+    known = ", ".join(f"{sweep.info.run_id} ({sweep.info.run_name})" for sweep in sweeps[:3])
+    raise PipelineError(f"--sweep {reference} is no sweep; the newest are: {known}.")

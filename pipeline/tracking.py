@@ -1,4 +1,4 @@
-"""MLflow: the only module that writes to it."""
+"""One run in MLflow: its config, curves, figures, artifacts and true status."""
 
 import contextlib
 import hashlib
@@ -17,33 +17,27 @@ from urllib.parse import unquote, urlparse
 
 import mlflow
 import yaml
-from filelock import FileLock
 from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Metric, Param, RunStatus
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.config import Config
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, PrunedError
+from pipeline.experiment import next_step, open_experiment
+from pipeline.liveness import process_tags
+from pipeline.outbox import STORE_ERRORS, Outbox
+from pipeline.pruning import VALIDATION_ACCURACY
 from pipeline.redaction import redacted
-from pipeline.store import DEFAULT_TRACKING_URI, MODEL_NAME, SHIPPED_TAG, SWEEP_TAG, store_errors
+from pipeline.store import FAILURE_TAG, HASH_TAG, MAJOR_TAG, MODEL_NAME, PARENT_TAG, PRUNED_TAG, SHIPPED_TAG, store_errors
 
 if TYPE_CHECKING:
     from pipeline.data import Corpus
 
-# Curves are sent in batches: one metric costs 3 ms on SQLite, a thousand at once 70 ms.
-FLUSH_ENTRIES = 500
-FLUSH_SECONDS = 10.0
+NAMED = ("model.name_or_path", "model.num_hidden_layers", "dataset.name", "qat.name", "trainer.learning_rate")
 PARAMS_PER_BATCH = 100  # MLflow's limit
 KEY_PACKAGES = ("torch", "transformers", "optimum-intel", "neural-compressor", "hydra-core", "mlflow")
-SQLITE = "sqlite:///"
+LAST_WORDS_SECONDS = 30.0  # for the metrics of a run that ended early
 SERVED_MODULES = ("__init__.py", "errors.py", "runtime.py")
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # what MLflow's UI calls training, as opposed to GenAI
-    "mlflow.note.content": "INT8 text classifiers: `<variant>/...` are test figures of the stored model named by the prefix, "
-    "`accuracy`, `loss`, `accuracy_drop` and `size_ratio` those of the shipped one.",
-}
 
 
 class Tracker:
@@ -54,36 +48,24 @@ class Tracker:
         run_id: the run.
         name: the run's name.
         next_step: the command or address that shows the run.
+        outbox: takes the run's metrics.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, name: str, next_step: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, name: str, next_step: str, outbox: Outbox) -> None:
         self.run_id = run_id
         self.name = name
         self.next_step = next_step
         self._client = client
-        self._buffer: list[Metric] = []
-        self._flushed_at = time.monotonic()
+        self._outbox = outbox
 
     def log_curves(self, entries: Mapping[str, float], step: int) -> None:
-        """Buffer points of curves; they are sent every FLUSH_SECONDS or FLUSH_ENTRIES, and at the run's end."""
+        """Log points of curves, without waiting for the store."""
         now = int(time.time() * 1000)
-        self._buffer += [Metric(name, value, now, step) for name, value in entries.items()]
-        if len(self._buffer) >= FLUSH_ENTRIES or time.monotonic() - self._flushed_at > FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what is buffered."""
-        with store_errors():
-            while self._buffer:
-                self._client.log_batch(self.run_id, metrics=self._buffer[:FLUSH_ENTRIES])
-                del self._buffer[:FLUSH_ENTRIES]
-        self._flushed_at = time.monotonic()
+        self._outbox.put([Metric(name, value, now, step) for name, value in entries.items()])
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
-        """Log final figures, which have no step."""
-        now = int(time.time() * 1000)
-        with store_errors():
-            self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])
+        """Log final figures, which have no step, without waiting for the store."""
+        self.log_curves(figures, step=0)
 
     def log_corpus(self, corpus: "Corpus") -> None:
         """Record each split as an input of the run, by name, source and digest."""
@@ -144,6 +126,17 @@ class Tracker:
             )
             self._client.set_tag(self.run_id, SHIPPED_TAG, variant)
 
+    def finished_siblings(self) -> list[dict[int, float]]:
+        """Read the validation accuracy by step of the finished runs of the same sweep."""
+        with store_errors():
+            own = self._client.get_run(self.run_id)
+            parent = own.data.tags[PARENT_TAG]
+            found = self._client.search_runs(
+                [own.info.experiment_id], f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'FINISHED'"
+            )
+            histories = [self._client.get_metric_history(run.info.run_id, VALIDATION_ACCURACY) for run in found]
+            return [{point.step: point.value for point in history} for history in histories]
+
     @property
     def local_artifacts(self) -> Path | None:
         """Where the run's artifacts lie on this machine; None if a server has them."""
@@ -163,58 +156,100 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def open_run(config: Config, sweep: str | None = None) -> Iterator[Tracker]:
+def open_run(config: Config) -> Iterator[Tracker]:
     """Open a run, log its config and environment, and close it with its true status.
 
-    FINISHED if the block ends, KILLED on KeyboardInterrupt, FAILED (with the tag `failure`) on any other exception.
+    FINISHED if the block ends, KILLED on KeyboardInterrupt (and on PrunedError, with the tag `pruned`), FAILED on any other
+    exception; the tag `failure` has the reason. A job of a sweep is nested under the sweep's run.
 
     Args:
-        config: the resolved config.
-        sweep: what the runs of one sweep have in common, for the tag `sweep`; None outside a sweep.
+        config: the resolved config; `tracking` says where the run is stored, `sweep` whether it has a parent.
+
+    Yields:
+        What logs to the run.
 
     Raises:
         PipelineError: the store cannot be opened or written.
     """
-    store = config.tracking
-    tags = {**environment_tags(), "config.hash": config_hash(config)}
-    with store_errors(store.tracking_uri):
-        mlflow.set_tracking_uri(_prepared(store.tracking_uri))
-        client = MlflowClient()
+    client, experiment_id = open_experiment(config.tracking)
+    with store_errors():
         run = mlflow.start_run(
-            experiment_id=_experiment_id(client, config),
+            experiment_id=experiment_id,
             run_name=run_name(config),
-            tags={**tags, SWEEP_TAG: sweep} if sweep else tags,
+            parent_run_id=config.sweep.parent_run_id,
+            tags={**environment_tags(), **process_tags(), HASH_TAG: config_hash(config), MAJOR_TAG: major_version()},
             description=description(config),
         )
     run_id = run.info.run_id
-    tracker = Tracker(client, run_id, run.info.run_name, _next_step(store.tracking_uri, run.info.experiment_id, run_id))
+    outbox = Outbox(client, run_id)
+    show = next_step(config.tracking.tracking_uri, experiment_id, run_id)
     try:
         _log_config(client, run_id, config)
-        yield tracker
-        tracker.flush()
+        yield Tracker(client, run_id, run.info.run_name, show, outbox)
+        with store_errors():
+            outbox.flush()
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-        reason = str(error) if isinstance(error, PipelineError) else reason
-        with contextlib.suppress(MlflowException, SQLAlchemyError, OSError, PipelineError):
-            tracker.flush()
-        with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
-            client.set_tag(run_id, "failure", redacted(reason.splitlines()[0])[:5000])
-        with contextlib.suppress(MlflowException, SQLAlchemyError, OSError):
-            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if interrupted else RunStatus.FAILED))
+        _close_early(client, run_id, outbox, error)
         raise
+    finally:
+        outbox.close()
     with store_errors():
         mlflow.end_run(RunStatus.to_string(RunStatus.FINISHED))
 
 
+def _close_early(client: MlflowClient, run_id: str, outbox: Outbox, error: BaseException) -> None:
+    """Write down why a run ended; what the store does not take any more cannot be helped."""
+    killed = isinstance(error, KeyboardInterrupt | PrunedError)
+    reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, PipelineError | PrunedError) else reason
+    with contextlib.suppress(*STORE_ERRORS):
+        outbox.flush(LAST_WORDS_SECONDS)
+    with contextlib.suppress(*STORE_ERRORS):
+        tag = PRUNED_TAG if isinstance(error, PrunedError) else FAILURE_TAG
+        client.set_tag(run_id, tag, redacted(reason.splitlines()[0])[:5000])
+    with contextlib.suppress(*STORE_ERRORS):
+        mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if killed else RunStatus.FAILED))
+
+
 def run_name(config: Config) -> str:
-    """Say what differs between runs: model, corpus, recipe and learning rate."""
-    model = Path(config.model.name_or_path).name
+    """Say what differs between runs: model, corpus, recipe and learning rate, and in a sweep every other swept key."""
+    rate = f"lr{short(config.trainer.learning_rate)}"
+    params = flat(config)
+    others = [key for key in config.sweep.swept if key in params and key not in NAMED]
+    return "·".join(
+        [
+            model_name(config),
+            config.dataset.name,
+            config.qat.name,
+            rate,
+            *(f"{_last(key)}{_shown(params[key])}" for key in others),
+        ]
+    )
+
+
+def model_name(config: Config) -> str:
+    """Name the encoder and how many of its layers are kept."""
     layers = f"-{config.model.num_hidden_layers}L" if config.model.num_hidden_layers else ""
-    rate = f"{config.trainer.learning_rate:.0e}".replace("e-0", "e-")
-    if float(rate) != config.trainer.learning_rate:
-        rate = f"{config.trainer.learning_rate:g}"
-    return f"{model}{layers}·{config.dataset.name}·{config.qat.name}·lr{rate}"
+    return f"{Path(config.model.name_or_path).name}{layers}"
+
+
+def short(value: float) -> str:
+    """Write a number as people write learning rates: 3e-4, or 0.00025 where that is not exact."""
+    rate = f"{value:.0e}".replace("e-0", "e-")
+    return rate if float(rate) == value else f"{value:.3g}"
+
+
+def _last(key: str) -> str:
+    """Shorten a key: trainer.seed to seed, qat.phases.qat.learning_rate to qat.lr."""
+    parts = [part for part in key.split(".") if part not in ("trainer", "phases", "model", "dataset", "export")]
+    return ".".join(dict.fromkeys(parts)).replace("learning_rate", "lr").replace("num_train_epochs", "epochs")
+
+
+def _shown(value: str) -> str:
+    try:
+        return short(float(value)) if "." in value or "e-" in value else value
+    except ValueError:
+        return f"={value}"
 
 
 def description(config: Config) -> str:
@@ -223,10 +258,20 @@ def description(config: Config) -> str:
     return f"`{redacted(config.model.name_or_path)}` on `{config.dataset.name}`, recipe `{config.qat.name}`: {steps}."
 
 
+def experiment_of(config: Config) -> dict[str, Any]:
+    """Return the part of a config that decides a run's figures: not where it is stored, nor the sweep around it."""
+    parts = asdict(config)
+    return {name: parts[name] for name in parts if name not in ("tracking", "sweep", "objective", "rerun")}
+
+
+def major_version() -> str:
+    """Return the pipeline's major version: runs of another one are not the same experiment, whatever their config says."""
+    return version("int8-text-classifiers").split(".")[0]
+
+
 def config_hash(config: Config) -> str:
     """Return 16 hex digits that are equal for equal experiments, wherever they are stored and however they are shown."""
-    parts = asdict(config)
-    del parts["tracking"]
+    parts = experiment_of(config)
     del parts["trainer"]["disable_tqdm"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -264,7 +309,7 @@ def git_commit() -> str:
 
 
 def flat(config: Config) -> dict[str, str]:
-    """Flatten the config to dotted keys; the store's own address is not part of an experiment and is left out."""
+    """Flatten the config of the experiment to dotted keys."""
 
     def walk(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(node, dict) and node:
@@ -273,9 +318,7 @@ def flat(config: Config) -> dict[str, str]:
         else:
             yield prefix, redacted(str(node))
 
-    parts = asdict(config)
-    del parts["tracking"]
-    return dict(walk(parts, ""))
+    return dict(walk(experiment_of(config), ""))
 
 
 def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
@@ -288,39 +331,3 @@ def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
         Path(scratch, "config.yaml").write_text(redacted(written), encoding="utf-8")
         Path(scratch, "packages.txt").write_text("\n".join(packages) + "\n", encoding="utf-8")
         client.log_artifacts(run_id, scratch, "config")
-
-
-def _next_step(uri: str, experiment_id: str, run_id: str) -> str:
-    if uri.startswith(("http://", "https://")):
-        return f"{redacted(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
-    return "make ui" if uri == DEFAULT_TRACKING_URI else f"mlflow ui --backend-store-uri {redacted(uri)}"
-
-
-def _prepared(uri: str) -> str:
-    """Create a SQLite store if it is new, and make its path absolute, so that the URI holds wherever MLflow uses it.
-
-    One process at a time: the migrations that MLflow 3.17 runs on a new database collide (mlflow issue 19943).
-    """
-    if not uri.startswith(SQLITE):
-        return uri
-    file = Path(uri.removeprefix(SQLITE)).absolute()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock"), timeout=120):  # a read-only folder shows itself here
-        MlflowClient(f"{SQLITE}{file}").search_experiments(max_results=1)
-    return f"{SQLITE}{file}"
-
-
-def _experiment_id(client: MlflowClient, config: Config) -> str:
-    name, location = config.tracking.experiment_name, config.tracking.artifact_location
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    if location is not None and "://" not in location:
-        location = Path(location).absolute().as_uri()
-    try:
-        return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
-    except MlflowException:  # another process made it in the meantime
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            raise
-        return str(experiment.experiment_id)

@@ -69,10 +69,12 @@ def test_a_run_that_cannot_be_promoted_says_why(
 @pytest.mark.usefixtures("any_gate")
 def test_the_best_run_of_the_latest_sweep_is_promoted(deployed: Deployed, own_store: str) -> None:
     client, run_id = MlflowClient(own_store), deployed.run.info.run_id
-    other = client.create_run("1", tags={"sweep": "tuesday"})
+    parent = client.create_run("1", tags={"sweep.key": "0123"}, run_name="tuesday")
+    nested = {"mlflow.parentRunId": parent.info.run_id}
+    other = client.create_run("1", tags=nested)
     client.log_metric(other.info.run_id, "accuracy", 1.0)  # not timed, so not shipped
     client.set_terminated(other.info.run_id, "FINISHED")
-    client.set_tag(run_id, "sweep", "tuesday")
+    client.set_tag(run_id, "mlflow.parentRunId", parent.info.run_id)
     assert promote.main(["--sweep", "latest", "--gate", "any"]) == 0
     assert client.get_model_version_by_alias("int8-text-classifier", "champion").run_id == run_id
     assert model_directory(CHAMPION).name == deployed.run.data.tags["shipped"]

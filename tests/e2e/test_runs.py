@@ -108,28 +108,6 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(command: C
     assert other["fp32/loss"] != same[0]["fp32/loss"]
 
 
-def test_a_sweep_over_recipes_makes_a_run_each(command: Command, micro: list[str], store: str, tmp_path: Path) -> None:
-    output = command(
-        "-m",
-        *micro,
-        "trainer.num_train_epochs=1",
-        "qat=none,direct",
-        "trainer.learning_rate=5e-3,1e-3",
-        f"hydra.sweep.dir={tmp_path}/sweep",
-    )
-    assert output.code == 0, output.err
-    found = {(run.data.params["qat.name"], run.data.params["trainer.learning_rate"]): run for run in runs(store)}
-    assert set(found) == {("none", "0.005"), ("none", "0.001"), ("direct", "0.005"), ("direct", "0.001")}
-    assert {run.info.status for run in found.values()} == {"FINISHED"}
-    assert {run.data.tags["sweep"] for run in found.values()} == {f"{tmp_path.name}_sweep"}
-    plain, direct = found["none", "0.005"], found["direct", "0.005"]
-    assert "int8/accuracy" not in plain.data.metrics
-    assert plain.data.metrics["accuracy"] == plain.data.metrics["fp32/accuracy"]
-    assert not (artifacts(plain) / "int8").exists()
-    assert {"fp32/accuracy", "int8/accuracy"} <= set(direct.data.metrics)
-    assert direct.info.run_name.endswith("files·direct·lr5e-3")
-
-
 def test_padding_to_the_maximum_and_an_op_type_in_fp32_are_possible(command: Command, micro: list[str], store: str) -> None:
     output = command(
         *micro, "qat=direct", "trainer.max_steps=3", "dataset.padding=max_length", "qat.fp32_op_types=[Embedding,LayerNorm]"

@@ -1,0 +1,109 @@
+"""Metrics on their way to the tracking store: sent by a thread, and again until the store takes them."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from mlflow.entities import Metric, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.liveness import HEARTBEAT_SECONDS, heartbeat
+
+# Curves are sent in batches: one metric costs 3 ms on SQLite, a thousand at once 70 ms.
+BATCH = 500
+FLUSH_SECONDS = 10.0
+PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 2.0
+STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """What one run has to send. Whoever puts something in never waits for the store, and never sees it fail.
+
+    The thread also renews the run's heartbeat (pipeline.liveness).
+
+    Args:
+        client: of the tracking store.
+        run_id: the run.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._waiting: list[Metric] = []
+        self._changed = threading.Condition()
+        self._hurry = False
+        self._closed = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name=f"outbox-{run_id[:8]}", daemon=True)
+        self._thread.start()
+
+    def put(self, metrics: Sequence[Metric]) -> None:
+        """Add metrics; they are sent after FLUSH_SECONDS, or once BATCH are waiting."""
+        with self._changed:
+            self._waiting += metrics
+            if len(self._waiting) >= BATCH:
+                self._changed.notify_all()
+
+    def flush(self, patience_s: float = PATIENCE_SECONDS) -> None:
+        """Wait until everything is sent.
+
+        Args:
+            patience_s: how long, if the store does not answer.
+
+        Raises:
+            MlflowException, SQLAlchemyError, OSError: what the store said last, when patience ends.
+        """
+        deadline = time.monotonic() + patience_s
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            while self._waiting:
+                if not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                    raise self._error or MlflowException(f"{len(self._waiting)} metrics were not taken in {patience_s:.0f} s")
+            self._hurry = False
+
+    def close(self) -> None:
+        """End the thread; what is still waiting is dropped, so flush before."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        beaten = time.monotonic()
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._closed or len(self._waiting) >= BATCH or (self._hurry and self._waiting),
+                    timeout=FLUSH_SECONDS,
+                )
+                if self._closed:
+                    return
+                batch = self._waiting[:BATCH]
+            try:
+                tags = []
+                if time.monotonic() - beaten > HEARTBEAT_SECONDS:
+                    tags = [RunTag(name, value) for name, value in heartbeat().items()]
+                    beaten = time.monotonic()
+                if batch or tags:
+                    self._client.log_batch(self._run_id, metrics=batch, tags=tags)
+            except STORE_ERRORS as error:
+                self._wait_after(error)
+                continue
+            with self._changed:
+                if self._error is not None:
+                    log.warning("the tracking store answers again")
+                    self._error = None
+                del self._waiting[: len(batch)]
+                self._changed.notify_all()
+
+    def _wait_after(self, error: Exception) -> None:
+        if self._error is None:
+            log.warning("the tracking store does not answer; what is logged meanwhile is kept and sent later")
+        with self._changed:
+            self._error = error
+            self._changed.wait_for(lambda: self._closed, timeout=RETRY_SECONDS)

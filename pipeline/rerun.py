@@ -1,0 +1,74 @@
+"""Repeat a run from the config that it logged, and tell whether its figures come again."""
+
+from collections.abc import Mapping, Sequence
+from math import isclose
+from pathlib import Path
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.config import Config, TrackingConfig
+from pipeline.errors import PipelineError
+from pipeline.figures import SCORED
+
+TOLERANCE = 1e-6
+COMPARED = (*SCORED, "accuracy_drop", "size_mb", "validation_accuracy", "validation_loss")
+
+
+def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Repeat a run.
+
+    Args:
+        config: Hydra's, of which rerun and tracking count.
+        overrides: as typed.
+
+    Raises:
+        PipelineError: there is no such run, another key was given, its config cannot run any more, or figures differ.
+    """
+    for line in overrides:
+        if not line.lstrip("+").startswith(("rerun=", "tracking=", "tracking.")):
+            raise PipelineError(f"{line} does not go with rerun, which takes the run's own config; tracking.KEY=VALUE does.")
+    from pipeline import hub, quiet
+
+    quiet.third_parties()
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.experiment import open_experiment
+    from pipeline.report import show_rerun
+    from pipeline.resolve import resolve
+    from pipeline.run import run
+    from pipeline.store import find_run, store_errors
+
+    tracking = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
+    open_experiment(tracking)
+    client = MlflowClient()
+    with store_errors():
+        first = find_run(client, config.rerun)
+        if first.info.status != "FINISHED":
+            raise PipelineError(f"run {config.rerun} is {first.info.status}; only a FINISHED run has figures to compare.")
+        folder = mlflow.artifacts.download_artifacts(f"runs:/{config.rerun}/config")
+    written = OmegaConf.load(Path(folder) / "config.yaml")
+    logged = OmegaConf.merge(OmegaConf.structured(Config), written, {"tracking": config.tracking, "sweep": Config().sweep})
+    resolved = resolve(logged)
+    hub.use_cache_if_silent(resolved)
+    second = client.get_run(run(resolved))
+    rows = compared(first.data.metrics, second.data.metrics)
+    show_rerun(rows, first.info.run_name)
+    differing = [
+        name for name, (before, now) in rows.items() if not isclose(before, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    ]
+    if differing:
+        raise PipelineError(f"{len(differing)} of {len(rows)} figures differ from run {config.rerun}: {', '.join(differing)}.")
+
+
+def compared(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Pair the figures of two runs that the config decides; times are left to the machine.
+
+    Args:
+        first: metrics by name.
+        second: the same; a figure that is in one of them only is not a number in the other.
+    """
+    names = sorted(name for name in first.keys() | second.keys() if name.rpartition("/")[2] in COMPARED)
+    missing = float("nan")
+    return {name: (first.get(name, missing), second.get(name, missing)) for name in names}

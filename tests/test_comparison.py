@@ -1,0 +1,101 @@
+"""Made-up runs whose answers are known by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.comparison import Comparison, paired_interval, pareto_front
+
+
+def run(recipe: str, rate: float, seed: int, accuracy: float | None, latency: float = 1.0) -> SimpleNamespace:
+    params = {
+        "model.name_or_path": "assets/minilm",
+        "model.num_hidden_layers": "2",
+        "dataset.name": "emotion",
+        "qat.name": recipe,
+        "qat.phases.qat.quantize": str(recipe == "direct"),
+        "trainer.learning_rate": str(rate),
+        "trainer.seed": str(seed),
+        "trainer.optim": "adamw_torch",
+    }
+    metrics = {} if accuracy is None else {"accuracy": accuracy, "loss": 1 - accuracy, "onnx_int8/latency_p50_ms": latency}
+    tags = {"shipped": "onnx_int8"} if accuracy is not None else {"failure": "the loss became nan"}
+    info = SimpleNamespace(
+        run_id=f"{recipe}{rate}{seed}",
+        experiment_id="1",
+        run_name=f"{recipe} {rate} {seed}",
+        status="FAILED" if accuracy is None else "FINISHED",
+    )
+    return SimpleNamespace(info=info, data=SimpleNamespace(params=params, metrics=metrics, tags=tags))
+
+
+RUNS = [
+    run("direct", 1e-4, 1, 0.80, 1.0),
+    run("direct", 1e-4, 2, 0.82, 1.1),
+    run("direct", 3e-4, 1, 0.84, 1.2),
+    run("direct", 3e-4, 2, 0.85, 1.2),
+    run("none", 1e-4, 1, 0.85, 2.0),
+    run("none", 1e-4, 2, 0.88, 2.0),
+    run("none", 3e-4, 1, 0.90, 2.0),
+    run("none", 3e-4, 2, None),
+]
+
+
+def test_the_best_comes_first_and_only_what_differs_is_shown() -> None:
+    comparison = Comparison.of(RUNS, ["accuracy"])
+    assert [row.figures.get("accuracy") for row in comparison.rows] == [0.90, 0.88, 0.85, 0.85, 0.84, 0.82, 0.80, None]
+    assert comparison.varying == ("trainer.learning_rate", "trainer.seed"), "what the recipe implies is told by its name"
+    table = comparison.table()
+    assert list(table.columns) == [
+        *("pareto", "run", "model", "dataset", "recipe", "trainer.learning_rate", "trainer.seed"),
+        *("accuracy", "latency_p50_ms", "loss", "status", "run_id"),
+    ]
+    assert table["status"].tolist() == ["FINISHED"] * 7 + ["FAILED"]
+
+
+def test_the_front_is_of_accuracy_and_latency_unless_told_otherwise() -> None:
+    comparison = Comparison.of(RUNS, ["accuracy"])
+    assert {row.run_id for row in comparison.rows if row.pareto} == {
+        *("none0.00031", "direct0.00032", "direct0.00012", "direct0.00011")
+    }
+    by_loss = Comparison.of(RUNS, ["loss", "onnx_int8/latency_p50_ms"])
+    assert by_loss.objectives == ("loss", "onnx_int8/latency_p50_ms")
+    assert by_loss.rows[0].run_id == "none0.00031"
+
+
+def test_seeds_of_one_configuration_are_put_together() -> None:
+    groups = {group.label: group for group in Comparison.of(RUNS, ["accuracy"]).groups}
+    assert set(groups) == {
+        *("direct, learning_rate 0.0001", "direct, learning_rate 0.0003"),
+        *("none, learning_rate 0.0001", "none, learning_rate 0.0003"),
+    }
+    assert groups["direct, learning_rate 0.0001"].mean == pytest.approx(0.81)
+    assert groups["direct, learning_rate 0.0001"].spread == pytest.approx(np.std([0.80, 0.82], ddof=1))
+    assert len(groups["none, learning_rate 0.0003"].values) == 1
+
+
+def test_two_recipes_are_compared_over_pairs_that_are_alike_in_all_else() -> None:
+    comparison = Comparison.of(RUNS, ["accuracy"])
+    recipes = next(difference for difference in comparison.differences if difference.key == "recipe")
+    assert (recipes.first, recipes.second, recipes.pairs) == ("direct", "none", 3)
+    gains = [0.80 - 0.85, 0.82 - 0.88, 0.84 - 0.90]
+    assert recipes.mean == pytest.approx(np.mean(gains))
+    known = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert (recipes.low, recipes.high) == pytest.approx((known.low, known.high))
+    assert recipes.line.endswith("over 3 pairs: more than noise")
+
+
+def test_one_pair_is_not_read_as_progress() -> None:
+    mean, low, _ = paired_interval([0.02])
+    assert mean == 0.02
+    assert np.isnan(low)
+    comparison = Comparison.of([RUNS[0], RUNS[4]], ["accuracy"])
+    assert "too little to tell from noise" in comparison.differences[0].line
+
+
+def test_the_pareto_front_heeds_which_way_is_better_and_keeps_ties() -> None:
+    points = [(0.9, 2.0), (0.8, 1.0), (0.8, 2.0), (0.9, 2.0), (float("nan"), 0.1)]
+    assert pareto_front(points, ["accuracy", "latency_p50_ms"]) == [True, True, False, True, False]
+    assert pareto_front([], ["accuracy"]) == []

@@ -1,0 +1,35 @@
+import subprocess
+import sys
+import time
+
+import psutil
+
+from pipeline import liveness
+from pipeline.liveness import HEARTBEAT_TAG, PROCESS_TAG, is_dead, process_tags
+
+
+def test_this_process_lives_and_one_that_ended_does_not() -> None:
+    assert not is_dead(process_tags())
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = psutil.Process(process.pid).create_time()
+    tags = {PROCESS_TAG: f"{liveness._machine()} {process.pid} {started:.2f}", HEARTBEAT_TAG: f"{time.time():.0f}"}
+    assert not is_dead(tags)
+    process.kill()
+    deadline = time.monotonic() + 10
+    while not is_dead(tags):  # a zombie is dead, as soon as the signal has arrived
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.wait()
+    assert is_dead(tags)
+
+
+def test_a_pid_that_was_given_to_another_process_since_is_dead() -> None:
+    own = process_tags()[PROCESS_TAG].rpartition(" ")[0]
+    assert is_dead({PROCESS_TAG: f"{own} 12345.00"})
+
+
+def test_of_another_machine_only_its_heartbeat_is_known() -> None:
+    elsewhere = {PROCESS_TAG: "node7 some-boot 1 1.00"}
+    assert not is_dead({**elsewhere, HEARTBEAT_TAG: f"{time.time() - 60:.0f}"})
+    assert is_dead({**elsewhere, HEARTBEAT_TAG: f"{time.time() - 3600:.0f}"})
+    assert not is_dead({}), "of a run that others logged, nothing is known"

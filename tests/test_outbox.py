@@ -1,0 +1,75 @@
+import time
+
+import pytest
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+
+from pipeline import outbox
+from pipeline.outbox import Outbox
+
+
+class Store:
+    """A store that can be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.taken: list[Metric] = []
+        self.tags: dict[str, str] = {}
+
+    def log_batch(self, run_id: str, metrics: list[Metric], tags: list) -> None:
+        if self.away:
+            raise MlflowException("connection refused")
+        self.taken += metrics
+        self.tags |= {tag.key: tag.value for tag in tags}
+
+
+def point(step: int) -> Metric:
+    return Metric("loss", 1.0, 0, step)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.02)
+    return Store()
+
+
+def test_a_store_that_is_away_holds_nobody_up_and_gets_everything_later(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = Outbox(store, "run")
+    store.away = True
+    started = time.monotonic()
+    for step in range(1200):
+        box.put([point(step)])
+    assert time.monotonic() - started < 0.5
+    time.sleep(0.2)
+    assert store.taken == []
+    store.away = False
+    box.flush()
+    box.close()
+    assert [metric.step for metric in store.taken] == list(range(1200))
+    said = [record.message for record in caplog.records]
+    assert said == [
+        "the tracking store does not answer; what is logged meanwhile is kept and sent later",
+        "the tracking store answers again",
+    ]
+
+
+def test_patience_ends_with_what_the_store_said(store: Store) -> None:
+    box = Outbox(store, "run")
+    store.away = True
+    box.put([point(1)])
+    with pytest.raises(MlflowException, match="connection refused"):
+        box.flush(patience_s=0.2)
+    box.close()
+
+
+def test_the_heart_of_a_run_that_logs_nothing_beats(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.02)
+    monkeypatch.setattr(outbox, "HEARTBEAT_SECONDS", 0.05)
+    box = Outbox(store, "run")
+    deadline = time.monotonic() + 5
+    while "heartbeat" not in store.tags and time.monotonic() < deadline:
+        time.sleep(0.02)
+    box.close()
+    assert abs(float(store.tags["heartbeat"]) - time.time()) < 10
