@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ class Parent:
         with store_errors():
             self._client.log_batch(
                 self.run_id,
-                metrics=[Metric(name, value, 0, 0) for name, value in figures.items()],
+                metrics=[Metric(name, value, int(time.time() * 1000), 0) for name, value in figures.items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
 

@@ -68,7 +68,7 @@ class OptunaSearch(OptunaSweeperImpl):
             PipelineError: the search space is empty or inverted, or an objective is logged by no run.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        typed = [*self._parse_sweeper_params_config(), *arguments]
+        typed = _last_of_each([*self._parse_sweeper_params_config(), *arguments])
         space, fixed, fixed_lines = _distributions(typed)
         objectives = list(self.config.objective)
         corners = jobs_of(self._compose, _corners(space, fixed, fixed_lines))
@@ -114,6 +114,11 @@ class OptunaSearch(OptunaSweeperImpl):
             return self.n_jobs
         parallel = OmegaConf.select(self.config, "hydra.launcher.n_jobs", default=1)
         return int(parallel) if parallel > 0 else os.cpu_count() or 1
+
+
+def _last_of_each(lines: Sequence[str]) -> list[str]:
+    """Let a key that is given twice mean what was given last, as in every other command of Hydra."""
+    return list({line.partition("=")[0]: line for line in lines}.values())
 
 
 def _distributions(typed: Sequence[str]) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:

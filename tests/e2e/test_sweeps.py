@@ -1,0 +1,282 @@
+"""Sweeps of the micro model, as a user types them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from tests.conftest import Output
+
+Command = Callable[..., Output]
+ROOT = Path(__file__).parents[2]
+SHORT = ["trainer.max_steps=2", "trainer.eval_strategy=no"]
+
+
+@pytest.fixture
+def sweeps(micro: list[str], tmp_path: Path) -> list[str]:
+    """Overrides of a sweep of short jobs."""
+    return ["-m", *micro, *SHORT, f"hydra.sweep.dir={tmp_path}/sweep"]
+
+
+def runs(store: str) -> tuple[list[Run], list[Run]]:
+    """Parents and children, the oldest first."""
+    client = MlflowClient(store)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, order_by=["attributes.start_time ASC"])
+    parents = [run for run in found if "sweep.key" in run.data.tags]
+    return parents, [run for run in found if "mlflow.parentRunId" in run.data.tags]
+
+
+def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
+    command: Command, sweeps: list[str], store: str, tmp_path: Path
+) -> None:
+    output = command(*sweeps, "qat=none,direct", "trainer.seed=1,2")
+    assert output.code == 0, output.err
+    (parent,), children = runs(store)
+    assert len(children) == 4
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
+    assert children[0].info.run_name == "model·files·none·lr5e-3·seed1".replace(
+        "model", children[0].info.run_name.split("·")[0]
+    )
+    assert "qat=none,direct trainer.seed=1,2" in parent.data.params["sweep.command"]
+    assert parent.data.params["space.qat"] == "none,direct"
+    metrics = parent.data.metrics
+    assert [metrics[f"jobs/{name}"] for name in ("done", "failed", "pruned", "skipped")] == [4, 0, 0, 0]
+    best = max(child.data.metrics["accuracy"] for child in children)
+    assert metrics["best/accuracy"] == best
+    assert parent.data.tags["best_run_id"] in {child.info.run_id for child in children}
+    artifacts = Path(parent.info.artifact_uri.removeprefix("file://"))
+    assert {file.name for file in artifacts.iterdir()} == {"comparison.html", "comparison.csv"}
+    assert "job 4 of 4 FINISHED" in output.err
+    assert "Pareto-optimal" in output.out
+    assert "phase" not in output.err, "what a job prints goes to its file"
+    assert "phase finetune" in (tmp_path / "sweep/0/job.log").read_text()
+
+
+def test_a_failing_job_fails_alone_and_the_same_command_line_does_the_rest(
+    command: Command, sweeps: list[str], store: str, micro_corpus: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    swept = f"dataset.data_dir={micro_corpus},{other}"
+    for split in ("train", "validation", "test"):
+        (other / f"{split}.csv").write_text("txt,label\na,b\n")
+    once = [item for item in sweeps if not item.startswith("dataset.data_dir")]
+    output = command(*once, swept, "trainer.seed=1,2", "qat=none")
+    assert output.code == 1
+    assert "2 of 4 jobs failed" in output.error
+    (parent,), children = runs(store)
+    assert parent.info.status == "FAILED"
+    assert "2 of 4 jobs failed" in parent.data.tags["failure"]
+    assert sorted(child.info.status for child in children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    failed = next(child for child in children if child.info.status == "FAILED")
+    assert "dataset.text_column='text' is not in train" in failed.data.tags["failure"]
+
+    for split in ("train", "validation", "test"):
+        (other / f"{split}.csv").write_text((micro_corpus / f"{split}.csv").read_text())
+    output = command(*once, swept, "trainer.seed=1,2", "qat=none")
+    assert output.code == 0, output.err
+    assert "2 of 4 jobs have ended before and are skipped" in output.err
+    (again,), children = runs(store)
+    assert again.info.run_id == parent.info.run_id
+    assert again.info.status == "FINISHED"
+    assert "failure" not in again.data.tags
+    assert [again.data.metrics[f"jobs/{name}"] for name in ("done", "failed", "skipped")] == [4, 0, 2]
+
+
+def test_failures_may_be_allowed_and_fresh_starts_anew(command: Command, sweeps: list[str], store: str) -> None:
+    blows_up = [*sweeps, "trainer.learning_rate=5e-3,1e30", "trainer.optim=sgd", "trainer.max_grad_norm=0", "qat=none"]
+    assert command(*blows_up, "sweep.allow_failures=true").code == 0
+    assert command(*blows_up, "sweep.allow_failures=true", "sweep.fresh=true").code == 0
+    parents, children = runs(store)
+    assert [parent.info.status for parent in parents] == ["FINISHED", "FINISHED"]
+    assert len(children) == 4
+
+
+def test_a_corpus_that_has_changed_is_not_skipped(
+    command: Command, sweeps: list[str], store: str, micro_corpus: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for split in ("train", "validation", "test"):
+        (copy / f"{split}.csv").write_text((micro_corpus / f"{split}.csv").read_text())
+    typed = [*(item for item in sweeps if not item.startswith("dataset.data_dir")), f"dataset.data_dir={copy}", "qat=none"]
+    assert command(*typed, "trainer.seed=1,2").code == 0
+    with (copy / "test.csv").open("a") as file:
+        file.write("snow and ice,cold\n")
+    assert command(*typed, "trainer.seed=1,2").code == 0
+    assert len(runs(store)[1]) == 4
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=ROOT,
+        env={**os.environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_for(process: subprocess.Popen[str], told: str) -> None:
+    assert process.stderr is not None
+    deadline = time.monotonic() + 120
+    for line in process.stderr:
+        if told in line:
+            return
+        assert time.monotonic() < deadline
+    pytest.fail(f"the sweep ended without {told!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_sweep_that_was_killed_goes_on_where_it_was(
+    command: Command, sweeps: list[str], store: str, number: signal.Signals
+) -> None:
+    typed = [item for item in sweeps if item not in SHORT]
+    typed += ["trainer.num_train_epochs=10", "trainer.seed=1,2,3", "qat=none"]
+    process = start(typed)
+    wait_for(process, "job 1 of 3 FINISHED")
+    deadline = time.monotonic() + 60
+    while not [run for run in runs(store)[1] if run.info.status == "RUNNING"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    (parent,), children = runs(store)
+    assert children[0].info.status == "FINISHED"
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert [run.info.status for run in (parent, children[1])] == ["KILLED", "KILLED"]
+    else:
+        assert [run.info.status for run in (parent, children[1])] == ["RUNNING", "RUNNING"]
+
+    output = command(*typed)
+    assert output.code == 0, output.err
+    assert "1 of 3 jobs have ended before and are skipped" in output.err
+    (again,), children = runs(store)
+    assert (again.info.run_id, again.info.status) == (parent.info.run_id, "FINISHED")
+    assert [child.info.status for child in children].count("FINISHED") == 3
+    lost = [child for child in children if child.info.status != "FINISHED"]
+    assert [child.info.status for child in lost] == ["KILLED" if number == signal.SIGINT else "FAILED"]
+    if number == signal.SIGKILL:
+        assert "its process ended without a word" in lost[0].data.tags["failure"]
+
+
+def test_the_same_sweep_is_not_run_twice_at_once(sweeps: list[str], command: Command, store: str) -> None:
+    typed = [item for item in sweeps if item not in SHORT]
+    typed += ["trainer.num_train_epochs=1000", "trainer.seed=1,2", "qat=none"]
+    process = start(typed)
+    try:
+        wait_for(process, "2 jobs")
+        output = command(*typed)
+        assert output.code == 2
+        assert "this sweep is running already" in output.error
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert [parent.info.status for parent in runs(store)[0]] == ["KILLED"]
+
+
+def test_jobs_in_processes_of_their_own_share_one_store_and_lose_no_metric(
+    command: Command, sweeps: list[str], store: str, tmp_path: Path
+) -> None:
+    typed = [item for item in sweeps if item not in SHORT]
+    typed += ["trainer.num_train_epochs=4", "trainer.logging_steps=1", "trainer.seed=1,2,3,4", "qat=none"]
+    output = command(*typed, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert output.code == 0, output.err
+    _, children = runs(store)
+    assert len(children) == 4
+    client = MlflowClient(store)
+    for child in children:
+        steps = [point.step for point in client.get_metric_history(child.info.run_id, "train/loss")]
+        assert steps == list(range(1, 33))
+    assert sorted(file.parent.name for file in (tmp_path / "sweep").rglob("job.log")) == ["0", "1", "2", "3"]
+
+
+def test_a_search_heeds_two_objectives_and_goes_on_from_its_stored_trials(
+    command: Command, sweeps: list[str], store: str
+) -> None:
+    typed = [*sweeps, "hydra/sweeper=optuna", "objective=[accuracy,int8/size_mb]", "qat.fp32_op_types=[],[Embedding]"]
+    typed += ["trainer.learning_rate=tag(log,interval(1e-3,1e-2))"]
+    assert command(*typed, "hydra.sweeper.n_trials=2").code == 0
+    first = [child.data.params["trainer.learning_rate"] for child in runs(store)[1]]
+    output = command(*typed, "hydra.sweeper.n_trials=4")
+    assert output.code == 0, output.err
+    (parent,), children = runs(store)
+    assert len({child.data.params["trainer.learning_rate"] for child in children}) == 4
+    assert [child.data.params["trainer.learning_rate"] for child in children][:2] == first
+    assert "best/int8/size_mb" in parent.data.metrics
+    assert "Pareto-optimal in accuracy and int8/size_mb" in output.out
+
+    # An uninterrupted search finds the same: the seed follows the trials.
+    assert command(*typed, "hydra.sweeper.n_trials=4", "sweep.fresh=true").code == 0
+    rates = [child.data.params["trainer.learning_rate"] for child in runs(store)[1]]
+    assert rates[4:] == rates[:4]
+
+
+def test_a_hopeless_job_is_stopped_and_marked_as_pruned(command: Command, sweeps: list[str], store: str) -> None:
+    typed = [item for item in sweeps if item not in SHORT]
+    typed += ["trainer.num_train_epochs=4", "trainer.learning_rate=1e-2,8e-3,1e-7", "qat=none"]
+    output = command(*typed, "sweep.pruner=median", "sweep.pruner_startup_trials=2", "sweep.pruner_warmup_steps=20")
+    assert output.code == 0, output.err
+    (parent,), children = runs(store)
+    assert [child.info.status for child in children] == ["FINISHED", "FINISHED", "KILLED"]
+    assert "below the median of 2 finished runs at that step" in children[2].data.tags["pruned"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["jobs/pruned"] == 1
+    assert "PRUNED" in output.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["trainer.sed=1,2"], "trainer.sed is unknown; did you mean seed"),
+        (["trainer.learning_rate=1e-3,-1"], "trainer.learning_rate=-1.0 must be above 0."),
+        (["trainer.learning_rate=interval(1e-4,1e-3)"], "add hydra/sweeper=optuna"),
+        (["trainer.seed=range(5,1)"], "the search space is empty: trainer.seed=range(5,1)."),
+        (["hydra/sweeper=optuna"], "the search space is empty"),
+        (["hydra/sweeper=optuna", "trainer.learning_rate=interval(1e-3,1e-4)"], "low=0.001, high=0.0001"),
+        (["trainer.seed=1,2", "objective=[acuracy]"], "objective=acuracy is logged by no run of this sweep; did you mean"),
+        (["trainer.seed=1,2", "tracking.tracking_uri=http://127.0.0.1:9"], "it does not answer"),
+        (["sweep=paretto"], "sweep=paretto is unknown; did you mean pareto?"),
+    ],
+)
+def test_what_cannot_be_swept_is_told_before_the_first_job(
+    command: Command, sweeps: list[str], store: str, typed: list[str], said: str
+) -> None:
+    output = command(*sweeps, *typed)
+    assert output.code == 2
+    assert said in output.error
+    assert runs(store) == ([], [])
+
+
+def test_a_search_space_without_m_is_told_to_use_it(command: Command, micro: list[str]) -> None:
+    assert "sweep=pareto is a search space; add -m" in command(*micro, "sweep=pareto").error
+
+
+def test_a_run_is_repeated_from_what_it_logged(command: Command, micro: list[str], store: str) -> None:
+    assert command(*micro, *SHORT, "qat=none", "trainer.seed=7").code == 0
+    client = MlflowClient(store)
+    (first,) = client.search_runs(["1"])
+    tracking = [item for item in micro if item.startswith("tracking.")]
+    output = command(f"rerun={first.info.run_id}", *tracking)
+    assert output.code == 0, output.err
+    second = client.search_runs(["1"])[0]
+    assert second.info.run_id != first.info.run_id
+    assert second.data.params == first.data.params
+    assert "fp32/accuracy" in output.out
+
+    client.log_metric(first.info.run_id, "fp32/accuracy", 0.99)
+    output = command(f"rerun={first.info.run_id}", *tracking)
+    assert output.code == 2
+    assert f"figures differ from run {first.info.run_id}: fp32/accuracy." in output.error
+    assert "trainer.seed=3 does not go with rerun" in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error
