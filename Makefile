@@ -2,14 +2,17 @@
 PYTHON ?= python3.11
 PORT ?= 5000
 SERVE_PORT ?= 5001
+SWEEP ?= small
 ARGS ?=
 
 BIN := .venv/bin
 SETUP := .venv/.installed
 RUN := $(BIN)/python -m pipeline
+# The quickstart's inputs, unless a model or a dataset is named.
+INPUTS := $(if $(MODEL)$(DATASET),$(if $(MODEL),model=$(MODEL)) $(if $(DATASET),dataset=$(DATASET)),experiment=quickstart)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train ui bench promote serve measure test lint format lock clean
+.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure test lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +35,12 @@ quickstart: assets ## fine-tune, quantize and measure a small model on review sn
 
 train: $(SETUP) ## the article's task: bert-tiny on emotion, from the Hugging Face Hub (ARGS="KEY=VALUE ..." to change it)
 	@$(RUN) model=bert_tiny dataset=emotion $(ARGS)
+
+sweep: assets ## run a named sweep of conf/sweep/ (SWEEP=small), on the quickstart's inputs or MODEL=... DATASET=...
+	@$(RUN) -m sweep=$(SWEEP) $(INPUTS) $(ARGS)
+
+compare: $(SETUP) ## compare the runs of the last sweep (ARGS="--sweep ID --format html" for another, as a page)
+	@$(BIN)/python -m pipeline.compare $(or $(ARGS),--sweep latest)
 
 # MLflow 3.17 opens on its GenAI pages unless the address says otherwise.
 ui: $(SETUP) ## serve the MLflow UI on 127.0.0.1 (PORT=5000)
@@ -64,7 +73,7 @@ format: $(SETUP) ## format, and mend what ruff can mend
 
 lock: ## resolve pyproject.toml anew and write constraints.txt
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --quiet --editable '.[dev,openvino]'
+	@.venv-lock/bin/python -m pip install --quiet --editable '.[dev,openvino,ray,slurm]'
 	@{ echo "# Every package of the environment, exactly; written by \`make lock\`. CPython 3.11."; \
 	   .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' | sort -f; } > constraints.txt
 	@rm -rf .venv-lock

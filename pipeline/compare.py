@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import command_line, quiet
+from pipeline.config import TrackingConfig
 from pipeline.errors import PipelineError, nearest
 from pipeline.redaction import redacted
 from pipeline.store import SWEEP_TAG, find_run, find_sweep, search_all, store_errors, tracking_uri
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from pipeline.comparison import Comparison
 
-EXPERIMENT = "int8-text-classifiers"
 PAGE = "comparison.html"
 
 
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", metavar="RUN", nargs="*", help="two or more run ids")
     parser.add_argument("--sweep", metavar="ID", help="the runs of one sweep: id or name of its run, or latest")
-    parser.add_argument("--experiment", metavar="NAME", default=EXPERIMENT, help="MLflow experiment (default: %(default)s)")
+    parser.add_argument(
+        "--experiment", metavar="NAME", default=TrackingConfig.experiment_name, help="MLflow experiment (default: %(default)s)"
+    )
     parser.add_argument(
         "--metric", nargs="+", default=[], help="sort by the first; the others are shown too (default: accuracy)"
     )

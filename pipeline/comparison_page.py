@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from math import isnan
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def write_page(comparison: Comparison, title: str, ui: str, file: Path) -> None:
         "figures": json.dumps([json.loads(figure.to_json()) for _, figure in plots]).replace("</", "<\\/"),
     }
     page = (ASSETS / "comparison.html").read_text(encoding="utf-8")
-    for name, text in parts.items():
-        page = page.replace(f"{{{{{name}}}}}", text, 1)
+    # One pass: what is put in is not looked at again.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
     file.write_text(page, encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ def third_parties() -> None:
     """
     os.environ.setdefault("LOGLEVEL", "ERROR")  # Neural Compressor's
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -22,5 +23,5 @@ def third_parties() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NNCF_CI", "1")
     warnings.filterwarnings("ignore")
-    for name in ("alembic", "optimum", "torch"):
+    for name in ("alembic", "optimum", "torch", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -45,7 +45,9 @@ class Grid(BasicSweeper):
 
         jobs = jobs_of(compose, lines)
         with open_sweep(self.config, self.launcher, jobs, space, len(jobs)) as sweep:
-            sweep.run(jobs)
+            size = self.max_batch_size or len(jobs)
+            for start in range(0, len(jobs), size):
+                sweep.run(jobs[start : start + size])
 
 
 class Search(Sweeper):

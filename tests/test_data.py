@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,3 +140,32 @@ def test_a_batch_is_padded_to_its_longest_or_to_the_maximum(micro_model: Path, p
         [{"input_ids": [2, 9, 3], "attention_mask": [1] * 3}, {"input_ids": [2, 9, 9, 9, 3], "attention_mask": [1] * 5}]
     )
     assert tuple(batch["input_ids"].shape) == (2, width)
+
+
+def test_tokens_are_made_once_for_equal_texts_and_tokenizers(
+    micro_corpus: Path, micro_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
+    tokenizer = AutoTokenizer.from_pretrained(micro_model)
+    first = tokenize(load_corpus(config), tokenizer, config)
+    kept = list(tmp_path.glob("int8-text-classifiers/*/train"))
+    assert len(kept) == 1
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("tokenized a second time")
+
+    monkeypatch.setattr(datasets.Dataset, "map", again)
+    assert tokenize(load_corpus(config), tokenizer, config)["train"][:] == first["train"][:]
+    other = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=8)
+    with pytest.raises(AssertionError, match="a second time"):
+        tokenize(load_corpus(other), tokenizer, other)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    micro_corpus: Path, micro_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
+    assert len(tokenize(load_corpus(config), AutoTokenizer.from_pretrained(micro_model), config)["test"]) == 60

@@ -280,3 +280,15 @@ def test_a_run_is_repeated_from_what_it_logged(command: Command, micro: list[str
     assert output.code == 2
     assert f"figures differ from run {first.info.run_id}: fp32/accuracy." in output.error
     assert "trainer.seed=3 does not go with rerun" in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error
+
+
+def test_jobs_that_submitit_runs_find_store_assets_and_parent(
+    command: Command, sweeps: list[str], store: str, micro_model: Path
+) -> None:
+    relative = os.path.relpath(micro_model, Path.cwd())
+    typed = [item for item in sweeps if not item.startswith("model.")]
+    output = command(*typed, f"model.name_or_path={relative}", "hydra/launcher=submitit_local", "trainer.seed=1,2", "qat=none")
+    assert output.code == 0, output.err
+    (parent,), children = runs(store)
+    assert [child.info.status for child in children] == ["FINISHED", "FINISHED"]
+    assert parent.data.metrics["jobs/done"] == 2

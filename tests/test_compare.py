@@ -1,0 +1,112 @@
+"""The command line of the comparison, on a store with made-up runs."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline import compare
+
+
+@pytest.fixture
+def sweep(store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A sweep of three runs, one of them failed, and a run outside it; returns the sweep's id."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = MlflowClient(store)
+    experiment = client.create_experiment("int8-text-classifiers")
+    parent = client.create_run(experiment, tags={"sweep.key": "0123"}, run_name="sweep·recipes")
+    for recipe, accuracy, tags in (
+        ("none", 0.9, {"mlflow.parentRunId": parent.info.run_id}),
+        ("direct", 0.8, {"mlflow.parentRunId": parent.info.run_id}),
+        ("failing", None, {"mlflow.parentRunId": parent.info.run_id, "failure": "the loss became nan"}),
+        ("outside", 0.7, {}),
+    ):
+        run = client.create_run(experiment, tags=tags, run_name=recipe)
+        client.log_param(run.info.run_id, "qat.name", recipe)
+        client.log_param(run.info.run_id, "trainer.seed", 1)
+        if accuracy is not None:
+            client.log_metric(run.info.run_id, "accuracy", accuracy)
+            client.log_metric(run.info.run_id, "loss", 1 - accuracy)
+        client.set_terminated(run.info.run_id, "FINISHED" if accuracy is not None else "FAILED")
+    return parent.info.run_id
+
+
+def names(text: str) -> list[str]:
+    return [line["run"] for line in csv.DictReader(io.StringIO(text))]
+
+
+@pytest.mark.parametrize("reference", ["latest", "sweep·recipes", None])
+def test_a_sweep_is_found_by_id_by_name_and_as_the_latest(
+    sweep: str, capsys: pytest.CaptureFixture[str], reference: str | None
+) -> None:
+    assert compare.main(["--sweep", reference or sweep, "--format", "csv"]) == 0
+    assert names(capsys.readouterr().out) == ["none", "direct", "failing"]
+
+
+@pytest.mark.usefixtures("sweep")
+def test_without_a_sweep_all_runs_but_parents_are_compared_and_a_filter_narrows_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert compare.main(["--format", "csv", "--metric", "loss"]) == 0
+    assert names(capsys.readouterr().out) == ["none", "direct", "outside", "failing"]
+    assert compare.main(["--format", "json", "--filter", "params.`qat.name` = 'direct'"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)
+    assert (line["run"], line["accuracy"], line["status"]) == ("direct", 0.8, "FINISHED")
+
+
+@pytest.mark.usefixtures("sweep")
+def test_the_table_and_the_page_are_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert compare.main(["--sweep", "latest"]) == 0
+    shown = capsys.readouterr().out
+    assert "sweep·recipes" in shown
+    assert "0.9000" in shown
+    assert "FAILED" in shown
+    assert compare.main(["--sweep", "latest", "--format", "html", "--output", str(tmp_path / "page.html")]) == 0
+    assert "sweep·recipes" in (tmp_path / "page.html").read_text()
+
+
+def test_two_runs_are_shown_side_by_side_with_their_differences_only(
+    sweep: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = {run.info.run_name: run.info.run_id for run in MlflowClient(store).search_runs(["1"])}
+    assert compare.main([runs["none"], runs["direct"]]) == 0
+    shown = capsys.readouterr().out
+    for part in ("qat.name", "0.9000", "0.8000", "-0.1000"):
+        assert part in shown
+    assert "trainer.seed" not in shown
+    assert compare.main([runs["none"], runs["none"]]) == 0
+    assert "nothing differs" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("sweep")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sweep", "nope"], "--sweep nope is no sweep; the newest are: "),
+        (["--metric", "acuracy"], "--metric acuracy is logged by none of these 4 runs; did you mean accuracy?"),
+        (["--filter", "foo bar"], "--filter 'foo bar' is not understood: Invalid clause(s) in filter string"),
+        (["--filter", "params.`qat.name` = 'x'"], "there are no runs in int8-text-classifiers with --filter"),
+        (["--experiment", "int8-text-clasifiers"], "is unknown; did you mean int8-text-classifiers?"),
+        (["f" * 32, "e" * 32], f"run {'f' * 32} is not in sqlite"),
+        (["f" * 32], "one run is nothing to compare"),
+        (["f" * 32, "--sweep", "latest"], "run ids do not go with --sweep"),
+    ],
+)
+def test_what_is_not_there_is_one_line_with_what_is(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert compare.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_store_without_a_sweep_says_how_to_make_one(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert compare.main(["--sweep", "latest"]) == 2
+    assert "there is no sweep yet; python -m pipeline -m KEY=A,B makes one." in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""The page in headless Chromium: it renders offline, sorts, and shows a tooltip."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.comparison import Comparison
+from pipeline.comparison_page import write_page
+from tests.test_comparison import RUNS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Runs in the page after its own scripts: clicks headings, moves the mouse over a point, and writes down what is there.
+PROBE = """
+<script>
+addEventListener("load", () => setTimeout(() => {
+  const found = {
+    plots: document.querySelectorAll(".plot .main-svg").length > 0,
+    axes: document.querySelectorAll(".parcoords .y-axis").length,
+  };
+  const column = [...document.querySelectorAll("th")].findIndex((heading) => heading.textContent === "accuracy");
+  const values = () => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[column].textContent);
+  found.before = values();
+  document.querySelectorAll("th button")[column].click();
+  found.ascending = values();
+  document.querySelectorAll("th button")[column].click();
+  found.descending = values();
+  found.link = document.querySelector("tbody a").href;
+  Plotly.Fx.hover("plot0", [{ curveNumber: 1, pointNumber: 0 }]);
+  found.tooltip = document.querySelector(".hoverlayer").textContent;
+  const told = document.createElement("pre");
+  told.id = "found";
+  told.textContent = JSON.stringify(found);
+  document.body.append(told);
+}, 1500));
+</script>
+"""
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    file = tmp_path / "comparison.html"
+    write_page(Comparison.of(RUNS, ["accuracy"]), "sweep <1>", "http://127.0.0.1:5000", file)
+    return file
+
+
+def test_the_page_is_one_file_that_asks_nothing_of_a_network(page: Path) -> None:
+    text = page.read_text()
+    assert "sweep &lt;1&gt;" in text
+    assert "{{" not in text.partition("<script>")[0]
+    assert text.count("sweep &lt;1&gt;") == 2, "the tab and the heading"
+    head = text.partition("<script>")[0]
+    assert not [tag for tag in ("<link", 'src="', "@import", "url(") if tag in head]
+    assert "more than noise" in text
+    assert "the loss became nan" in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(page: Path, tmp_path: Path) -> None:
+    page.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=6000", "--dump-dom"),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(done.stdout.partition('<pre id="found">')[2].partition("</pre>")[0])
+    assert found["plots"]
+    assert found["axes"] >= 4
+    assert found["ascending"] == ["0.8000", "0.8200", "0.8400", "0.8500", "0.8500", "0.8800", "0.9000", ""]
+    assert found["descending"] == ["0.9000", "0.8800", "0.8500", "0.8500", "0.8400", "0.8200", "0.8000", ""]
+    assert found["link"].startswith("http://127.0.0.1:5000/#/experiments/1/runs/")
+    assert "learning_rate" in found["tooltip"]
