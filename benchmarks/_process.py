@@ -61,6 +61,17 @@ def newest_run() -> Path:
     return Path(client.get_run(newest(client)).info.artifact_uri.removeprefix("file://"))
 
 
+def bert_tiny_shape(folder: str) -> str:
+    """Write a model of prajjwal1/bert-tiny's shape with the packaged tokenizer."""
+    from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
+
+    set_seed(0)
+    shape = BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
+    BertModel(shape).save_pretrained(folder)
+    AutoTokenizer.from_pretrained("assets/minilm").save_pretrained(folder)
+    return folder
+
+
 def tracked_in(folder: str) -> list[str]:
     """Overrides that keep a benchmark's runs out of the user's store."""
     return [f"tracking.tracking_uri=sqlite:///{folder}/mlflow.db", f"tracking.artifact_location={folder}/artifacts"]

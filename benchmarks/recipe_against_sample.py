@@ -9,18 +9,7 @@ accuracy does, so none is compared here.
 import argparse
 import tempfile
 
-from _process import conclude, measure, tracked_in
-
-
-def bert_tiny_shape(folder: str) -> str:
-    """Write a model of prajjwal1/bert-tiny's shape with the packaged tokenizer."""
-    from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
-
-    set_seed(0)
-    shape = BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
-    BertModel(shape).save_pretrained(folder)
-    AutoTokenizer.from_pretrained("assets/minilm").save_pretrained(folder)
-    return folder
+from _process import bert_tiny_shape, conclude, measure, tracked_in
 
 
 def main() -> None:

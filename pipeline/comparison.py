@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.figures import higher_is_better
-from pipeline.store import FAILURE_TAG, PRUNED_TAG, SHIPPED_TAG
+from pipeline.store import FAILURE_TAG, HASH_TAG, PARENT_TAG, PRUNED_TAG, SHIPPED_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -140,7 +140,7 @@ class Comparison:
             runs: at least one; parents of sweeps are none.
             objectives: figures by their names in MLflow, or by those of Row.figures; the first one sorts.
         """
-        bare = [_row(run, objectives) for run in runs]
+        bare = [_row(run, objectives) for run in _last_attempts(runs)]
         axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(bare)]
         optimal = pareto_front([[row.figures.get(name, MISSING) for name in axes] for row in bare], axes)
         rows = [Row(**{**vars(row), "pareto": best}) for row, best in zip(bare, optimal, strict=True)]
@@ -286,6 +286,16 @@ def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
         stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * np.std(differences, ddof=1) / sqrt(len(differences))
     )
     return mean, mean - half, mean + half
+
+
+def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
+    """Leave out unfinished runs of a sweep that were repeated under the same parent later."""
+
+    def job(run: "Run") -> tuple[str | None, str | None]:
+        return run.data.tags.get(PARENT_TAG), run.data.tags.get(HASH_TAG)
+
+    last = {job(run): run.info.run_id for run in sorted(runs, key=lambda run: run.info.start_time)}
+    return [run for run in runs if run.info.status == "FINISHED" or None in job(run) or last[job(run)] == run.info.run_id]
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.config import TrackingConfig
 from pipeline.errors import JobsFailedError, PipelineError
 from pipeline.experiment import mark_dead, next_step, open_experiment, ui_address
-from pipeline.liveness import heartbeat, is_dead, process_tags
+from pipeline.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.outbox import STORE_ERRORS
 from pipeline.redaction import redacted
 from pipeline.store import FAILURE_TAG, HASH_TAG, MAJOR_TAG, PRUNED_TAG, SWEEP_TAG, children_of, store_errors
@@ -89,6 +89,7 @@ class Parent:
         self.ui = ui_address(tracking.tracking_uri)
         self._client = client
         self._experiment_id = experiment_id
+        self._beaten = time.monotonic()
 
     def children(self) -> list[Child]:
         """Read the jobs' runs, the oldest first."""
@@ -103,6 +104,13 @@ class Parent:
         """Set jobs that are RUNNING without a living process to FAILED."""
         with store_errors():
             mark_dead(self._client, self._experiment_id)
+
+    def beat(self) -> None:
+        """Renew the heartbeat, if it is time."""
+        if time.monotonic() - self._beaten > HEARTBEAT_SECONDS:
+            with store_errors():
+                self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in heartbeat().items()])
+            self._beaten = time.monotonic()
 
     def log_progress(self, counts: Mapping[str, int], best: Child | None, objectives: Sequence[str]) -> None:
         """Write how many jobs came to which end, and which run is the best so far.
@@ -158,6 +166,7 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
         with store_errors():
             run_id = (None if fresh else _earlier(client, experiment_id, plan.key)) or _create(client, experiment_id, plan)
             client.update_run(run_id, status="RUNNING")
+            _forget(client, run_id, FAILURE_TAG)
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in process_tags().items()])
         try:
             yield Parent(client, experiment_id, run_id, tracking)
@@ -165,7 +174,6 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
             _close_early(client, run_id, error)
             raise
         with store_errors():
-            _forget(client, run_id, FAILURE_TAG)
             client.set_terminated(run_id, "FINISHED")
     finally:
         lock.release()

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from tqdm import tqdm
@@ -47,12 +47,13 @@ class Progress:
             self.say(f"{jobs} of {self._jobs} jobs have ended before and are skipped (sweep.fresh=true runs them anew)")
 
     @contextlib.contextmanager
-    def watching(self, parent: Parent, known: set[str]) -> Iterator[None]:
+    def watching(self, parent: Parent, known: set[str], changed: Callable[[], None]) -> Iterator[None]:
         """Follow the sweep's runs while the block launches them, wherever they run.
 
         Args:
             parent: the sweep's run.
             known: ids of runs that were there before.
+            changed: called after jobs have ended.
         """
         reported = set(known)
         done = threading.Event()
@@ -60,7 +61,9 @@ class Progress:
         def poll() -> None:
             while not done.wait(POLL_SECONDS):
                 with contextlib.suppress(PipelineError):  # a store that is away for a while
-                    self._report(parent, reported)
+                    if self._report(parent, reported):
+                        changed()
+                    parent.beat()
 
         thread = threading.Thread(target=poll, name="progress", daemon=True)
         thread.start()
@@ -77,7 +80,8 @@ class Progress:
         """Remove the bar."""
         self._bar.close()
 
-    def _report(self, parent: Parent, reported: set[str]) -> None:
+    def _report(self, parent: Parent, reported: set[str]) -> bool:
+        before = self._ended
         for child in parent.children():
             if child.run_id in reported or child.status == "RUNNING":
                 continue
@@ -87,6 +91,7 @@ class Progress:
             self._bar.update(1)
             if self._best is not None:
                 self._bar.set_postfix_str(f"best {self._objectives[0]} {self._best:.4g}")
+        return self._ended > before
 
     def _told(self, child: Child) -> str:
         seconds = (child.ended - child.started) / 1000

@@ -51,7 +51,7 @@ class Outcome:
 
     Args:
         job: the job.
-        status: FINISHED, FAILED, PRUNED or SKIPPED, which is a job that was FINISHED before.
+        status: FINISHED, FAILED, PRUNED, or SKIPPED, which is a job that was FINISHED before.
         child: its run; None if it failed before it had one.
         reason: why it did not finish.
     """
@@ -178,7 +178,7 @@ class Sweep:
         self._skipped = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Run jobs, but for those that are FINISHED already, and wait for all of them.
+        """Run jobs, but for those that are FINISHED or were pruned already, and wait for all of them.
 
         A job that fails leaves the others to run. A job whose process was killed is launched a second time.
 
@@ -190,14 +190,14 @@ class Sweep:
         for job in jobs:
             twin = before.get(job.key)
             if twin is not None and twin.digests == self._data_digests(job.config.dataset):
-                settled[job.key] = Outcome(job, "SKIPPED", twin)
+                settled[job.key] = Outcome(job, "SKIPPED" if twin.status == "FINISHED" else twin.status, twin, twin.reason)
         pending = list({job.key: job for job in jobs if job.key not in settled}.values())
         self.skip(len(settled))
         attempts: Counter[str] = Counter()
         while pending:
             attempts.update(job.key for job in pending)
             known = {child.run_id for child in self._parent.children()}
-            with self.progress.watching(self._parent, known):
+            with self.progress.watching(self._parent, known, self._log_progress):
                 reasons = self._launch_all(pending)
             self._parent.mark_dead()
             latest = {child.config_hash: child for child in self._parent.children() if child.run_id not in known}
@@ -205,8 +205,11 @@ class Sweep:
                 settled[job.key] = _outcome(job, latest.get(job.key), reasons)
             pending = [job for job in pending if _lost(settled[job.key], reasons) and attempts[job.key] < ATTEMPTS]
         self.outcomes += settled.values()
-        self._parent.log_progress(self.counts, self.best, self._plan.objectives)
+        self._log_progress()
         return [settled[job.key] for job in jobs]
+
+    def _log_progress(self) -> None:
+        self._parent.log_progress(self.counts, self.best, self._plan.objectives)
 
     def skip(self, jobs: int) -> None:
         """Count jobs that ended in an earlier start of the sweep."""
@@ -256,7 +259,7 @@ class Sweep:
         return best_of(self._parent.children(), self._plan.objectives)
 
     def _is_twin(self, child: Child) -> bool:
-        return child.status == "FINISHED" and child.major_version == major_version()
+        return child.status in ("FINISHED", "PRUNED") and child.major_version == major_version()
 
     def _data_digests(self, config: DatasetConfig) -> dict[str, str]:
         from pipeline.data import load_corpus

@@ -119,7 +119,6 @@ class _Curves(TrainerCallback):
     NAMES: Mapping[str, str] = {
         "loss": "train/loss",
         "learning_rate": "train/learning_rate",
-        "grad_norm": "train/grad_norm",
         "eval_accuracy": "validation/accuracy",
         "eval_f1_macro": "validation/f1_macro",
         "eval_loss": "validation/loss",

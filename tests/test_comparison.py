@@ -26,6 +26,7 @@ def run(recipe: str, rate: float, seed: int, accuracy: float | None, latency: fl
         run_id=f"{recipe}{rate}{seed}",
         experiment_id="1",
         run_name=f"{recipe} {rate} {seed}",
+        start_time=seed,
         status="FAILED" if accuracy is None else "FINISHED",
     )
     return SimpleNamespace(info=info, data=SimpleNamespace(params=params, metrics=metrics, tags=tags))
@@ -99,3 +100,11 @@ def test_the_pareto_front_heeds_which_way_is_better_and_keeps_ties() -> None:
     points = [(0.9, 2.0), (0.8, 1.0), (0.8, 2.0), (0.9, 2.0), (float("nan"), 0.1)]
     assert pareto_front(points, ["accuracy", "latency_p50_ms"]) == [True, True, False, True, False]
     assert pareto_front([], ["accuracy"]) == []
+
+
+def test_an_attempt_that_was_repeated_is_left_out_and_the_last_one_stays() -> None:
+    attempts = [run("direct", 1e-4, number, accuracy) for number, accuracy in ((1, None), (2, None), (3, 0.8))]
+    for attempt in attempts:
+        attempt.data.tags |= {"mlflow.parentRunId": "sweep", "config.hash": "0123"}
+    assert [row.run_id for row in Comparison.of(attempts, ["accuracy"]).rows] == ["direct0.00013"]
+    assert [row.run_id for row in Comparison.of(attempts[:2], ["accuracy"]).rows] == ["direct0.00012"]
