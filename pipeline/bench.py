@@ -44,14 +44,14 @@ def _bench(options: argparse.Namespace) -> None:
     from pipeline.artifact import Artifact
     from pipeline.benchmark import benchmark
     from pipeline.data import load_corpus
+    from pipeline.resolve import read_logged
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
     with store_errors():
         run = find_run(client, options.run_id or newest(client))
         files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
-    written = OmegaConf.load(files / "config" / "config.yaml")
-    config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), written)))
+    config = cast(Config, OmegaConf.to_object(read_logged(files / "config")))
     variants = [name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()]
     texts = load_corpus(config.dataset).splits["test"]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)

@@ -16,7 +16,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from pipeline import config as schema
 from pipeline import sweepers
-from pipeline.command_line import EXIT_BAD_INPUT, FULL_ERROR, USER_CHOICE, complain, exit_code, wants_traceback
+from pipeline.command_line import FULL_ERROR, USER_CHOICE, complain, exit_code, wants_traceback
 from pipeline.errors import PipelineError, nearest
 from pipeline.resolve import resolve, unknown_key
 
@@ -36,7 +36,7 @@ def _job(config: DictConfig) -> None:
         if wants_traceback():
             raise
         complain(str(error))
-        raise SystemExit(EXIT_BAD_INPUT) from error
+        raise SystemExit(error.exit_code) from error
 
 
 def _run(config: DictConfig) -> None:
@@ -87,7 +87,8 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0, 1 if jobs of a sweep failed, 2 for bad input, 130 after Ctrl-C or SIGTERM.
+        The exit code: 0, 1 if jobs of a sweep failed or a repeated run gave other figures, 2 for bad input, 130 after Ctrl-C
+        or SIGTERM.
     """
     schema.register()
     sweepers.register()

@@ -10,7 +10,6 @@ from typing import TypeVar
 from pipeline.errors import PipelineError
 from pipeline.redaction import redacted
 
-EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 FULL_ERROR = "HYDRA_FULL_ERROR"
 USER_CHOICE = "PIPELINE_FULL_ERROR"  # what the user set FULL_ERROR to, where cli.py has to set it

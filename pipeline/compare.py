@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from pipeline import command_line, quiet
 from pipeline.config import TrackingConfig
 from pipeline.errors import PipelineError, nearest
 from pipeline.redaction import redacted
-from pipeline.store import SWEEP_TAG, find_run, find_sweep, search_all, store_errors, tracking_uri
+from pipeline.store import SWEEP_TAG, children_of, find_run, find_sweep, search_all, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -81,16 +82,15 @@ def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str
         return "runs", [find_run(client, run_id) for run_id in options.runs]
     if options.sweep:
         parent = find_sweep(client, options.sweep)
-        wanted = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-        experiment_id, title = parent.info.experiment_id, parent.info.run_name
+        title, search = parent.info.run_name, partial(children_of, client, parent)
     else:
         experiment = client.get_experiment_by_name(options.experiment)
         if experiment is None:
             names = [found.name for found in client.search_experiments()]
             raise PipelineError(f"--experiment {options.experiment} is unknown; {nearest(options.experiment, names)}")
-        wanted, experiment_id, title = "", experiment.experiment_id, options.experiment
+        title, search = options.experiment, partial(search_all, client, [experiment.experiment_id])
     try:
-        found = search_all(client, [experiment_id], " and ".join(part for part in (wanted, options.filter) if part))
+        found = search(options.filter)
     except MlflowException as error:
         if not options.filter:
             raise
@@ -122,7 +122,9 @@ def _write(comparison: "Comparison", title: str, ui: str, options: argparse.Name
         print(f"wrote {file}")  # noqa: T201
         return
     if options.format == "table" and options.output is None:
-        comparison.show(title)
+        from pipeline.comparison_table import show
+
+        show(comparison, title)
         return
     table = comparison.table()
     if options.format == "json":

@@ -1,27 +1,21 @@
-"""Runs side by side: what differs, what it gave, what is Pareto-optimal, and which differences are more than noise."""
+"""Runs side by side: what differs, what it gave, and what is Pareto-optimal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import isnan, sqrt
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from pipeline.figures import higher_is_better
-from pipeline.store import FAILURE_TAG, HASH_TAG, PARENT_TAG, PRUNED_TAG, SHIPPED_TAG
+from pipeline.differences import Difference, Group, differences, groups
+from pipeline.figures import gain
+from pipeline.store import HASH_TAG, PARENT_TAG, SHIPPED_TAG, model_label, reason_of, status_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from rich.table import Table
 
-CONFIDENCE = 0.95
-SEEDS = ("trainer.seed", "trainer.data_seed")
-MANY = 4  # values of a key that are compared pair by pair, at most
-DECIMALS = {"size_mb": 1, "latency_p50_ms": 2, "speedup": 1, "training_s": 0}
-MISSING = float("nan")
+FIGURES = ("accuracy", "accuracy_drop", "loss", "f1_macro", "size_mb", "latency_p50_ms", "speedup", "training_s")
 
 
 @dataclass(frozen=True)
@@ -52,69 +46,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Runs of one configuration that differ in their seeds only.
-
-    Args:
-        label: what the configuration is, in the keys that differ.
-        figure: what was measured.
-        values: one for each seed.
-    """
-
-    label: str
-    figure: str
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return float(np.mean(self.values))
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over the seeds (n - 1 in the denominator)."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else MISSING
-
-    @property
-    def line(self) -> str:
-        """The group in words."""
-        spread = f"± {self.spread:.4f}" if len(self.values) > 1 else "(one seed)"
-        return f"{self.label}: {self.figure} {self.mean:.4f} {spread}, n = {len(self.values)}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What one value of a key gains over another, from pairs of runs that are alike in all else, seed included.
-
-    Args:
-        key: that differs.
-        first, second: its values.
-        figure: what was measured.
-        mean: of first minus second over the pairs.
-        low, high: the confidence interval of the mean (Student's t over the pairs); not a number with one pair.
-        pairs: how many there are.
-    """
-
-    key: str
-    first: str
-    second: str
-    figure: str
-    mean: float
-    low: float
-    high: float
-    pairs: int
-
-    @property
-    def line(self) -> str:
-        """The difference in words."""
-        what = f"{self.key}: {self.first} against {self.second}: {self.figure} {self.mean:+.4f}"
-        if isnan(self.low):
-            return f"{what} in 1 pair: too little to tell from noise; repeat it with more seeds (trainer.seed=1,2,3)"
-        verdict = "within noise" if self.low <= 0 <= self.high else "more than noise"
-        return f"{what}, 95 % confidence interval {self.low:+.4f} to {self.high:+.4f} over {self.pairs} pairs: {verdict}"
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Runs, sorted by the first objective, the best first.
 
@@ -142,102 +73,36 @@ class Comparison:
         """
         bare = [_row(run, objectives) for run in _last_attempts(runs)]
         axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(bare)]
-        optimal = pareto_front([[row.figures.get(name, MISSING) for name in axes] for row in bare], axes)
+        optimal = pareto_front([[row.figures.get(name, nan) for name in axes] for row in bare], axes)
         rows = [Row(**{**vars(row), "pareto": best}) for row, best in zip(bare, optimal, strict=True)]
-        sign = -1 if higher_is_better(objectives[0]) else 1
-
-        def position(row: Row) -> tuple[bool, float]:
-            value = row.figures.get(objectives[0], MISSING)
-            return isnan(value), 0.0 if isnan(value) else sign * value
-
-        rows.sort(key=position)
+        rows.sort(key=lambda row: -gain(objectives[0], row.figures[objectives[0]]) if objectives[0] in row.figures else inf)
         varying = _varying(rows)
         finished = [row for row in rows if row.status == "FINISHED" and objectives[0] in row.figures]
-        return cls(
-            tuple(rows),
-            varying,
-            tuple(axes),
-            _groups(finished, varying, objectives[0]),
-            _differences(finished, varying, objectives[0]),
-        )
+        choices = [
+            {"model": row.model, "dataset": row.dataset, "recipe": row.recipe}
+            | {key: row.params.get(key, "") for key in varying}
+            for row in finished
+        ]
+        measured = (choices, [row.figures[objectives[0]] for row in finished], objectives[0])
+        return cls(tuple(rows), varying, tuple(axes), groups(*measured), differences(*measured))
+
+    @property
+    def lines(self) -> list[str]:
+        """Groups and differences in words."""
+        return [*(group.line for group in self.groups), *(difference.line for difference in self.differences)]
 
     def table(self) -> pd.DataFrame:
         """One line for each run: what differs, the figures, the status; columns that would be empty are left out."""
-        shown = list(dict.fromkeys([*self.objectives, *_FIGURES]))
+        shown = list(dict.fromkeys([*self.objectives, *FIGURES]))
         lines = []
         for row in self.rows:
             line: dict[str, object] = {"pareto": "*" if row.pareto else "", "run": row.name}
             line |= {"model": row.model, "dataset": row.dataset, "recipe": row.recipe}
             line |= {key: number(row.params.get(key, "")) for key in self.varying}
-            line |= {name: row.figures.get(name, MISSING) for name in shown}
+            line |= {name: row.figures.get(name, nan) for name in shown}
             lines.append({**line, "status": row.status, "run_id": row.run_id})
         frame = pd.DataFrame(lines)
         return frame.drop(columns=[name for name in shown if frame[name].isna().all()])
-
-    def show(self, title: str) -> None:
-        """Print the comparison; on a narrow terminal without the columns that matter least."""
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=160)
-        frame = self.table().drop(columns="run_id")
-        constant = [name for name in ("model", "dataset", "recipe") if frame[name].nunique() == 1]
-        told = [name for name in ("model", "dataset", "recipe") if name not in constant]
-        frame = frame.drop(columns=[*constant, "run"] if self.varying or told else constant)
-        title += "".join(f", {name} {getattr(self.rows[0], name)}" for name in constant)
-        if (frame["status"] == "FINISHED").all():
-            frame = frame.drop(columns="status")
-        spare = [name for name in SPARE if name in frame.columns and name not in self.objectives]
-        while console.measure(printed := _printed(frame, title)).maximum > console.width and spare:
-            frame = frame.drop(columns=spare.pop(0))
-        console.print(printed)
-        console.print(Text(f"* Pareto-optimal in {' and '.join(self.objectives)}"))
-        for line in [*(group.line for group in self.groups), *(difference.line for difference in self.differences)]:
-            console.print(Text(line), soft_wrap=True)
-
-
-_FIGURES = ("accuracy", "accuracy_drop", "loss", "f1_macro", "size_mb", "latency_p50_ms", "speedup", "training_s")
-SPARE = ("training_s", "loss", "f1_macro", "size_mb", "dataset")  # given up first where there is little room
-HEADERS = {
-    "pareto": " ",
-    "accuracy_drop": "drop",
-    "f1_macro": "macro F1",
-    "size_mb": "MB",
-    "latency_p50_ms": "p50 (ms)",
-    "training_s": "train (s)",
-}
-
-
-def _printed(frame: pd.DataFrame, title: str) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    printed = Table(title=Text(title), title_justify="left")
-    for name in frame.columns:
-        right = pd.api.types.is_numeric_dtype(frame[name])
-        printed.add_column(heading(name), justify="right" if right else "left")
-    for line in frame.to_dict("records"):
-        printed.add_row(*(Text(cell(str(name), value)) for name, value in line.items()))
-    return printed
-
-
-def heading(name: str) -> str:
-    """Name a column shortly: trainer.learning_rate is lr."""
-    return HEADERS.get(name) or name.removeprefix("trainer.").replace("learning_rate", "lr").replace(
-        "latency_p50_ms", "p50 (ms)"
-    )
-
-
-def cell(name: str, value: object) -> str:
-    """Write a value with as many decimals as its column tells apart."""
-    if not isinstance(value, float):
-        return str(value)
-    if isnan(value):
-        return ""
-    figure = name.rpartition("/")[2]
-    return f"{value:.{DECIMALS.get(figure, 4)}f}" if figure in (*DECIMALS, *_FIGURES) else f"{value:.4g}"
 
 
 def number(text: str) -> int | float | str:
@@ -262,8 +127,7 @@ def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> lis
     """
     if not points:
         return []
-    signs = np.array([1.0 if higher_is_better(name) else -1.0 for name in names])
-    values = np.asarray(points, dtype=float) * signs
+    values = np.array([[gain(name, value) for name, value in zip(names, point, strict=True)] for point in points])
     complete = ~np.isnan(values).any(axis=1)
     optimal = []
     for index, point in enumerate(values):
@@ -271,21 +135,6 @@ def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> lis
         dominated = ((others >= point).all(axis=1) & (others > point).any(axis=1)).any()
         optimal.append(bool(complete[index] and not dominated))
     return optimal
-
-
-def paired_interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Return mean and confidence interval of paired differences (Student's t, n - 1 degrees of freedom).
-
-    Args:
-        differences: one for each pair.
-    """
-    mean = float(np.mean(differences))
-    if len(differences) < 2:
-        return mean, MISSING, MISSING
-    half = float(
-        stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * np.std(differences, ddof=1) / sqrt(len(differences))
-    )
-    return mean, mean - half, mean + half
 
 
 def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
@@ -302,18 +151,17 @@ def _row(run: "Run", objectives: Sequence[str]) -> Row:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     shipped = tags.get(SHIPPED_TAG) or ("int8" if "int8/accuracy" in metrics else "fp32")
     phases = [value for name, value in metrics.items() if name.startswith("time/") and name != "time/total_s"]
-    figures = {name: metrics[name] for name in (*_FIGURES, *objectives) if name in metrics}
+    figures = {name: metrics[name] for name in (*FIGURES, *objectives) if name in metrics}
     figures |= {name: metrics[f"{shipped}/{name}"] for name in ("size_mb", "latency_p50_ms") if f"{shipped}/{name}" in metrics}
     figures |= {"training_s": sum(phases)} if phases else {}
     layers = params.get("model.num_hidden_layers", "None")
-    model = params.get("model.name_or_path", "").rstrip("/").rpartition("/")[2]
     return Row(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         name=run.info.run_name,
-        status="PRUNED" if PRUNED_TAG in tags else run.info.status,
-        reason=tags.get(PRUNED_TAG) or tags.get(FAILURE_TAG, ""),
-        model=model if layers == "None" else f"{model}-{layers}L",
+        status=status_of(run),
+        reason=reason_of(run),
+        model=model_label(params.get("model.name_or_path", ""), None if layers == "None" else int(layers)),
         dataset=params.get("dataset.name", ""),
         recipe=params.get("qat.name", ""),
         params=params,
@@ -341,44 +189,3 @@ def _varying(rows: Sequence[Row]) -> tuple[str, ...]:
 
     differing = [key for key in keys if len({row.params.get(key, "") for row in rows}) > 1]
     return tuple(key for key in differing if not told_by_a_name(key))
-
-
-def _choice(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
-    return (row.model, row.dataset, row.recipe, *(row.params.get(key, "") for key in keys))
-
-
-def _groups(rows: Sequence[Row], varying: Sequence[str], figure: str) -> tuple[Group, ...]:
-    keys = [key for key in varying if key not in SEEDS]
-    found: dict[tuple[str, ...], list[float]] = {}
-    for row in rows:
-        found.setdefault(_choice(row, keys), []).append(row.figures[figure])
-    if all(len(values) == 1 for values in found.values()):
-        return ()
-    names = ["", "", "", *(f"{key.removeprefix('trainer.')} " for key in keys)]
-    differing = [index for index in range(3 + len(keys)) if len({choice[index] for choice in found}) > 1] or [2]
-    groups = [
-        Group(", ".join(f"{names[index]}{choice[index]}" for index in differing), figure, tuple(values))
-        for choice, values in found.items()
-    ]
-    return tuple(sorted(groups, key=lambda group: -group.mean if higher_is_better(figure) else group.mean))
-
-
-def _differences(rows: Sequence[Row], varying: Sequence[str], figure: str) -> tuple[Difference, ...]:
-    keys = ["recipe", "model", *(key for key in varying if key not in SEEDS)]
-    found = []
-    for key in keys:
-        by_value: dict[str, dict[tuple[str, ...], float]] = {}
-        others = [other for other in varying if other != key]
-        for row in rows:
-            value = getattr(row, key) if key in ("recipe", "model") else row.params.get(key, "")
-            alike = _choice(row, others)
-            blind = tuple("" if (index, key) in ((0, "model"), (2, "recipe")) else part for index, part in enumerate(alike))
-            by_value.setdefault(value, {})[blind] = row.figures[figure]
-        if not 2 <= len(by_value) <= MANY:
-            continue
-        for first, second in combinations(sorted(by_value), 2):
-            alike_in_both = sorted(by_value[first].keys() & by_value[second].keys())
-            if alike_in_both:
-                gains = [by_value[first][alike] - by_value[second][alike] for alike in alike_in_both]
-                found.append(Difference(key, first, second, figure, *paired_interval(gains), len(gains)))
-    return tuple(found)

@@ -9,7 +9,8 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from pipeline.comparison import Comparison, Row, cell, heading, number
+from pipeline.comparison import Comparison, Row, number
+from pipeline.comparison_table import cell, heading
 from pipeline.figures import higher_is_better
 
 ASSETS = Path(__file__).with_name("page")
@@ -61,7 +62,7 @@ def write_page(comparison: Comparison, title: str, ui: str, file: Path) -> None:
 def _notes(comparison: Comparison) -> list[str]:
     both = " and ".join(comparison.objectives)
     optimal = f"{STAR} Pareto-optimal in {both}: no other run is better in one and as good in the other."
-    return [optimal, *(group.line for group in comparison.groups), *(difference.line for difference in comparison.differences)]
+    return [optimal, *comparison.lines]
 
 
 def _table(comparison: Comparison, ui: str) -> str:

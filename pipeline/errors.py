@@ -16,8 +16,26 @@ class JobsFailedError(PipelineError):
     exit_code = 1
 
 
+class FiguresDifferError(PipelineError):
+    """A run was repeated, but its figures did not come again."""
+
+    exit_code = 1
+
+
 class PrunedError(Exception):
     """A job was stopped because it had no hope; the line says which figure was below which."""
+
+
+def reason_line(error: BaseException) -> str:
+    """Say in one line why a run or a job ended: an error of ours as it is, another one with its type.
+
+    Args:
+        error: what was raised.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    own = isinstance(error, PipelineError | PrunedError)
+    return (str(error) if own else f"{type(error).__name__}: {error}").splitlines()[0]
 
 
 def nearest(found: str, accepted: Iterable[str], limit: int = 3) -> str:

@@ -19,6 +19,16 @@ def higher_is_better(name: str) -> bool:
     return figure.startswith(HIGHER_IS_BETTER) and figure != "accuracy_drop"
 
 
+def gain(name: str, value: float) -> float:
+    """Turn a figure round where less of it is better, so that more of what is returned always is.
+
+    Args:
+        name: of the figure.
+        value: as logged.
+    """
+    return value if higher_is_better(name) else -value
+
+
 def logged_by(config: Config) -> list[str]:
     """List what a run of this config logs once it is FINISHED, without the corpus's own figures.
 

@@ -13,12 +13,23 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import TrackingConfig
-from pipeline.errors import JobsFailedError, PipelineError
+from pipeline.errors import PipelineError, reason_line
 from pipeline.experiment import mark_dead, next_step, open_experiment, ui_address
 from pipeline.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.outbox import STORE_ERRORS
 from pipeline.redaction import redacted
-from pipeline.store import FAILURE_TAG, HASH_TAG, MAJOR_TAG, PRUNED_TAG, SWEEP_TAG, children_of, store_errors
+from pipeline.store import (
+    FAILURE_TAG,
+    HASH_TAG,
+    MAJOR_TAG,
+    SWEEP_TAG,
+    TAG_LENGTH,
+    children_of,
+    digests_of,
+    reason_of,
+    status_of,
+    store_errors,
+)
 
 PARAM_LENGTH = 6000  # MLflow's limit
 
@@ -180,16 +191,10 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
 
 
 def _close_early(client: MlflowClient, run_id: str, error: BaseException) -> None:
-    killed = isinstance(error, KeyboardInterrupt)
-    reason = (
-        "interrupted" if killed else str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-    )
     with contextlib.suppress(*STORE_ERRORS):
-        client.set_tag(run_id, FAILURE_TAG, redacted(reason.splitlines()[0])[:5000])
-        client.set_terminated(run_id, "KILLED" if killed else "FAILED")
-    if killed or not isinstance(error, JobsFailedError):
-        with contextlib.suppress(*STORE_ERRORS):
-            mark_dead(client, client.get_run(run_id).info.experiment_id)
+        client.set_tag(run_id, FAILURE_TAG, redacted(reason_line(error))[:TAG_LENGTH])
+        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        mark_dead(client, client.get_run(run_id).info.experiment_id)
 
 
 def _earlier(client: MlflowClient, experiment_id: str, key: str) -> str | None:
@@ -227,22 +232,12 @@ def _child(run: Run) -> Child:
     return Child(
         run_id=run.info.run_id,
         name=run.info.run_name,
-        status="PRUNED" if PRUNED_TAG in tags else run.info.status,
-        reason=tags.get(PRUNED_TAG) or tags.get(FAILURE_TAG, ""),
+        status=status_of(run),
+        reason=reason_of(run),
         config_hash=tags.get(HASH_TAG, ""),
         major_version=tags.get(MAJOR_TAG, ""),
-        digests=digests(run),
+        digests=digests_of(run),
         metrics=run.data.metrics,
         started=run.info.start_time,
         ended=run.info.end_time or 0,
     )
-
-
-def digests(run: Run) -> dict[str, str]:
-    """Return the digests of the splits that a run was given, by MLflow's contexts: training, validation, testing."""
-    found = {}
-    for item in run.inputs.dataset_inputs if run.inputs else []:
-        for tag in item.tags:
-            if tag.key == "mlflow.data.context":
-                found[tag.value] = item.dataset.digest
-    return found

@@ -9,7 +9,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from pipeline.errors import PipelineError
-from pipeline.figures import higher_is_better
+from pipeline.figures import gain
 from pipeline.parent import Child, Parent
 
 POLL_SECONDS = 1.0
@@ -99,8 +99,8 @@ class Progress:
             return f"{child.status} after {seconds:.0f} s: {child.name}: {child.reason}"
         figures = ", ".join(f"{name} {child.metrics[name]:.4g}" for name in self._objectives if name in child.metrics)
         value = child.metrics.get(self._objectives[0])
-        sign = 1 if higher_is_better(self._objectives[0]) else -1
-        best = value is not None and (self._best is None or sign * value > sign * self._best)
+        first = self._objectives[0]
+        best = value is not None and (self._best is None or gain(first, value) > gain(first, self._best))
         if best:
             self._best = value
         return f"FINISHED after {seconds:.0f} s: {child.name}: {figures}{' (the best so far)' if best else ''}"

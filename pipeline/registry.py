@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
 from pipeline.gate import Candidate, Check
-from pipeline.store import ALIAS, MODEL_NAME, SHIPPED_TAG, children_of, find_run, find_sweep, tracking_uri
+from pipeline.store import ALIAS, MODEL_NAME, SHIPPED_TAG, children_of, digests_of, find_run, find_sweep, tracking_uri
 
 PREDICTIONS = "reports/predictions.csv"
 DECISION_TAG = "promotion"
@@ -125,7 +125,7 @@ class Registry:
 
 
 def _test_digest(run: Run) -> str:
-    for found in run.inputs.dataset_inputs if run.inputs else []:
-        if any(tag.key == "mlflow.data.context" and tag.value == "testing" for tag in found.tags):
-            return str(found.dataset.digest)
-    raise PipelineError(f"run {run.info.run_id} does not say on which test split it was measured.")
+    digests = digests_of(run)
+    if "testing" not in digests:
+        raise PipelineError(f"run {run.info.run_id} does not say on which test split it was measured.")
+    return digests["testing"]

@@ -15,6 +15,7 @@ from rich.text import Text
 from pipeline.benchmark import BATCHES, Benchmark, Point
 from pipeline.data import SPLITS, Corpus
 from pipeline.evaluation import Result
+from pipeline.tables import rich_table
 from pipeline.training import OpStatistics
 
 matplotlib.use("Agg")
@@ -318,14 +319,9 @@ def _plot_benchmarks(benchmarks: Mapping[str, Benchmark], file: Path) -> None:
 
 
 def _show(table: pd.DataFrame, title: str) -> None:
-    printed = Table(title=Text(title), title_justify="left")
-    for column in table.columns:
-        printed.add_column(str(column), justify="right" if pd.api.types.is_numeric_dtype(table[column]) else "left")
-    for row in table.itertuples(index=False):
-        printed.add_row(*map(_cell, table.columns, row))
-    Console().print(printed)
+    Console().print(rich_table(table, title, _cell))
 
 
-def _cell(column: str, value: object) -> Text:
+def _cell(column: str, value: object) -> str:
     """A number with as many decimals as its column tells apart."""
-    return Text(f"{value:.{DECIMALS.get(column, 4)}f}" if isinstance(value, float) else str(value))
+    return f"{value:.{DECIMALS.get(column, 4)}f}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config import Config, TrackingConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import FiguresDifferError, PipelineError
 from pipeline.figures import SCORED
 
 TOLERANCE = 1e-6
@@ -23,7 +23,8 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
         overrides: as typed.
 
     Raises:
-        PipelineError: there is no such run, another key was given, its config cannot run any more, or figures differ.
+        PipelineError: there is no such run, another key was given, or its config cannot run any more.
+        FiguresDifferError: the run was repeated, and figures differ.
     """
     for line in overrides:
         if not line.lstrip("+").startswith(("rerun=", "tracking=", "tracking.")):
@@ -36,7 +37,7 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
 
     from pipeline.experiment import open_experiment
     from pipeline.report import show_rerun
-    from pipeline.resolve import resolve
+    from pipeline.resolve import read_logged, resolve
     from pipeline.run import run
     from pipeline.store import find_run, store_errors
 
@@ -48,9 +49,8 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
         if first.info.status != "FINISHED":
             raise PipelineError(f"run {config.rerun} is {first.info.status}; only a FINISHED run has figures to compare.")
         folder = mlflow.artifacts.download_artifacts(f"runs:/{config.rerun}/config")
-    written = OmegaConf.load(Path(folder) / "config.yaml")
-    logged = OmegaConf.merge(OmegaConf.structured(Config), written, {"tracking": config.tracking, "sweep": Config().sweep})
-    resolved = resolve(logged)
+    here = {"tracking": config.tracking, "sweep": Config().sweep}
+    resolved = resolve(OmegaConf.merge(read_logged(Path(folder)), here))
     hub.use_cache_if_silent(resolved)
     second = client.get_run(run(resolved))
     rows = compared(first.data.metrics, second.data.metrics)
@@ -59,7 +59,9 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
         name for name, (before, now) in rows.items() if not isclose(before, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     ]
     if differing:
-        raise PipelineError(f"{len(differing)} of {len(rows)} figures differ from run {config.rerun}: {', '.join(differing)}.")
+        raise FiguresDifferError(
+            f"{len(differing)} of {len(rows)} figures differ from run {config.rerun}: {', '.join(differing)}."
+        )
 
 
 def compared(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, tuple[float, float]]:

@@ -3,9 +3,9 @@
 from dataclasses import asdict, fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config import FASTEST, FP32_FORMATS, INT8_FORMATS, QUANTIZABLE_OP_TYPES, Config, QatConfig, looks_local
 from pipeline.errors import PipelineError, nearest
@@ -66,6 +66,16 @@ def resolve(config: Any) -> Config:
     _check_export(resolved)
     _check_paths(resolved)
     return resolved
+
+
+def read_logged(folder: Path) -> DictConfig:
+    """Read the config that a run logged; keys that are newer than the run have their defaults.
+
+    Args:
+        folder: the run's artifact `config`.
+    """
+    merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(folder / "config.yaml"))
+    return cast(DictConfig, merged)
 
 
 def _undeclared(given: Any, declared: Any, prefix: str = "") -> list[str]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.comparison import cell
+from pipeline.comparison_table import cell
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -25,6 +25,7 @@ FAILURE_TAG = "failure"  # one line: why a run is FAILED or KILLED
 PRUNED_TAG = "pruned"  # one line: why the pruner stopped it
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "sweep.key"  # of parent runs only
+TAG_LENGTH = 5000  # MLflow's limit
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"  # MlflowException.error_code of a run, model or version that is not there
 
 
@@ -83,6 +84,29 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run":
         raise PipelineError(f"run {run_id} is not in {redacted(client.tracking_uri)}.") from error
 
 
+def status_of(run: "Run") -> str:
+    """Return a run's status as MLflow has it, or PRUNED."""
+    return "PRUNED" if PRUNED_TAG in run.data.tags else str(run.info.status)
+
+
+def reason_of(run: "Run") -> str:
+    """Return why a run did not finish; empty if it did, or does still."""
+    tags = run.data.tags
+    return str(tags.get(PRUNED_TAG) or tags.get(FAILURE_TAG, ""))
+
+
+def digests_of(run: "Run") -> dict[str, str]:
+    """Return the digests of the splits that a run was given, by MLflow's contexts: training, validation, testing."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return {tag.value: item.dataset.digest for item in inputs for tag in item.tags if tag.key == "mlflow.data.context"}
+
+
+def model_label(name_or_path: str, num_hidden_layers: int | None) -> str:
+    """Name an encoder and how many of its layers are kept: assets/minilm with 2 is minilm-2L."""
+    layers = f"-{num_hidden_layers}L" if num_hidden_layers else ""
+    return f"{Path(name_or_path).name}{layers}"
+
+
 def search_all(client: "MlflowClient", experiments: Sequence[str], wanted: str, order_by: Sequence[str] = ()) -> "list[Run]":
     """Read every run that a filter of MLflow finds, page by page.
 
@@ -102,9 +126,10 @@ def search_all(client: "MlflowClient", experiments: Sequence[str], wanted: str, 
             return found
 
 
-def children_of(client: "MlflowClient", parent: "Run") -> "list[Run]":
-    """Read the runs of a sweep's jobs, the oldest first."""
+def children_of(client: "MlflowClient", parent: "Run", narrowed: str = "") -> "list[Run]":
+    """Read the runs of a sweep's jobs, the oldest first; narrowed is a filter of MLflow on top."""
     wanted = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
+    wanted = f"{wanted} and {narrowed}" if narrowed else wanted
     return search_all(client, [parent.info.experiment_id], wanted, ["attributes.start_time ASC"])
 
 

@@ -8,15 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config import Config, DatasetConfig
-from pipeline.errors import JobsFailedError, PipelineError
-from pipeline.figures import check_objectives, higher_is_better
+from pipeline.errors import JobsFailedError, reason_line
+from pipeline.figures import check_objectives, gain
 from pipeline.parent import Child, Parent, Plan, open_parent
 from pipeline.progress import Progress
 from pipeline.resolve import resolve
@@ -209,17 +208,20 @@ class Sweep:
         return [settled[job.key] for job in jobs]
 
     def _log_progress(self) -> None:
-        self._parent.log_progress(self.counts, self.best, self._plan.objectives)
+        children = self._parent.children()
+        best = best_of(children, self._plan.objectives)
+        self._parent.log_progress(self._counts(children), best, self._plan.objectives)
 
     def skip(self, jobs: int) -> None:
         """Count jobs that ended in an earlier start of the sweep."""
         self._skipped += jobs
-        self.progress.skip(jobs, self.best)
+        self.progress.skip(jobs, best_of(self._parent.children(), self._plan.objectives))
 
     def conclude(self) -> None:
         """Show what the sweep found, and store the comparison with its run."""
         from pipeline.comparison import Comparison
         from pipeline.comparison_page import write_page
+        from pipeline.comparison_table import show
 
         for outcome in self.failed:
             name = outcome.child.name if outcome.child else " ".join(outcome.job.overrides)
@@ -228,17 +230,16 @@ class Sweep:
         if not runs:
             return
         comparison = Comparison.of(runs, self._plan.objectives)
-        comparison.show(self._plan.name)
+        show(comparison, self._plan.name)
         with tempfile.TemporaryDirectory() as scratch:
             write_page(comparison, self._plan.name, self._parent.ui, Path(scratch) / "comparison.html")
             comparison.table().to_csv(Path(scratch) / "comparison.csv", index=False)
             self._parent.log_files(Path(scratch))
         self.progress.say(f"next: python -m pipeline.compare --sweep {self.run_id} --format html, or {self._parent.next_step}")
 
-    @property
-    def counts(self) -> dict[str, int]:
+    def _counts(self, children: Sequence[Child]) -> dict[str, int]:
         """Jobs of the whole sweep by what came of them, earlier starts of it included, by the names in MLflow."""
-        latest = {child.config_hash: child.status for child in self._parent.children()}
+        latest = {child.config_hash: child.status for child in children}
         found = Counter(latest.values())
         unborn = sum(outcome.child is None for outcome in self.failed)
         return {
@@ -252,11 +253,6 @@ class Sweep:
     def failed(self) -> list[Outcome]:
         """The jobs that failed."""
         return [outcome for outcome in self.outcomes if outcome.status == "FAILED"]
-
-    @property
-    def best(self) -> Child | None:
-        """The sweep's finished run that is best by the first objective, the next ones deciding ties."""
-        return best_of(self._parent.children(), self._plan.objectives)
 
     def _is_twin(self, child: Child) -> bool:
         return child.status in ("FINISHED", "PRUNED") and child.major_version == major_version()
@@ -287,9 +283,9 @@ class Sweep:
         try:
             returned = self._launcher.launch(lines, first)
         except Exception as error:
-            return {"": f"{type(error).__name__}: {error}".splitlines()[0]}
+            return {"": reason_line(error)}
         return {
-            job.key: _line(job_return)
+            job.key: reason_line(job_return._return_value)
             for job, job_return in zip(jobs, returned, strict=True)
             if job_return.status == JobStatus.FAILED
         }
@@ -301,10 +297,7 @@ def best_of(children: Sequence[Child], objectives: Sequence[str]) -> Child | Non
 
     def rank(child: Child) -> tuple[float, ...]:
         worst = float("-inf")
-        return tuple(
-            (child.metrics[name] if higher_is_better(name) else -child.metrics[name]) if name in child.metrics else worst
-            for name in objectives
-        )
+        return tuple(gain(name, child.metrics[name]) if name in child.metrics else worst for name in objectives)
 
     return max(finished, key=rank, default=None)
 
@@ -320,12 +313,6 @@ def _outcome(job: Job, child: Child | None, reasons: Mapping[str, str]) -> Outco
 def _lost(outcome: Outcome, reasons: Mapping[str, str]) -> bool:
     """Whether a job never had its chance because the launcher broke down."""
     return "" in reasons and outcome.status == "FAILED" and outcome.job.key not in reasons
-
-
-def _line(job_return: Any) -> str:
-    error = job_return._return_value
-    text = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-    return (text.splitlines() or [""])[0]
 
 
 def _quoted(value: str) -> str:

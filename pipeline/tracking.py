@@ -22,13 +22,24 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import Config
-from pipeline.errors import PipelineError, PrunedError
+from pipeline.errors import PipelineError, PrunedError, reason_line
 from pipeline.experiment import next_step, open_experiment
 from pipeline.liveness import process_tags
 from pipeline.outbox import STORE_ERRORS, Outbox
 from pipeline.pruning import VALIDATION_ACCURACY
 from pipeline.redaction import redacted
-from pipeline.store import FAILURE_TAG, HASH_TAG, MAJOR_TAG, MODEL_NAME, PARENT_TAG, PRUNED_TAG, SHIPPED_TAG, store_errors
+from pipeline.store import (
+    FAILURE_TAG,
+    HASH_TAG,
+    MAJOR_TAG,
+    MODEL_NAME,
+    PARENT_TAG,
+    PRUNED_TAG,
+    SHIPPED_TAG,
+    TAG_LENGTH,
+    model_label,
+    store_errors,
+)
 
 if TYPE_CHECKING:
     from pipeline.data import Corpus
@@ -200,13 +211,11 @@ def open_run(config: Config) -> Iterator[Tracker]:
 def _close_early(client: MlflowClient, run_id: str, outbox: Outbox, error: BaseException) -> None:
     """Write down why a run ended; what the store does not take any more cannot be helped."""
     killed = isinstance(error, KeyboardInterrupt | PrunedError)
-    reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-    reason = str(error) if isinstance(error, PipelineError | PrunedError) else reason
     with contextlib.suppress(*STORE_ERRORS):
         outbox.flush(LAST_WORDS_SECONDS)
     with contextlib.suppress(*STORE_ERRORS):
         tag = PRUNED_TAG if isinstance(error, PrunedError) else FAILURE_TAG
-        client.set_tag(run_id, tag, redacted(reason.splitlines()[0])[:5000])
+        client.set_tag(run_id, tag, redacted(reason_line(error))[:TAG_LENGTH])
     with contextlib.suppress(*STORE_ERRORS):
         mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if killed else RunStatus.FAILED))
 
@@ -218,19 +227,13 @@ def run_name(config: Config) -> str:
     others = [key for key in config.sweep.swept if key in params and key not in NAMED]
     return "·".join(
         [
-            model_name(config),
+            model_label(config.model.name_or_path, config.model.num_hidden_layers),
             config.dataset.name,
             config.qat.name,
             rate,
             *(f"{_last(key)}{_shown(params[key])}" for key in others),
         ]
     )
-
-
-def model_name(config: Config) -> str:
-    """Name the encoder and how many of its layers are kept."""
-    layers = f"-{config.model.num_hidden_layers}L" if config.model.num_hidden_layers else ""
-    return f"{Path(config.model.name_or_path).name}{layers}"
 
 
 def short(value: float) -> str:

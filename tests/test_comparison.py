@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.comparison import Comparison, paired_interval, pareto_front
+from pipeline.comparison import Comparison, pareto_front
+from pipeline.differences import paired_interval
 
 
 def run(recipe: str, rate: float, seed: int, accuracy: float | None, latency: float = 1.0) -> SimpleNamespace:

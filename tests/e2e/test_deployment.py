@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from pipeline import bench, predict, serve
+from pipeline.figures import logged_by
 from pipeline.locate import mlflow_directory
+from pipeline.resolve import read_logged
 from pipeline.runtime import TextClassifier, probabilities
 from pipeline.store import CHAMPION
 from tests.e2e.conftest import Deployed
@@ -150,3 +153,9 @@ assert set(answers[0]) == {{"label", "score", "scores"}}, answers
 assert not {{"torch", "transformers"}} & set(sys.modules), "torch was imported"
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=packed)  # not in the repository: its own code is used
+
+
+def test_an_objective_may_be_any_figure_that_a_run_logs_and_no_other(deployed: Deployed) -> None:
+    config = OmegaConf.to_object(read_logged(deployed.artifacts / "config"))
+    logged = {name for name in deployed.run.data.metrics if not name.startswith(("corpus/", "train/", "validation/"))}
+    assert set(logged_by(config)) == logged

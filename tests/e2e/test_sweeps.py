@@ -277,7 +277,7 @@ def test_a_run_is_repeated_from_what_it_logged(command: Command, micro: list[str
 
     client.log_metric(first.info.run_id, "fp32/accuracy", 0.99)
     output = command(f"rerun={first.info.run_id}", *tracking)
-    assert output.code == 2
+    assert output.code == 1
     assert f"figures differ from run {first.info.run_id}: fp32/accuracy." in output.error
     assert "trainer.seed=3 does not go with rerun" in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error
 
