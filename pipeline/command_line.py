@@ -1,12 +1,11 @@
 """What every command does alike: exit codes, the one line of an error, a progress bar."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
 from typing import TypeVar
 
+from pipeline import interrupt
 from pipeline.errors import PipelineError
 from pipeline.redaction import redacted
 
@@ -26,7 +25,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
     Returns:
         The command's exit code, that of a PipelineError (2 as a rule), 130 after Ctrl-C or SIGTERM.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt.listen()
     try:
         return command() or 0
     except KeyboardInterrupt:
@@ -47,10 +46,6 @@ def wants_traceback() -> bool:
 def complain(line: str) -> None:
     """Print an error's line to standard error, without secrets."""
     print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def progress(items: Iterable[T], unit: str) -> Iterator[T]:

@@ -13,6 +13,7 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from pipeline import interrupt
 from pipeline.config import Config, DatasetConfig
 from pipeline.errors import JobsFailedError, reason_line
 from pipeline.figures import check_objectives, gain
@@ -198,6 +199,7 @@ class Sweep:
             known = {child.run_id for child in self._parent.children()}
             with self.progress.watching(self._parent, known, self._log_progress):
                 reasons = self._launch_all(pending)
+            interrupt.check()
             self._parent.mark_dead()
             latest = {child.config_hash: child for child in self._parent.children() if child.run_id not in known}
             for job in pending:

@@ -21,6 +21,7 @@ from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.tracking import MlflowClient
 
+from pipeline import interrupt
 from pipeline.config import Config
 from pipeline.errors import PipelineError, PrunedError, reason_line
 from pipeline.experiment import next_step, open_experiment
@@ -199,6 +200,7 @@ def open_run(config: Config) -> Iterator[Tracker]:
         yield Tracker(client, run_id, run.info.run_name, show, outbox)
         with store_errors():
             outbox.flush()
+        interrupt.check()
     except BaseException as error:
         _close_early(client, run_id, outbox, error)
         raise

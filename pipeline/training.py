@@ -28,6 +28,7 @@ from transformers import (
     set_seed,
 )
 
+from pipeline import interrupt
 from pipeline.compression import Phase
 from pipeline.config import TrainerConfig
 from pipeline.data import Collate
@@ -104,6 +105,7 @@ class _Trainer(INCTrainer):
     """
 
     def training_step(self, model: Any, inputs: Any) -> torch.Tensor:
+        interrupt.check()
         loss = super().training_step(model, inputs)
         if not math.isfinite(loss.item()):
             raise PipelineError(

@@ -1,5 +1,9 @@
+import contextlib
+import signal
+
 import pytest
 
+from pipeline import interrupt
 from pipeline.command_line import exit_code
 from pipeline.errors import PipelineError
 
@@ -32,3 +36,21 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(PipelineError, match="wrong"):
         raising(PipelineError("wrong"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_got_lost_is_found_again(number: signal.Signals) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def command() -> None:
+        interrupt.check()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        interrupt.check()
+
+    try:
+        assert exit_code(command) == 130
+        assert exit_code(interrupt.check) == 0, "the next command starts anew"
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
