@@ -16,11 +16,13 @@ from pipeline import quiet
 
 quiet.third_parties()
 
-from pipeline.compression import Phase, quantization_config
-from pipeline.config import DatasetConfig, ModelConfig, QatConfig, TrainerConfig
+from pipeline.checkpoints import Checkpoints
+from pipeline.compression import Phase, qat_config
+from pipeline.config import DatasetConfig, LossConfig, ModelConfig, PhaseConfig, QatConfig, TrainerConfig
 from pipeline.data import collator, load_corpus, tokenize
+from pipeline.loss import loss_function
 from pipeline.model import load_model, load_tokenizer
-from pipeline.training import train
+from pipeline.training import Material, train
 
 MODEL = ModelConfig("assets/minilm", num_hidden_layers=2)
 WARM_UP = 5
@@ -46,27 +48,31 @@ def main() -> None:
         trainer = TrainerConfig(
             num_train_epochs=1, eval_strategy="no", logging_steps=1, group_by_length=grouped, disable_tqdm=True
         )
-        phase = Phase("step", trainer, quantization_config(QatConfig("step")) if quantize else None)
+        recipe = QatConfig("step", fp32_op_types=["LayerNorm"])  # as in conf/qat/finetune_then_qat.yaml
+        phase = Phase("step", trainer, PhaseConfig(quantize), recipe, qat_config(recipe, ()) if quantize else None, None)
         with tempfile.TemporaryDirectory() as folder:
-            train(
-                load_model(MODEL, corpus.label_names),
-                phase,
-                tokens,
-                tokenizer,
-                collator(tokenizer, data),
-                Path(folder),
-                mark,
+            material = Material(
+                splits=tokens,
+                tokenizer=tokenizer,
+                collate=collator(tokenizer, data),
+                loss=loss_function(LossConfig(), tokens["train"]["labels"], len(corpus.label_names), 0.0),
+                distillation=None,
+                checkpoints=Checkpoints(Path(folder), resumed=False, chosen=None),
+                log_metrics=mark,
                 classification_token_only=short,
-                first_step=0,
             )
+            train(load_model(MODEL, corpus.label_names), phase, material, first_step=0)
         return 1000 * statistics.median(
             after - before for before, after in zip(marks[WARM_UP:], marks[WARM_UP + 1 :], strict=False)
         )
 
     print(f"{'':6}{'INCTrainer':>12}{'last layer cut':>16}{'and grouped':>13}  ms a step")
-    for quantize in (False, True):
-        row = [step_ms(quantize, short, grouped) for short, grouped in ((False, False), (True, False), (True, True))]
+    shapes = ((False, False), (True, False), (True, True))
+    rows = {quantize: [step_ms(quantize, short, grouped) for short, grouped in shapes] for quantize in (False, True)}
+    for quantize, row in rows.items():
         print(f"{'QAT' if quantize else 'FP32':6}{row[0]:12.0f}{row[1]:16.0f}{row[2]:13.0f}")
+    ratios = [qat / fp32 for fp32, qat in zip(rows[False], rows[True], strict=True)]
+    print(f"{'ratio':6}{ratios[0]:12.2f}{ratios[1]:16.2f}{ratios[2]:13.2f}")
 
 
 if __name__ == "__main__":

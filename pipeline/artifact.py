@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from optimum.intel import INCModelForSequenceClassification, INCTrainer
+from optimum.intel import INCModelForSequenceClassification
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.errors import PipelineError
+from pipeline.stage import Stage
 
 # Eager attention repeats itself bit for bit on the same texts; the rest is room for another BLAS thread count.
 RELOAD_TOLERANCE = 1e-4
@@ -47,16 +48,16 @@ def save_fp32(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: 
     return Artifact("fp32", path)
 
 
-def save_int8(trainer: INCTrainer, path: Path) -> Artifact:
-    """Save the converted model of an INCTrainer with its config and tokenizer.
+def save_int8(stage: Stage, tokenizer: PreTrainedTokenizerFast, path: Path) -> Artifact:
+    """Save a converted model with its config and tokenizer.
 
     Args:
-        trainer: after train() of a quantizing phase.
+        stage: one that quantized.
+        tokenizer: saved beside it.
         path: directory to write.
     """
-    trainer.save_model(str(path))
-    # TrainingArguments as a pickle: nothing reads it back, and it names the machine that trained.
-    (path / "training_args.bin").unlink()
+    stage.save(path)
+    tokenizer.save_pretrained(path)
     _pin_eager_attention(path)
     return Artifact("int8", path)
 
@@ -64,7 +65,7 @@ def save_int8(trainer: INCTrainer, path: Path) -> Artifact:
 def load(artifact: Artifact) -> PreTrainedModel:
     """Load a model as a user of the directory would.
 
-    An INT8 directory of INCTrainer holds a pickle: load only what you trained yourself.
+    An INT8 directory of Neural Compressor holds a pickle: load only what you trained yourself.
 
     Raises:
         PipelineError: the directory does not hold what its variant promises.

@@ -88,11 +88,38 @@ class PhaseConfig:
         quantize: insert fake-quantization and convert to INT8 at the end.
         num_train_epochs: length of this phase; null takes trainer.num_train_epochs.
         learning_rate: peak of this phase; null takes trainer.learning_rate.
+        freeze_embeddings: leave the embedding tables as they are in this phase.
+        freeze_observers_after: share of a quantizing phase's steps after which ranges of activations and weights stay as
+            they are, above 0 and below 1; null lets them follow to the end.
     """
 
     quantize: bool = MISSING
     num_train_epochs: Optional[float] = None
     learning_rate: Optional[float] = None
+    freeze_embeddings: bool = False
+    freeze_observers_after: Optional[float] = None
+
+
+@dataclass
+class PostTrainingConfig:
+    """Post-training quantization by optimum-intel's INCQuantizer, after the last training phase.
+
+    Args:
+        approach: dynamic (activations as they come) or static (activation ranges from training texts).
+        calibration_samples: texts of train that static takes its ranges from.
+        activation_algorithm: observer of static: minmax, or kl (a histogram cut where it loses least).
+        tolerable_loss: accuracy-aware tuning: ops go back to FP32 until validation accuracy is at most this much below
+            FP32's; null quantizes once, whatever it costs.
+        criterion: whether tolerable_loss is in absolute accuracy or relative to FP32's.
+        max_trials: configurations that tuning tries at most.
+    """
+
+    approach: Literal["dynamic", "static"] = MISSING
+    calibration_samples: int = 300
+    activation_algorithm: Literal["minmax", "kl"] = "minmax"
+    tolerable_loss: Optional[float] = None
+    criterion: Literal["absolute", "relative"] = "absolute"
+    max_trials: int = 50
 
 
 @dataclass
@@ -103,16 +130,37 @@ class QatConfig:
         name: the recipe's name, shown in run names.
         phases: phases by name, in the order in which they run; only the last one may quantize.
         fp32_op_types: op types that stay in FP32, out of Embedding, LayerNorm, Linear.
+        fp32_modules: modules that stay in FP32, by name or pattern, with all that is in them: bert.encoder.layer.0,
+            *.output.dense.
+        weight_granularity: one scale for each output channel of a Linear, or one for its whole weight.
+        activation_scheme: asym (a zero point, ranges as they are) or sym (ranges around zero).
+        post_training: quantization after training; null for recipes that quantize in training, or not at all.
     """
 
     name: str = MISSING
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
     fp32_op_types: list[str] = field(default_factory=list)
+    fp32_modules: list[str] = field(default_factory=list)
+    weight_granularity: Literal["per_channel", "per_tensor"] = "per_channel"
+    activation_scheme: Literal["asym", "sym"] = "asym"
+    post_training: Optional[PostTrainingConfig] = None
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether the recipe ends with an INT8 model."""
+        return self.post_training is not None or any(phase.quantize for phase in self.phases.values())
 
 
 @dataclass
 class TrainerConfig:
-    """transformers.TrainingArguments by their own names; their documentation applies."""
+    """transformers.TrainingArguments by their own names; their documentation applies.
+
+    Args:
+        early_stopping_patience, early_stopping_threshold: EarlyStoppingCallback's; null never stops early.
+        output_dir: where checkpoints are kept, a folder for each phase; null keeps them as long as the run lasts.
+        resume_from_checkpoint: output_dir of an earlier start of the same experiment, to go on from its newest checkpoint, or
+            one of the checkpoint-N in it.
+    """
 
     num_train_epochs: float = 2.0
     max_steps: int = -1
@@ -137,9 +185,76 @@ class TrainerConfig:
     eval_steps: Optional[int] = None
     logging_steps: int = 10
     dataloader_num_workers: int = 0
+    save_strategy: Literal["no", "steps", "epoch"] = "no"
+    save_steps: int = 500
+    save_total_limit: Optional[int] = None
+    load_best_model_at_end: bool = False
+    metric_for_best_model: Literal["accuracy", "f1_macro", "loss"] = "accuracy"
+    early_stopping_patience: Optional[int] = None
+    early_stopping_threshold: float = 0.0
+    output_dir: Optional[str] = None
+    resume_from_checkpoint: Optional[str] = None
     disable_tqdm: Optional[bool] = None
     seed: int = 42
     data_seed: Optional[int] = None
+
+
+@dataclass
+class LossConfig:
+    """What training minimizes; validation and test losses are plain cross-entropy, whatever stands here.
+
+    Args:
+        class_weights: balanced weighs a class by the inverse of its frequency in train.
+        focal_gamma: focal loss: a text whose class has probability p counts (1 - p)^gamma; 0 is cross-entropy.
+            (Lin et al., arXiv:1708.02002.)
+    """
+
+    class_weights: Literal["none", "balanced"] = "none"
+    focal_gamma: float = 0.0
+
+
+@dataclass
+class DistillationConfig:
+    """A larger model that teaches the one that is trained, in every phase.
+
+    Args:
+        teacher: a run id, a directory or a Hub id; an encoder without a head for this corpus is fine-tuned first.
+        num_hidden_layers: keep the first n layers of a teacher that is fine-tuned first; null keeps all.
+        num_train_epochs, learning_rate: of that fine-tuning; null takes the trainer group's.
+        temperature: that both models' logits are divided by.
+        loss_weights: of the labels' loss and of the teacher's, together 1.
+    """
+
+    teacher: str = MISSING
+    num_hidden_layers: Optional[int] = None
+    num_train_epochs: Optional[float] = None
+    learning_rate: Optional[float] = None
+    temperature: float = 2.0
+    loss_weights: list[float] = field(default_factory=lambda: [0.5, 0.5])
+
+
+@dataclass
+class PruningConfig:
+    """Neural Compressor's WeightPruningConfig by its own names, for Linear weights but the classifier's.
+
+    The first phase prunes; later ones keep what is zero.
+
+    Args:
+        pruning_type: magnitude (the smallest weights go) or snip_momentum (those whose loss the network would feel least).
+        pattern: what goes together: 1x1, 4x1 (four weights of a column), channelx1, or 2:4 (two of four).
+        target_sparsity: share of zeros at the end, above 0 and below 1.
+        pruning_scope: rank weights over all layers, or within each.
+        start_step, end_step: training steps between which sparsity grows; end_step null is half of the phase.
+        pruning_frequency: steps between two prunings; null makes about twenty of them.
+    """
+
+    pruning_type: Literal["magnitude", "snip_momentum"] = MISSING
+    pattern: str = "4x1"
+    target_sparsity: float = 0.5
+    pruning_scope: Literal["global", "local"] = "global"
+    start_step: int = 0
+    end_step: Optional[int] = None
+    pruning_frequency: Optional[int] = None
 
 
 @dataclass
@@ -232,6 +347,9 @@ class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     qat: QatConfig = field(default_factory=QatConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    distillation: Optional[DistillationConfig] = None
+    pruning: Optional[PruningConfig] = None
     export: ExportConfig = field(default_factory=ExportConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

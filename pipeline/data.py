@@ -122,13 +122,18 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
         return dict(_encode_splits(corpus, tokenizer, config))
 
 
-def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Path:
+def cache_folder() -> Path:
+    """Return where what runs share is kept: beside the Hugging Face datasets (HF_DATASETS_CACHE)."""
     root = Path(datasets.config.HF_DATASETS_CACHE) / "int8-text-classifiers"
     with contextlib.suppress(OSError):
         root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Path:
     parts = [*(corpus.digest(split) for split in SPLITS), tokenizer.backend_tokenizer.to_str(), type(tokenizer).__name__]
     parts += [str(max_length), ",".join(tokenizer.model_input_names), datasets.__version__]
-    return root / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _encode_splits(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> datasets.DatasetDict:

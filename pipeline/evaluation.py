@@ -12,6 +12,7 @@ from pipeline.artifact import Artifact
 from pipeline.data import Collate
 from pipeline.errors import PipelineError
 
+NOT_FOR_MODELS = ("labels", "length", "num_tokens", "teacher_logits")
 ROUNDING = 1e-9  # 0.693 - 0.688 is a little more than 0.005
 # A subclass each, because evaluate.load("accuracy") downloads a script from the Hub and runs it.
 _FEATURES = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
@@ -124,6 +125,11 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Metrics:
     return Metrics(figures["accuracy"], float(loss), figures["f1_macro"], confusion)
 
 
+def split_figures(model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int) -> dict[str, float]:
+    """Run a model over a tokenized split (see predict_logits) to accuracy, loss and macro F1."""
+    return score(predict_logits(model, rows, collate, batch_size), np.asarray(rows["labels"])).scalars
+
+
 def label_metrics(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Accuracy and macro F1 through evaluate; predictions and labels are (rows,), int64."""
     metrics = evaluate.combine([Accuracy(), MacroF1()])
@@ -146,7 +152,7 @@ def predict_logits(model: torch.nn.Module, rows: datasets.Dataset, collate: Coll
         Logits, (rows, num_labels), float32.
     """
     order = np.argsort(np.asarray(rows["length"]), kind="stable")
-    inputs = rows.remove_columns(["labels", "length", "num_tokens"])
+    inputs = rows.select_columns([name for name in rows.column_names if name not in NOT_FOR_MODELS])
     chunks = []
     model.eval()
     with torch.inference_mode():

@@ -54,6 +54,21 @@ def model_directory(reference: str) -> Path:
     return found[0]
 
 
+def fp32_directory(reference: str, store: str) -> str:
+    """Find the FP32 model of a run; anything but a run id is returned as it is.
+
+    Args:
+        reference: a run id, a directory or a Hub id.
+        store: the tracking URI.
+
+    Raises:
+        PipelineError: the run has none.
+    """
+    if not (run := _RUN_ID.fullmatch(reference)):
+        return reference
+    return str(_fetch(f"runs:/{run[1]}/fp32", f"run {run[1]} has no FP32 model", store))
+
+
 def _check_registered(name: str, alias: str | None, version: str | None) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -80,12 +95,18 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
 
 def _download(uri: str, otherwise: str) -> Path:
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(tracking_uri())
-    with store_errors():
+    return _fetch(uri, otherwise, tracking_uri())
+
+
+def _fetch(uri: str, otherwise: str, store: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    with store_errors(store):
         try:
-            return Path(mlflow.artifacts.download_artifacts(uri))
+            return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=store))
         except MlflowException as error:
             if error.error_code != NOT_FOUND:
                 raise

@@ -8,7 +8,7 @@ from pipeline.config import SweepConfig
 from pipeline.errors import PipelineError, PrunedError
 
 if TYPE_CHECKING:
-    from pipeline.training import LogMetrics
+    from pipeline.training_log import LogMetrics
 
 VALIDATION_ACCURACY = "validation/accuracy"
 Curve = Mapping[int, float]

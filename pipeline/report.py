@@ -15,8 +15,8 @@ from rich.text import Text
 from pipeline.benchmark import BATCHES, Benchmark, Point
 from pipeline.data import SPLITS, Corpus
 from pipeline.evaluation import Result
+from pipeline.op_statistics import OpStatistics
 from pipeline.tables import rich_table
-from pipeline.training import OpStatistics
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

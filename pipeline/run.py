@@ -13,19 +13,25 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerFast, set_seed
 
-from pipeline import report
+from pipeline import post_training, report
 from pipeline.artifact import Artifact, check_reload, load, save_fp32, save_int8
 from pipeline.benchmark import Benchmark, benchmark, choose
-from pipeline.compression import phases
+from pipeline.checkpoints import open_checkpoints
+from pipeline.compression import module_names, phases
 from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
 from pipeline.data import collator, load_corpus, tokenize
 from pipeline.evaluation import Result, check_export, predict_logits, score
 from pipeline.export import ONNX_OPS, check_exportable, export
+from pipeline.loss import loss_function
 from pipeline.model import load_model, load_tokenizer
 from pipeline.pruning import pruned
 from pipeline.runtime import TextClassifier
-from pipeline.tracking import Tracker, open_run
-from pipeline.training import LogMetrics, Trained, train
+from pipeline.sparsity import sparsity
+from pipeline.stage import Stage
+from pipeline.teacher import inc_distillation, teach
+from pipeline.tracking import Tracker, open_run, weights_of
+from pipeline.training import Material, train
+from pipeline.training_log import LogMetrics
 from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
 
 log = logging.getLogger(__name__)
@@ -63,12 +69,16 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     model = load_model(config.model, corpus.label_names)
     pretrained_config = deepcopy(model.config)
+    fp32_modules = module_names(model, config.qat.fp32_modules)
     if config.export.formats:
         check_exportable(model)
+    checkpoints = open_checkpoints(config.trainer, weights_of(config, corpus), scratch)
 
     # Tokenize, and describe what the model will see.
-    tokens = tokenize(corpus, tokenizer, config.dataset)
+    tokens = dict(tokenize(corpus, tokenizer, config.dataset))
     collate = collator(tokenizer, config.dataset)
+    if config.qat.post_training is not None:
+        post_training.check_calibration(config.qat.post_training, tokens["train"])
     description = report.describe(corpus, tokens, config.dataset.max_length)
     report.write_corpus(reports, corpus, tokens, description, config.dataset.max_length)
     report.show_corpus(corpus.name, description)
@@ -84,26 +94,39 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     tracker.log_figures({"pretrained/accuracy": pretrained.accuracy, "pretrained/loss": pretrained.loss})
     log.info("before training: test accuracy %.4f, loss %.4f", pretrained.accuracy, pretrained.loss)
 
+    # A teacher, if there is one, answers the training texts.
+    distillation = None
+    if config.distillation is not None:
+        teaching = teach(config, config.distillation, corpus, scratch)
+        tracker.log_figures(teaching.figures)
+        tokens["train"] = teaching.join(tokens["train"])
+        distillation = inc_distillation(config.distillation)
+
     # Train the recipe's phases with INCTrainer; the last one may end in INT8. A sweep may stop a job without hope.
     log_curves: LogMetrics = tracker.log_curves
     if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
         log_curves = pruned(log_curves, config.sweep, tracker.finished_siblings)
-    done: list[Trained] = []
-    for phase in phases(config.qat, config.trainer):
-        trained = train(
-            model,
-            phase,
-            tokens,
-            tokenizer,
-            collate,
-            scratch,
-            log_curves,
-            classification_token_only=config.model.classification_token_only,
-            first_step=sum(earlier.steps for earlier in done),
-        )
+    material = Material(
+        splits=tokens,
+        tokenizer=tokenizer,
+        collate=collate,
+        loss=loss_function(
+            config.loss, tokens["train"]["labels"], len(corpus.label_names), config.trainer.label_smoothing_factor
+        ),
+        distillation=distillation,
+        checkpoints=checkpoints,
+        log_metrics=log_curves,
+        classification_token_only=config.model.classification_token_only,
+    )
+    done: list[Stage] = []
+    for phase in phases(config, fp32_modules, len(tokens["train"])):
+        trained = train(model, phase, material, first_step=sum(earlier.steps for earlier in done))
         tracker.log_figures({f"time/{phase.name}_s": trained.seconds})
         model = trained.model
         done.append(trained)
+    if config.qat.post_training is not None:
+        done.append(post_training.quantize(model, config, tokens, collate, fp32_modules, scratch))
+        tracker.log_figures({f"time/{done[-1].name}_s": done[-1].seconds})
     report.write_statistics(reports, done[-1].op_statistics)
     variant, validation = done[-1].variant, done[-1].evaluate()
     tracker.log_figures({f"{variant}/validation_{name}": value for name, value in validation.items()})
@@ -113,10 +136,13 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     results: dict[str, Result] = {}
     for saved, in_memory in _save(done, pretrained_config, tokenizer, scratch):
         stored = Artifact(saved.variant, tracker.log_folder(saved.path, saved.variant))
-        logits = test_logits(load(stored))
+        reloaded = load(stored)
+        logits = test_logits(reloaded)
         difference = check_reload(stored.variant, test_logits(in_memory), logits)
         tracker.log_figures({f"{stored.variant}/reload_max_abs_difference": difference})
         results[stored.variant] = Result(stored, logits, score(logits, test_labels))
+        if config.pruning is not None:
+            tracker.log_figures({f"{stored.variant}/sparsity": sparsity(reloaded)})
 
     # Export to the runtimes that people deploy, and evaluate those files from the texts on.
     for saved, trained_as in _export(config, done, pretrained_config, tokenizer, tokens, scratch):
@@ -144,25 +170,25 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
 
 
 def _save(
-    done: Sequence[Trained], config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast, scratch: Path
+    done: Sequence[Stage], config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast, scratch: Path
 ) -> list[tuple[Artifact, torch.nn.Module]]:
     """Save the FP32 model, and the INT8 one if there is one, each beside its model in memory."""
     shipped = done[-1]
-    fp32 = float_phase(done).float_model(config)
+    fp32 = float_stage(done).float_model(config)
     saved: list[tuple[Artifact, torch.nn.Module]] = [(save_fp32(fp32, tokenizer, scratch / "fp32"), fp32)]
     if shipped.quantized:
-        saved.append((save_int8(shipped.trainer, scratch / "int8"), shipped.model))
+        saved.append((save_int8(shipped, tokenizer, scratch / "int8"), shipped.model))
     return saved
 
 
-def float_phase(done: Sequence[Trained]) -> Trained:
-    """Return the last phase before quantization, or a recipe's only phase, whose float weights then stand for FP32."""
-    return next((trained for trained in reversed(done) if not trained.quantized), done[-1])
+def float_stage(done: Sequence[Stage]) -> Stage:
+    """Return the last stage before quantization, or a recipe's only one, whose float weights then stand for FP32."""
+    return next((stage for stage in reversed(done) if not stage.quantized), done[-1])
 
 
 def _export(
     config: Config,
-    done: Sequence[Trained],
+    done: Sequence[Stage],
     model_config: PretrainedConfig,
     tokenizer: PreTrainedTokenizerFast,
     tokens: Mapping[str, datasets.Dataset],
@@ -177,7 +203,7 @@ def _export(
     quantized = [op_type for op_type in ONNX_OPS if op_type not in config.qat.fp32_op_types]
     max_length, exported = config.dataset.max_length, []
     if fp32:
-        reference = float_phase(done).float_model(model_config)
+        reference = float_stage(done).float_model(model_config)
         exported += [
             (made, "fp32") for made in export(reference, tokenizer, max_length, calibration, fp32, quantized, scratch)
         ]

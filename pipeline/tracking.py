@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.data import Corpus
 
 NAMED = ("model.name_or_path", "model.num_hidden_layers", "dataset.name", "qat.name", "trainer.learning_rate")
+WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")  # keys of trainer that change no figure
 PARAMS_PER_BATCH = 100  # MLflow's limit
 KEY_PACKAGES = ("torch", "transformers", "optimum-intel", "neural-compressor", "hydra-core", "mlflow")
 LAST_WORDS_SECONDS = 30.0  # for the metrics of a run that ended early
@@ -277,8 +278,18 @@ def major_version() -> str:
 def config_hash(config: Config) -> str:
     """Return 16 hex digits that are equal for equal experiments, wherever they are stored and however they are shown."""
     parts = experiment_of(config)
-    del parts["trainer"]["disable_tqdm"]
+    for name in WITHOUT_EFFECT:
+        del parts["trainer"][name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def weights_of(config: Config, corpus: "Corpus") -> dict[str, str]:
+    """Return what decides a run's trained weights, by dotted key: a checkpoint of another one is no use."""
+    groups = ("model", "dataset", "qat", "trainer", "loss", "distillation", "pruning")
+    keys = {key: value for key, value in flat(config).items() if key.partition(".")[0] in groups}
+    for name in (*WITHOUT_EFFECT, "save_strategy", "save_steps", "save_total_limit"):
+        del keys[f"trainer.{name}"]
+    return keys | {f"{split} (digest)": corpus.digest(split) for split in ("train", "validation")}
 
 
 def environment_tags() -> dict[str, str]:

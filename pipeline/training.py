@@ -2,23 +2,20 @@
 
 import contextlib
 import logging
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
-from neural_compressor.adaptor import pytorch as inc_adaptor
+from neural_compressor import DistillationConfig
 from optimum.intel import INCTrainer
-from tqdm import tqdm
 from transformers import (
-    AutoModelForSequenceClassification,
     EvalPrediction,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     PrinterCallback,
@@ -28,128 +25,47 @@ from transformers import (
     set_seed,
 )
 
-from pipeline import interrupt
+from pipeline.checkpoints import Checkpoints, PhaseEnd
 from pipeline.compression import Phase
 from pipeline.config import TrainerConfig
 from pipeline.data import Collate
 from pipeline.errors import PipelineError
-from pipeline.evaluation import label_metrics
+from pipeline.evaluation import label_metrics, split_figures
+from pipeline.fake_quantization import FakeQuantization
 from pipeline.first_token import FirstTokenOnly
+from pipeline.loss import Loss
+from pipeline.op_statistics import captured_statistics, int8_modules
+from pipeline.stage import Stage
+from pipeline.trainer import AFTER_TRAINING, EarlyStopping, PhaseTrainer
+from pipeline.training_log import Bar, Curves, LogMetrics, Narrator
 
-LogMetrics = Callable[[Mapping[str, float], int], None]
 log = logging.getLogger(__name__)
-
-AFTER_TRAINING = "after_training"  # not "eval", so that it is no point of the validation curve
-
-
-@dataclass(frozen=True)
-class OpStatistics:
-    """One row of Neural Compressor's Mixed Precision Statistics: how many ops of a type run in which precision."""
-
-    op_type: str
-    total: int
-    int8: int
-    bf16: int
-    fp32: int
+OWN_ARGUMENTS = ("early_stopping_patience", "early_stopping_threshold", "output_dir", "resume_from_checkpoint")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a phase ends with.
+class Material:
+    """What all phases of a run train with.
 
     Args:
-        trainer: INCTrainer with the trained model, converted to INT8 if the phase quantizes.
-        float_state: the trained FP32 weights, those before conversion if the phase quantizes; keys as in the plain model.
-        op_statistics: Mixed Precision Statistics; empty if the phase does not quantize.
-        steps: optimizer steps done.
-        seconds: wall time of train().
+        splits: tokenized train and validation; train may have teacher_logits.
+        tokenizer: saved beside the model.
+        collate: pads a list of rows to tensors.
+        loss: of logits and labels.
+        distillation: of teacher_logits; None without a teacher.
+        checkpoints: where they lie, and which one to go on from.
+        log_metrics: called with a curve's entries and the step over all phases.
+        classification_token_only: see ModelConfig.
     """
 
-    trainer: INCTrainer
-    float_state: Mapping[str, torch.Tensor]
-    op_statistics: tuple[OpStatistics, ...]
-    steps: int
-    seconds: float
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the model was converted to INT8."""
-        return bool(self.op_statistics)
-
-    @property
-    def variant(self) -> str:
-        """The prefix of the model's figures: int8 or fp32."""
-        return "int8" if self.quantized else "fp32"
-
-    def float_model(self, config: PretrainedConfig) -> PreTrainedModel:
-        """Build the FP32 model with the trained weights; config is the plain model's, as it was before training."""
-        model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
-        model.load_state_dict(self.float_state)
-        return model
-
-    def evaluate(self) -> dict[str, float]:
-        """Run INCTrainer.evaluate() on the validation split, in INT8 if the phase quantized: accuracy, f1_macro and loss."""
-        found = self.trainer.evaluate(metric_key_prefix=AFTER_TRAINING)
-        return {name: found[f"{AFTER_TRAINING}_{name}"] for name in ("accuracy", "f1_macro", "loss")}
-
-    @property
-    def model(self) -> PreTrainedModel:
-        """The trained model, in memory."""
-        return self.trainer.model
-
-
-class _Trainer(INCTrainer):
-    """INCTrainer that stops at the first loss that is not a number.
-
-    transformers' logging_nan_inf_filter would show the average of earlier losses in its place.
-    """
-
-    def training_step(self, model: Any, inputs: Any) -> torch.Tensor:
-        interrupt.check()
-        loss = super().training_step(model, inputs)
-        if not math.isfinite(loss.item()):
-            raise PipelineError(
-                f"the training loss became {loss.item()} at step {self.state.global_step + 1} with "
-                f"learning_rate={self.args.learning_rate:g}; a lower trainer.learning_rate helps."
-            )
-        return loss
-
-
-class _Curves(TrainerCallback):
-    """Hand the Trainer's log entries on under the names of the curves, with steps counted over all phases."""
-
-    NAMES: Mapping[str, str] = {
-        "loss": "train/loss",
-        "learning_rate": "train/learning_rate",
-        "eval_accuracy": "validation/accuracy",
-        "eval_f1_macro": "validation/f1_macro",
-        "eval_loss": "validation/loss",
-    }
-
-    def __init__(self, log_metrics: LogMetrics, first_step: int) -> None:
-        self._log_metrics = log_metrics
-        self._first_step = first_step
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
-        entries = {self.NAMES[key]: float(value) for key, value in (logs or {}).items() if key in self.NAMES}
-        if entries:
-            self._log_metrics(entries, self._first_step + state.global_step)
-
-
-class _Narrator(TrainerCallback):
-    """Say what each evaluation found in one line, where the Trainer would print every log entry as a dict."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
-        if logs and "eval_accuracy" in logs:
-            line = f"  epoch {state.epoch:.2g}: validation accuracy {logs['eval_accuracy']:.4f}, loss {logs['eval_loss']:.4f}"
-            tqdm.write(line, file=sys.stderr)
-
-
-class _Bar(ProgressCallback):
-    """The Trainer's progress bar without the dicts."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
-        """Left to _Narrator."""
+    splits: Mapping[str, datasets.Dataset]
+    tokenizer: PreTrainedTokenizerFast
+    collate: Collate
+    loss: Loss
+    distillation: DistillationConfig | None
+    checkpoints: Checkpoints
+    log_metrics: LogMetrics
+    classification_token_only: bool
 
 
 class _FloatState(TrainerCallback):
@@ -163,34 +79,22 @@ class _FloatState(TrainerCallback):
         self.state = {key: value.detach().clone() for key, value in model.state_dict().items() if key in self._keys}
 
 
-def train(
-    model: PreTrainedModel,
-    phase: Phase,
-    splits: Mapping[str, datasets.Dataset],
-    tokenizer: PreTrainedTokenizerFast,
-    collate: Collate,
-    work_dir: Path,
-    log_metrics: LogMetrics,
-    *,
-    classification_token_only: bool,
-    first_step: int,
-) -> Trained:
-    """Train one phase with INCTrainer.
+def train(model: PreTrainedModel, phase: Phase, material: Material, first_step: int) -> Stage:
+    """Train one phase with INCTrainer, or take up what an earlier start of the run trained.
 
     Args:
         model: FP32 classifier; a quantizing phase converts it in place.
-        phase: length, learning rate and quantization.
-        splits: tokenized train and validation.
-        tokenizer: saved beside the model.
-        collate: pads a list of rows to tensors.
-        work_dir: scratch folder of the Trainer.
-        log_metrics: called with a curve's entries and the step over all phases.
-        classification_token_only: see ModelConfig.
+        phase: length, learning rate, pruning and quantization.
+        material: what all phases train with.
         first_step: steps done in earlier phases.
 
     Raises:
-        PipelineError: the loss is not finite; the line names the step.
+        PipelineError: the loss is not finite (the line names the step), or a checkpoint cannot be restored.
     """
+    curves = Curves(material.log_metrics, first_step)
+    ended = material.checkpoints.end(phase.name)
+    if ended is not None and phase.quantization is None:
+        return _taken_up(model, phase, ended, material, curves)
     log.info(
         "phase %s: %s, learning rate %g",
         phase.name,
@@ -198,37 +102,102 @@ def train(
         phase.trainer.learning_rate,
     )
     capture = _FloatState(set(model.state_dict()))
-    callbacks: list[TrainerCallback] = [_Curves(log_metrics, first_step), capture, _Narrator()]
-    if classification_token_only:
+    callbacks: list[TrainerCallback] = [curves, capture, Narrator()]
+    if material.classification_token_only:
         callbacks.append(FirstTokenOnly())
-    trainer = _Trainer(
+    if phase.trainer.early_stopping_patience is not None:
+        callbacks.append(EarlyStopping(phase.trainer.early_stopping_patience, phase.trainer.early_stopping_threshold))
+    fake_quantization = FakeQuantization(phase) if phase.quantization is not None else None
+    if fake_quantization is not None:
+        callbacks.append(fake_quantization)
+    trainer = PhaseTrainer(
+        loss=material.loss,
+        fake_quantization=fake_quantization,
         model=model,
-        args=training_arguments(phase.trainer, work_dir / phase.name),
+        args=training_arguments(phase.trainer, material.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
+        distillation_config=material.distillation,
+        pruning_config=phase.pruning,
         task="text-classification",
-        train_dataset=splits["train"].remove_columns("num_tokens"),
-        eval_dataset=_by_length(splits["validation"].remove_columns("num_tokens")),
-        tokenizer=tokenizer,
-        data_collator=collate,
+        train_dataset=material.splits["train"].remove_columns("num_tokens"),
+        eval_dataset=_by_length(material.splits["validation"].remove_columns("num_tokens")),
+        tokenizer=material.tokenizer,
+        data_collator=material.collate,
         compute_metrics=_compute_metrics,
         callbacks=callbacks,
     )
-    if phase.quantization is not None:
-        # neural-compressor 3.7.1 heeds excluded_precisions in post-training quantization only; in training, the ops left in
-        # FP32 would become BF16 on a CPU that has it.
-        trainer._compression_manager.adaptor.use_bf16 = False
     # neural-compressor 3.7.1 sets torch's seed to 1978 while INCTrainer is made: data order and dropout would not follow seed.
     set_seed(trainer.args.seed)
     trainer.remove_callback(ProgressCallback if not trainer.args.disable_tqdm else PrinterCallback)
     if not trainer.args.disable_tqdm:
-        trainer.add_callback(_Bar())
-    with _captured_statistics() as statistics:
-        result = trainer.train()
+        trainer.add_callback(Bar())
+    checkpoint = material.checkpoints.last(phase.name)
+    if checkpoint is not None:
+        log.info("phase %s: going on from %s", phase.name, checkpoint.name)
+    with captured_statistics() as statistics, _frozen(model, phase.config.freeze_embeddings):
+        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = result.metrics["train_runtime"]
     log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
     if phase.quantization is not None and not statistics:
         raise PipelineError(f"phase {phase.name} ended without Mixed Precision Statistics: the model was not converted.")
-    return Trained(trainer, capture.state, tuple(statistics), result.global_step, seconds)
+    if phase.trainer.output_dir is not None or checkpoint is not None:
+        end = PhaseEnd(capture.state, result.global_step, seconds, trainer.state.log_history)
+        material.checkpoints.write_end(phase.name, end)
+    return Stage(
+        name=phase.name,
+        model=trainer.model,
+        float_state=capture.state,
+        op_statistics=tuple(statistics),
+        int8_modules=int8_modules(trainer.model),
+        steps=result.global_step,
+        seconds=seconds,
+        evaluate=partial(_evaluate, trainer),
+        save=partial(_save, trainer),
+    )
+
+
+def _taken_up(model: PreTrainedModel, phase: Phase, ended: PhaseEnd, material: Material, curves: Curves) -> Stage:
+    log.info("phase %s: its %d steps were done in an earlier start", phase.name, ended.steps)
+    for entry in ended.history:
+        curves.log(entry, entry["step"])
+    model.load_state_dict(ended.state)
+    rows, batch_size = material.splits["validation"], phase.trainer.per_device_eval_batch_size
+    return Stage(
+        name=phase.name,
+        model=model,
+        float_state=ended.state,
+        op_statistics=(),
+        int8_modules=frozenset(),
+        steps=ended.steps,
+        seconds=ended.seconds,
+        evaluate=partial(split_figures, model, rows, material.collate, batch_size),
+        save=model.save_pretrained,
+    )
+
+
+def _evaluate(trainer: INCTrainer) -> dict[str, float]:
+    """Run INCTrainer.evaluate() on the validation split, in INT8 if the phase quantized."""
+    found = trainer.evaluate(metric_key_prefix=AFTER_TRAINING)
+    return {name: found[f"{AFTER_TRAINING}_{name}"] for name in ("accuracy", "f1_macro", "loss")}
+
+
+def _save(trainer: INCTrainer, folder: Path) -> None:
+    trainer.save_model(str(folder))
+    # TrainingArguments as a pickle: nothing reads it back, and it names the machine that trained.
+    (folder / "training_args.bin").unlink()
+
+
+@contextlib.contextmanager
+def _frozen(model: PreTrainedModel, freeze_embeddings: bool) -> Iterator[None]:
+    """Keep the embedding tables from being trained, if they are not to be."""
+    frozen = list(model.base_model.embeddings.parameters()) if freeze_embeddings else []
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
 
 
 def _by_length(rows: datasets.Dataset) -> datasets.Dataset:
@@ -241,15 +210,14 @@ def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArgum
 
     A progress bar is shown on a terminal only, unless disable_tqdm says otherwise.
     """
-    own = asdict(config)
+    own = {name: value for name, value in asdict(config).items() if name not in OWN_ARGUMENTS}
     if own["disable_tqdm"] is None:
         own["disable_tqdm"] = not sys.stderr.isatty()
     return TrainingArguments(
         output_dir=str(output_dir),
         do_train=True,  # without it INCTrainer (optimum-intel 1.27) does not quantize, and does not say so
         use_cpu=True,  # Neural Compressor converts for the CPU
-        report_to=[],  # curves go through _Curves, batched
-        save_strategy="no",
+        report_to=[],  # curves go through Curves, batched
         length_column_name="length",
         **own,
     )
@@ -257,37 +225,3 @@ def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArgum
 
 def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return label_metrics(prediction.predictions.argmax(axis=-1), prediction.label_ids)
-
-
-@contextlib.contextmanager
-def _captured_statistics() -> Iterator[list[OpStatistics]]:
-    """Collect the rows that Neural Compressor 3.7 only prints.
-
-    PyTorch_FXAdaptor._dump_model_op_stats hands them to `Statistics(rows, header, field_names).print_stat()`; no attribute
-    keeps them. The class is replaced for the time of the conversion.
-    """
-    rows: list[OpStatistics] = []
-
-    class _Collected:
-        def __init__(self, data: list[list[Any]], header: str, field_names: list[str]) -> None:
-            for line in data:
-                by_name = dict(zip(field_names, line, strict=True))
-                rows.append(
-                    OpStatistics(
-                        op_type=str(line[0]),
-                        total=int(by_name["Total"]),
-                        int8=int(by_name.get("INT8", 0)),
-                        bf16=int(by_name.get("BF16", 0)),
-                        fp32=int(by_name.get("FP32", 0)),
-                    )
-                )
-
-        def print_stat(self) -> None:
-            """Shown by report.py, once, with the run's other tables."""
-
-    original = inc_adaptor.Statistics
-    inc_adaptor.Statistics = _Collected
-    try:
-        yield rows
-    finally:
-        inc_adaptor.Statistics = original

@@ -8,13 +8,16 @@ import torch
 from transformers import AutoTokenizer, set_seed
 
 from pipeline.artifact import load, save_int8
-from pipeline.compression import Phase, quantization_config
-from pipeline.config import DatasetConfig, ModelConfig, QatConfig, TrainerConfig
+from pipeline.checkpoints import Checkpoints
+from pipeline.compression import Phase, qat_config
+from pipeline.config import DatasetConfig, LossConfig, ModelConfig, PhaseConfig, QatConfig, TrainerConfig
 from pipeline.data import collator, load_corpus, tokenize
 from pipeline.errors import PipelineError
 from pipeline.evaluation import predict_logits
+from pipeline.loss import loss_function
 from pipeline.model import load_model
-from pipeline.training import Trained, train, training_arguments
+from pipeline.stage import Stage
+from pipeline.training import Material, train, training_arguments
 
 Curve = list[tuple[int, Mapping[str, float]]]
 
@@ -32,35 +35,35 @@ def tokens(data: DatasetConfig, micro_model: Path) -> Mapping[str, datasets.Data
 @pytest.fixture
 def trained(
     tmp_path: Path, data: DatasetConfig, tokens: Mapping[str, datasets.Dataset], micro_model: Path
-) -> Callable[..., tuple[Trained, Curve]]:
+) -> Callable[..., tuple[Stage, Curve]]:
     """Train one phase of the micro model; keywords are those of TrainerConfig."""
 
     def train_phase(
         *, quantize: bool, fp32_op_types: tuple[str, ...] = (), short: bool = True, **options: object
-    ) -> tuple[Trained, Curve]:
+    ) -> tuple[Stage, Curve]:
         set_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(micro_model)
         recipe = QatConfig("test", {}, fp32_op_types=list(fp32_op_types))
         trainer = TrainerConfig(**{"num_train_epochs": 1, "learning_rate": 5e-3, "logging_steps": 2, **options})
-        phase = Phase("test", trainer, quantization_config(recipe) if quantize else None)
+        phase = Phase("test", trainer, PhaseConfig(quantize), recipe, qat_config(recipe, ()) if quantize else None, None)
         curve: Curve = []
-        done = train(
-            load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet")),
-            phase,
-            tokens,
-            tokenizer,
-            collator(tokenizer, data),
-            tmp_path,
-            lambda entries, step: curve.append((step, dict(entries))),
+        material = Material(
+            splits=tokens,
+            tokenizer=tokenizer,
+            collate=collator(tokenizer, data),
+            loss=loss_function(LossConfig(), tokens["train"]["labels"], 3, 0.0),
+            distillation=None,
+            checkpoints=Checkpoints(tmp_path, resumed=False, chosen=None),
+            log_metrics=lambda entries, step: curve.append((step, dict(entries))),
             classification_token_only=short,
-            first_step=100,
         )
-        return done, curve
+        model = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
+        return train(model, phase, material, first_step=100), curve
 
     return train_phase
 
 
-def test_curves_count_steps_over_the_phases(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+def test_curves_count_steps_over_the_phases(trained: Callable[..., tuple[Stage, Curve]]) -> None:
     done, curve = trained(quantize=False)
     assert done.steps == 8
     assert [step for step, entries in curve if "train/loss" in entries] == [102, 104, 106, 108]
@@ -69,14 +72,14 @@ def test_curves_count_steps_over_the_phases(trained: Callable[..., tuple[Trained
     assert set(last) == {"validation/accuracy", "validation/loss", "validation/f1_macro"}
 
 
-def test_a_float_phase_has_no_statistics_and_stays_float(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+def test_a_float_phase_has_no_statistics_and_stays_float(trained: Callable[..., tuple[Stage, Curve]]) -> None:
     done, _ = trained(quantize=False)
     assert not done.quantized
     assert done.op_statistics == ()
     assert all(parameter.dtype == torch.float32 for parameter in done.model.parameters())
 
 
-def test_the_mixed_precision_statistics_come_as_data(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+def test_the_mixed_precision_statistics_come_as_data(trained: Callable[..., tuple[Stage, Curve]]) -> None:
     done, _ = trained(quantize=True)
     by_type = {row.op_type: row for row in done.op_statistics}
     assert (by_type["Embedding"].total, by_type["Embedding"].int8) == (3, 3)
@@ -85,7 +88,7 @@ def test_the_mixed_precision_statistics_come_as_data(trained: Callable[..., tupl
     assert all(row.total == row.int8 + row.bf16 + row.fp32 for row in done.op_statistics)
 
 
-def test_an_op_type_can_stay_in_fp32(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+def test_an_op_type_can_stay_in_fp32(trained: Callable[..., tuple[Stage, Curve]]) -> None:
     done, _ = trained(quantize=True, fp32_op_types=("Embedding",))
     by_type = {row.op_type: row for row in done.op_statistics}
     assert (by_type["Embedding"].int8, by_type["Embedding"].fp32) == (0, 3)
@@ -93,7 +96,7 @@ def test_an_op_type_can_stay_in_fp32(trained: Callable[..., tuple[Trained, Curve
 
 
 def test_an_op_left_in_fp32_does_not_become_bf16_where_the_cpu_has_it(
-    trained: Callable[..., tuple[Trained, Curve]], monkeypatch: pytest.MonkeyPatch
+    trained: Callable[..., tuple[Stage, Curve]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_BF16", "1")  # Neural Compressor's switch
     done, _ = trained(quantize=True, fp32_op_types=("Linear",))
@@ -103,7 +106,7 @@ def test_an_op_left_in_fp32_does_not_become_bf16_where_the_cpu_has_it(
 
 
 def test_the_seed_decides_data_order_and_dropout_of_a_quantizing_phase_too(
-    trained: Callable[..., tuple[Trained, Curve]],
+    trained: Callable[..., tuple[Stage, Curve]],
 ) -> None:
     losses = [
         [entries["train/loss"] for _, entries in trained(quantize=True, seed=seed)[1] if "train/loss" in entries]
@@ -113,9 +116,7 @@ def test_the_seed_decides_data_order_and_dropout_of_a_quantizing_phase_too(
     assert losses[0] != losses[2]
 
 
-def test_the_float_weights_are_those_before_conversion(
-    trained: Callable[..., tuple[Trained, Curve]], micro_model: Path
-) -> None:
+def test_the_float_weights_are_those_before_conversion(trained: Callable[..., tuple[Stage, Curve]], micro_model: Path) -> None:
     done, _ = trained(quantize=True)
     plain = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
     restored = done.float_model(plain.config)
@@ -126,7 +127,7 @@ def test_the_float_weights_are_those_before_conversion(
 
 
 def test_evaluate_after_a_quantizing_phase_measures_the_converted_model(
-    trained: Callable[..., tuple[Trained, Curve]],
+    trained: Callable[..., tuple[Stage, Curve]],
     data: DatasetConfig,
     tokens: Mapping[str, datasets.Dataset],
     micro_model: Path,
@@ -142,7 +143,7 @@ def test_evaluate_after_a_quantizing_phase_measures_the_converted_model(
 @pytest.mark.parametrize("short", [True, False])
 def test_the_saved_int8_model_answers_as_the_one_in_memory(
     tmp_path: Path,
-    trained: Callable[..., tuple[Trained, Curve]],
+    trained: Callable[..., tuple[Stage, Curve]],
     data: DatasetConfig,
     tokens: Mapping[str, datasets.Dataset],
     micro_model: Path,
@@ -150,12 +151,12 @@ def test_the_saved_int8_model_answers_as_the_one_in_memory(
 ) -> None:
     done, _ = trained(quantize=True, short=short)
     collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
-    reloaded = load(save_int8(done.trainer, tmp_path / "int8"))
+    reloaded = load(save_int8(done, AutoTokenizer.from_pretrained(micro_model), tmp_path / "int8"))
     in_memory = predict_logits(done.model, tokens["test"], collate, 16)
     np.testing.assert_array_equal(predict_logits(reloaded, tokens["test"], collate, 16), in_memory)
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step(trained: Callable[..., tuple[Trained, Curve]]) -> None:
+def test_a_loss_that_is_not_finite_stops_with_the_step(trained: Callable[..., tuple[Stage, Curve]]) -> None:
     with pytest.raises(PipelineError, match=r"the training loss became nan at step \d+ .* lower trainer.learning_rate"):
         trained(quantize=False, learning_rate=1e30, max_grad_norm=0.0, optim="sgd")
 

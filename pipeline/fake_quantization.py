@@ -1,0 +1,208 @@
+"""The fake-quantization that Neural Compressor has inserted, bent to a recipe, and made short, while INCTrainer trains.
+
+torch 2.13 fake-quantizes with scalar loops (fused_moving_avg_obs_fake_quant, fake_quantize_per_channel_affine), and an
+embedding's whole table in every step: a QAT step of a 2-layer MiniLM took 2.4 times as long as an FP32 step, nearly half of it
+for the table. The functions below compute the same from whole-tensor operations; their tests compare them with torch's.
+"""
+
+import math
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.ao.nn import qat
+from torch.ao.quantization import (
+    FusedMovingAvgObsFakeQuantize,
+    MovingAverageMinMaxObserver,
+)
+from transformers import TrainerCallback
+
+from pipeline.compression import Phase
+
+LEVELS = 255  # of an embedding's row, unsigned 8 bits
+EPS = torch.finfo(torch.float32).eps  # the smallest scale, as in torch's observers
+
+
+class FakeQuantization(TrainerCallback):
+    """Set schemes, freeze observers, and replace the computation of fake-quantization.
+
+    Neural Compressor 3.7.1 takes fixed schemes for training (PyTorch_FXAdaptor._pre_hook_for_qat): activations per tensor
+    and asymmetric, weights per channel and symmetric. It inserts the modules after INCTrainer's on_train_begin and converts
+    them after on_train_end; this works in between, and leaves the modules as torch knows them.
+
+    Args:
+        phase: a quantizing one.
+    """
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+        self._replaced: list[nn.Module] = []
+
+    def prepare(self, model: nn.Module) -> None:
+        """Change what Neural Compressor has inserted."""
+        if self._phase.recipe.weight_granularity == "per_tensor":
+            quantize_weights_per_tensor(model)
+        if self._phase.recipe.activation_scheme == "sym":
+            quantize_activations_around_zero(model)
+        self._replaced = replace_forward(model)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: D102
+        share = self._phase.config.freeze_observers_after
+        if share is not None and state.global_step >= share * state.max_steps:
+            for module in model.modules():
+                if type(module) is FusedMovingAvgObsFakeQuantize:  # an embedding's rows have the ranges of the step
+                    module.disable_observer()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+        for module in self._replaced:
+            del module.forward
+
+
+def replace_forward(model: nn.Module) -> list[nn.Module]:
+    """Let every fake-quantization of a model compute with the functions below.
+
+    Returns:
+        The modules; deleting their attribute `forward` undoes it.
+    """
+    replaced: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, qat.Embedding):
+            module.forward = MethodType(_quantized_rows, module)  # type: ignore[method-assign]
+        elif type(module) is FusedMovingAvgObsFakeQuantize:
+            compute = _per_channel if module.is_per_channel else _per_tensor
+            module.forward = MethodType(compute, module)  # type: ignore[method-assign]
+        else:
+            continue
+        replaced.append(module)
+    return replaced
+
+
+def quantize_weights_per_tensor(model: nn.Module) -> None:
+    """Give every fake-quantized Linear one scale for its whole weight."""
+    for module in model.modules():
+        if isinstance(module, qat.Linear):
+            module.weight_fake_quant = FusedMovingAvgObsFakeQuantize(
+                observer=MovingAverageMinMaxObserver,
+                quant_min=-128,
+                quant_max=127,
+                dtype=torch.qint8,
+                qscheme=torch.per_tensor_symmetric,
+            )
+
+
+def quantize_activations_around_zero(model: nn.Module) -> None:
+    """Give every fake-quantized activation the zero point in the middle of its levels."""
+    made: dict[nn.Module, nn.Module] = {}  # one may stand in several places
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            is_activation = isinstance(child, FusedMovingAvgObsFakeQuantize) and child.qscheme == torch.per_tensor_affine
+            if is_activation and child not in made:
+                observer: Any = child.activation_post_process
+                made[child] = FusedMovingAvgObsFakeQuantize(
+                    observer=MovingAverageMinMaxObserver,
+                    quant_min=observer.quant_min,
+                    quant_max=observer.quant_max,
+                    dtype=torch.quint8,
+                    qscheme=torch.per_tensor_symmetric,
+                )
+            if is_activation:
+                setattr(parent, name, made[child])
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Round to a grid; the gradient passes where the value lies on the grid, and stops beyond its ends.
+
+    (Straight-through estimator: Bengio, Leonard and Courville, arXiv:1308.3432.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, scale: float, low: int, high: int) -> torch.Tensor:
+        """Values of any shape to multiples of scale from low to high."""
+        ctx.save_for_backward(values)
+        ctx.ends = ((low - 0.5) * scale, (high + 0.5) * scale)
+        return torch.mul(values, 1 / scale).round_().clamp_(low, high).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (values,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0], values, *ctx.ends), None, None, None
+
+
+def _per_tensor(self: FusedMovingAvgObsFakeQuantize, values: torch.Tensor) -> torch.Tensor:
+    """FusedMovingAvgObsFakeQuantize.forward with one range; evaluation does not move it.
+
+    Args:
+        self: the fake-quantization.
+        values: of any shape.
+    """
+    observer = self.activation_post_process
+    low, high = observer.quant_min, observer.quant_max
+    if self.training and self.observer_enabled.item():
+        least, most = (float(value) for value in torch.aminmax(values.detach()))
+        if math.isfinite(observer.min_val.item()):
+            least = observer.min_val.item() + observer.averaging_constant * (least - observer.min_val.item())
+            most = observer.max_val.item() + observer.averaging_constant * (most - observer.max_val.item())
+        observer.min_val.fill_(least)
+        observer.max_val.fill_(most)
+        scale, zero_point = observer.calculate_qparams()
+        self.scale.copy_(scale)
+        self.zero_point.copy_(zero_point)
+    zero = int(self.zero_point.item())
+    quantized: torch.Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+        values, self.scale.item(), low - zero, high - zero
+    )
+    return quantized
+
+
+def _per_channel(self: FusedMovingAvgObsFakeQuantize, weight: torch.Tensor) -> torch.Tensor:
+    """FusedMovingAvgObsFakeQuantize.forward with a range for each row, symmetric around zero; evaluation does not move it.
+
+    torch 2.13 trains on a grid of max(-least / 128, most / 127) and converts on one of max(-least, most) / 127.5 (as its
+    observer says); this trains on the latter, which is the one that is deployed.
+
+    Args:
+        self: the fake-quantization.
+        weight: (out_features, in_features).
+    """
+    observer = self.activation_post_process
+    low, high = observer.quant_min, observer.quant_max
+    if self.training and self.observer_enabled.item():
+        least, most = weight.detach().amin(1), weight.detach().amax(1)
+        if observer.min_val.numel():
+            least = torch.lerp(observer.min_val, least, observer.averaging_constant)
+            most = torch.lerp(observer.max_val, most, observer.averaging_constant)
+        else:
+            self.scale.resize_(len(weight))
+            self.zero_point.resize_(len(weight)).zero_()
+            observer.min_val.resize_(len(weight))
+            observer.max_val.resize_(len(weight))
+        observer.min_val.copy_(least)
+        observer.max_val.copy_(most)
+        furthest = torch.maximum(-least, most).clamp_(min=0)
+        self.scale.copy_((furthest / ((high - low) / 2)).clamp_(min=EPS))
+    scale = self.scale[:, None]
+    inside = torch.clamp(weight, (low - 0.5) * scale, (high + 0.5) * scale)
+    with torch.no_grad():
+        error = (weight * scale.reciprocal()).round_().clamp_(low, high).mul_(scale).sub_(inside)
+    return inside + error
+
+
+def _quantized_rows(self: qat.Embedding, ids: torch.Tensor) -> torch.Tensor:
+    """qat.Embedding.forward for the rows that are looked up: each row has a range of its own, so the others need none.
+
+    Args:
+        self: the embedding.
+        ids: of rows, any shape.
+
+    Returns:
+        Fake-quantized rows, (*ids.shape, embedding_dim), with the gradient of the rows as they are.
+    """
+    rows = nn.functional.embedding(ids, self.weight, self.padding_idx)
+    with torch.no_grad():
+        low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
+        scale = (high - low) / LEVELS
+        scale = torch.where(scale > EPS, scale, torch.ones_like(scale))
+        zero_point = -low / scale
+        error = (rows / scale + zero_point).round_().clamp_(0, LEVELS).sub_(zero_point).mul_(scale).sub_(rows)
+    return rows + error

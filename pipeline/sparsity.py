@@ -1,0 +1,73 @@
+"""PruningConfig to Neural Compressor's configs, and a model to its share of zeros."""
+
+import math
+
+import torch
+from neural_compressor import WeightPruningConfig
+from torch import nn
+from torch.ao.nn import quantized
+
+from pipeline.config import PruningConfig
+
+PRUNINGS = 20  # while sparsity grows, if pruning_frequency is not given
+
+
+def pruning_config(config: PruningConfig, steps: int) -> WeightPruningConfig:
+    """Build the config of the phase that prunes.
+
+    Args:
+        config: the pruning group.
+        steps: training steps of the phase.
+    """
+    end = config.end_step if config.end_step is not None else max(config.start_step + 1, steps // 2)
+    return WeightPruningConfig(
+        pruning_type=config.pruning_type,
+        target_sparsity=config.target_sparsity,
+        pruning_scope=config.pruning_scope,
+        start_step=config.start_step,
+        end_step=end,
+        pruning_frequency=config.pruning_frequency or max(1, math.ceil((end - config.start_step) / PRUNINGS)),
+        **_own(config),
+    )
+
+
+def keeping_config(config: PruningConfig) -> WeightPruningConfig:
+    """Build the config of a phase that keeps what an earlier one made zero.
+
+    Args:
+        config: the pruning group.
+    """
+    return WeightPruningConfig(
+        pruning_type="pattern_lock",
+        target_sparsity=config.target_sparsity,
+        pruning_scope=config.pruning_scope,
+        start_step=0,
+        end_step=0,
+        **_own(config),
+    )
+
+
+def sparsity(model: nn.Module) -> float:
+    """Return the share of zeros in the weights of a model's Linear layers, FP32 or INT8, 0 to 1."""
+    zeros = total = 0
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            weight = module.weight.detach()
+        elif isinstance(module, quantized.Linear):
+            weight = module.weight().int_repr()  # type: ignore[no-untyped-call]
+        else:
+            continue
+        zeros += int(weight.numel() - torch.count_nonzero(weight))
+        total += weight.numel()
+    return zeros / total if total else 0.0
+
+
+def _own(config: PruningConfig) -> dict[str, object]:
+    # Lists are given, because Neural Compressor 3.7 appends to its defaults, which all configs of a process share.
+    return {
+        "pattern": config.pattern,
+        "pruning_op_types": ["Linear"],
+        "op_names": [],
+        "excluded_op_names": [],
+        "pruning_configs": [{}],
+    }

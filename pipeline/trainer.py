@@ -1,0 +1,133 @@
+"""INCTrainer, with the loss, the checkpoints and the checks that a pipeline needs."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from neural_compressor.compression.callbacks import QuantizationAwareTrainingCallbacks
+from optimum.intel import INCTrainer
+from transformers import EarlyStoppingCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from pipeline import interrupt
+from pipeline.checkpoints import restore_weights, save_weights
+from pipeline.errors import PipelineError
+from pipeline.fake_quantization import FakeQuantization
+from pipeline.loss import Loss
+
+AFTER_TRAINING = "after_training"  # not "eval", so that it is no point of the validation curve
+
+
+class PhaseTrainer(INCTrainer):
+    """INCTrainer for one phase.
+
+    optimum-intel 1.27 writes checkpoints as pickles, and resumes before fake-quantization is there, so that its ranges are
+    lost; torch 2.13 does not load the random state that transformers 4.45 saves. All of that is mended here.
+
+    Args:
+        loss: of logits and labels; minimized in training.
+        fake_quantization: set to work as soon as Neural Compressor has inserted fake-quantization; None for an FP32 phase.
+        options: INCTrainer's.
+    """
+
+    def __init__(self, *, loss: Loss, fake_quantization: FakeQuantization | None, **options: Any) -> None:
+        super().__init__(**options)
+        self._loss = loss
+        self._fake_quantization = fake_quantization
+        self._to_restore: Path | None = None
+        if fake_quantization is None:
+            return
+        manager = self._compression_manager
+        # neural-compressor 3.7.1 heeds excluded_precisions in post-training quantization only; in training, the ops left in
+        # FP32 would become BF16 on a CPU that has it.
+        manager.adaptor.use_bf16 = False
+        for callbacks in getattr(manager.callbacks, "callbacks_list", [manager.callbacks]):
+            if isinstance(callbacks, QuantizationAwareTrainingCallbacks):
+                callbacks.register_hook("on_train_begin", self._fake_quantization_is_there)
+
+    def training_step(self, model: Any, inputs: Any) -> torch.Tensor:
+        """Do one step; stop at the first loss that is not a number.
+
+        transformers' logging_nan_inf_filter would show the average of earlier losses in its place.
+        """
+        interrupt.check()
+        loss = super().training_step(model, inputs)
+        if not math.isfinite(loss.item()):
+            raise PipelineError(
+                f"the training loss became {loss.item()} at step {self.state.global_step + 1} with "
+                f"learning_rate={self.args.learning_rate:g}; a lower trainer.learning_rate helps."
+            )
+        return loss
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Compute the loss group's loss in training, with the teacher's share if rows have its logits; else cross-entropy."""
+        teacher_logits = inputs.pop("teacher_logits", None)
+        outputs = model(**inputs)
+        loss = outputs.loss
+        if model.training:
+            loss = self._loss(outputs.logits, inputs["labels"])
+        if model.training and teacher_logits is not None:
+            own, from_teacher = self.distillation_callback.criterion.loss_weights
+            taught = self.compute_distillation_loss((outputs.logits,), (teacher_logits,))
+            loss = (own * loss + from_teacher * taught) / (own + from_teacher)
+        return (loss, outputs) if return_outputs else loss
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write a checkpoint without a pickle, and a model as INCTrainer does."""
+        if _internal_call and output_dir is not None:
+            save_weights(self.model.state_dict(), Path(output_dir))
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _fake_quantization_is_there(self, dataloader: Any = None) -> None:
+        if self._fake_quantization is not None:
+            self._fake_quantization.prepare(self.model)
+        if self._to_restore is not None:
+            restore_weights(self.model, self._to_restore)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self._fake_quantization is None:
+            restore_weights(self.model, Path(resume_from_checkpoint))
+        else:
+            self._to_restore = Path(resume_from_checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        array: Any = np.core.multiarray  # the names that a pickled numpy array has in it
+        reader = [array._reconstruct, np.ndarray, np.dtype, type(np.dtype(np.uint32))]
+        with torch.serialization.safe_globals(reader):
+            super()._load_rng_state(checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Restore the best checkpoint, and make sure that it is as good as it was."""
+        best = Path(self.state.best_model_checkpoint)
+        restore_weights(self.model, best)
+        name = self.args.metric_for_best_model
+        found = self.evaluate(metric_key_prefix=AFTER_TRAINING)[f"{AFTER_TRAINING}_{name}"]
+        if found != self.state.best_metric:
+            raise PipelineError(
+                f"the best checkpoint, {best.name}, has a validation {name} of {found:.6f} after it was restored, "
+                f"and had {self.state.best_metric:.6f} when it was saved."
+            )
+
+    def _get_train_sampler(self) -> torch.utils.data.Sampler | None:
+        """Draw batches from a generator of their own: a resumed run then sees the rows in the order of one that was not."""
+        if not self.args.group_by_length:
+            return super()._get_train_sampler()
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LengthGroupedSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            lengths=self.train_dataset[self.args.length_column_name],
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' EarlyStoppingCallback; INCTrainer (optimum-intel 1.27) does not give it back its count on resuming."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        """Take the count from the state, which a checkpoint may have brought."""
+        super().on_train_begin(args, state, control, **options)
+        saved = state.stateful_callbacks[type(self).__name__]
+        self.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]

@@ -1,0 +1,115 @@
+"""Runs that go on from a checkpoint, and runs that restore their best one."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from tests.conftest import Output
+
+Command = Callable[..., Output]
+TIMES = ("time/", "latency", "throughput")
+
+
+def runs(store: str) -> list[Run]:
+    client = MlflowClient(store)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(ids, order_by=["attributes.start_time ASC"])
+
+
+def figures(run: Run) -> dict[str, float]:
+    return {name: value for name, value in run.data.metrics.items() if not name.startswith("time/")}
+
+
+def curve(store: str, run: Run, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in MlflowClient(store).get_metric_history(run.info.run_id, name)]
+
+
+def forget(folder: Path, phase: str, after: int) -> None:
+    """Leave of a phase what a run leaves that was killed after a checkpoint."""
+    shutil.rmtree(folder / phase / "end", ignore_errors=True)
+    for checkpoint in (folder / phase).glob("checkpoint-*"):
+        if int(checkpoint.name.split("-")[1]) > after:
+            shutil.rmtree(checkpoint)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_run_that_goes_on_in_either_phase_ends_with_the_figures_of_one_that_was_not_interrupted(
+    command: Command, micro: list[str], store: str, tmp_path: Path, grouped: bool
+) -> None:
+    typed = [*micro, "trainer.save_strategy=steps", "trainer.save_steps=3", "trainer.logging_steps=1"]
+    typed += [f"trainer.group_by_length={grouped}", "qat.phases.qat.freeze_observers_after=0.6", "trainer.weight_decay=0.01"]
+    whole = tmp_path / "whole"
+    assert command(*typed, f"trainer.output_dir={whole}").code == 0
+    # 16 steps of fine-tuning and 8 of QAT, 8 batches an epoch: both cuts lie within an epoch, one in the second.
+    for phase, after in (("finetune", 12), ("qat", 3)):
+        cut = tmp_path / f"cut-{phase}"
+        shutil.copytree(whole, cut)
+        forget(cut, phase, after)
+        if phase == "finetune":
+            shutil.rmtree(cut / "qat")
+        output = command(*typed, f"trainer.resume_from_checkpoint={cut}")
+        assert output.code == 0, output.err
+        assert f"phase {phase}: going on from checkpoint-{after}" in output.err
+    first, *resumed = runs(store)
+    assert len(resumed) == 2
+    for run in resumed:
+        assert figures(run) == figures(first)
+        for name in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/loss"):
+            assert curve(store, run, name) == curve(store, first, name)
+
+
+def test_no_pickled_weights_are_among_the_checkpoints(command: Command, micro: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    assert command(*micro, "trainer.save_strategy=epoch", f"trainer.output_dir={folder}").code == 0
+    assert {path.name for path in (folder / "qat/checkpoint-8").iterdir()} == {
+        "model.safetensors",
+        "optimizer.pt",
+        "rng_state.pth",
+        "scheduler.pt",
+        "trainer_state.json",
+    }
+
+
+def test_checkpoints_of_another_config_or_of_none_are_refused(command: Command, micro: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    typed = [*micro, "trainer.save_strategy=epoch", "qat=none"]
+    assert command(*typed, f"trainer.output_dir={folder}").code == 0
+    again = command(*typed, f"trainer.output_dir={folder}")
+    assert again.code == 2
+    assert (
+        f"holds the checkpoints of an earlier start; go on from them with trainer.resume_from_checkpoint={folder}"
+        in again.error
+    )
+    other = command(*typed, f"trainer.resume_from_checkpoint={folder}", "trainer.learning_rate=1e-3")
+    assert other.code == 2
+    assert "is of another experiment: there trainer.learning_rate=0.005, here 0.001." in other.error
+    nothing = command(*typed, f"trainer.resume_from_checkpoint={tmp_path / 'nothing'}")
+    assert nothing.code == 2
+    assert "holds no checkpoints of a run" in nothing.error
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
+    command: Command, micro: list[str], store: str, metric: str
+) -> None:
+    typed = [
+        *micro,
+        "qat=direct",
+        "trainer.num_train_epochs=12",
+        "trainer.learning_rate=2e-2",
+        "trainer.lr_scheduler_type=constant",
+    ]
+    typed += ["trainer.load_best_model_at_end=true", "trainer.save_strategy=epoch", "trainer.early_stopping_patience=2"]
+    output = command(*typed, f"trainer.metric_for_best_model={metric}")
+    assert output.code == 0, output.err
+    (run,) = runs(store)
+    values = [value for _, value in curve(store, run, f"validation/{metric}")]
+    best = max(values) if metric == "accuracy" else min(values)
+    assert len(values) < 12, "it stopped early"
+    assert len(values) == values.index(best) + 3
+    # INT8 may answer one text of 60 otherwise than the fake-quantized model; the last epochs were worse by more.
+    assert run.data.metrics[f"int8/validation_{metric}"] == pytest.approx(best, abs=0.02 if metric == "accuracy" else 0.05)
