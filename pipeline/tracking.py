@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import distributions, version
@@ -122,7 +123,8 @@ class Tracker:
         """
         runtime = "openvino" if variant.startswith("openvino") else "onnxruntime"
         package = Path(__file__).parent
-        with store_errors(), tempfile.TemporaryDirectory() as scratch:
+        with store_errors(), tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow 3.17 has its own filter, and a word on predict's type hint
             # The two modules that served.py imports, not the package around them.
             code = Path(scratch) / package.name
             code.mkdir()
