@@ -40,11 +40,11 @@ def _bench(options: argparse.Namespace) -> None:
     from mlflow.tracking import MlflowClient
     from omegaconf import OmegaConf
 
-    from pipeline import report
     from pipeline.artifact import Artifact
     from pipeline.benchmark import benchmark
     from pipeline.data import load_corpus
     from pipeline.resolve import read_logged
+    from pipeline.results_report import show_benchmarks
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
@@ -58,7 +58,7 @@ def _bench(options: argparse.Namespace) -> None:
     artifacts = [Artifact(variant, files / variant) for variant in variants]
     measured = benchmark(artifacts, texts, config.dataset.max_length, timing)
     sizes_mb = {artifact.variant: artifact.size_mb for artifact in artifacts}
-    report.show_benchmarks(measured, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
+    show_benchmarks(measured, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
 
 
 def newest(client: "MlflowClient") -> str:

@@ -6,7 +6,7 @@ from pipeline.errors import PipelineError, nearest
 
 SCORED = ("accuracy", "loss", "f1_macro")
 TIMED = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_spread", "throughput_per_s")
-HIGHER_IS_BETTER = ("accuracy", "f1_macro", "throughput_per_s", "speedup")
+HIGHER_IS_BETTER = ("accuracy", "f1_macro", "throughput_per_s", "speedup", "sparsity")
 
 
 def higher_is_better(name: str) -> bool:
@@ -35,16 +35,22 @@ def logged_by(config: Config) -> list[str]:
     Args:
         config: resolved.
     """
-    quantizes = any(phase.quantize for phase in config.qat.phases.values())
+    quantizes = config.qat.quantizes
     trained = ["fp32", "int8"] if quantizes else ["fp32"]
     exported = [name for name in config.export.formats if name in FP32_FORMATS or (quantizes and name in INT8_FORMATS)]
     names = [*SCORED, "accuracy_drop", "size_ratio", "pretrained/accuracy", "pretrained/loss", "time/total_s"]
     names += [f"time/{phase}_s" for phase in config.qat.phases]
+    if config.qat.post_training is not None:
+        names.append("time/post_training_s")
+    if config.pruning is not None:
+        names += [f"{variant}/sparsity" for variant in trained]
+    if config.distillation is not None:
+        names += [f"teacher/{prefix}{figure}" for prefix in ("", "validation_") for figure in SCORED]
     names += [f"{trained[-1]}/validation_{figure}" for figure in SCORED]
     names += [f"{variant}/reload_max_abs_difference" for variant in trained]
     names += [f"{variant}/differing_predictions" for variant in exported]
     for variant in (*trained, *exported):
-        names += [f"{variant}/{figure}" for figure in (*SCORED, "size_mb")]
+        names += [f"{variant}/{figure}" for figure in (*SCORED, "size_mb", "ece")]
     if config.benchmark.repetitions:
         suffixes = ["", *(f"_{tokens}_tokens" for tokens in LENGTHS if tokens <= config.dataset.max_length)]
         timed = ["load_s", "peak_memory_mb", *(f"{figure}{suffix}" for figure in TIMED for suffix in suffixes)]

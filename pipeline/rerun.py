@@ -36,8 +36,8 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     from mlflow.tracking import MlflowClient
 
     from pipeline.experiment import open_experiment
-    from pipeline.report import show_rerun
     from pipeline.resolve import read_logged, resolve
+    from pipeline.results_report import show_rerun
     from pipeline.run import run
     from pipeline.store import find_run, store_errors
 

@@ -13,27 +13,31 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerFast, set_seed
 
-from pipeline import post_training, report
+from pipeline import corpus_report, post_training, results_report
 from pipeline.artifact import Artifact, check_reload, load, save_fp32, save_int8
 from pipeline.benchmark import Benchmark, benchmark, choose
 from pipeline.checkpoints import open_checkpoints
 from pipeline.compression import module_names, phases
 from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
-from pipeline.data import collator, load_corpus, tokenize
-from pipeline.evaluation import Result, check_export, predict_logits, score
+from pipeline.data import Collate, collator, load_corpus, tokenize
+from pipeline.evaluation import NOT_FOR_MODELS, Result, check_export, predict_logits, score
 from pipeline.export import ONNX_OPS, check_exportable, export
 from pipeline.loss import loss_function
 from pipeline.model import load_model, load_tokenizer
+from pipeline.model_report import expected_calibration_error, write_model_report
 from pipeline.pruning import pruned
+from pipeline.quantization_error import layer_errors
+from pipeline.report_page import PAGE, write_report
 from pipeline.runtime import TextClassifier
 from pipeline.sparsity import sparsity
 from pipeline.stage import Stage
 from pipeline.teacher import inc_distillation, teach
-from pipeline.tracking import Tracker, open_run, weights_of
+from pipeline.tracking import Tracker, description, open_run, weights_of
 from pipeline.training import Material, train
 from pipeline.training_log import LogMetrics
 from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
 
+LAYER_ROWS = 64  # validation texts that the error of each module is measured on
 log = logging.getLogger(__name__)
 
 TestLogits = Callable[[torch.nn.Module], np.ndarray]
@@ -79,11 +83,11 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     collate = collator(tokenizer, config.dataset)
     if config.qat.post_training is not None:
         post_training.check_calibration(config.qat.post_training, tokens["train"])
-    description = report.describe(corpus, tokens, config.dataset.max_length)
-    report.write_corpus(reports, corpus, tokens, description, config.dataset.max_length)
-    report.show_corpus(corpus.name, description)
+    described = corpus_report.describe(corpus, tokens, config.dataset.max_length)
+    corpus_report.write_corpus(reports, corpus, tokens, described, config.dataset.max_length)
+    corpus_report.show_corpus(corpus.name, described)
     tracker.log_corpus(corpus)
-    tracker.log_figures(description.figures)
+    tracker.log_figures(described.figures)
 
     # The accuracy before training: a pretrained encoder under a random head.
     test_labels = np.asarray(tokens["test"]["labels"])
@@ -127,7 +131,11 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     if config.qat.post_training is not None:
         done.append(post_training.quantize(model, config, tokens, collate, fp32_modules, scratch))
         tracker.log_figures({f"time/{done[-1].name}_s": done[-1].seconds})
-    report.write_statistics(reports, done[-1].op_statistics)
+    results_report.write_statistics(reports, done[-1].op_statistics)
+    if done[-1].quantized:
+        batch = _batch(tokens["validation"], collate)
+        layers = layer_errors(done[-1].float_model(pretrained_config), done[-1].model, batch, done[-1].int8_modules)
+        layers.to_csv(reports / "layers.csv", index=False)
     variant, validation = done[-1].variant, done[-1].evaluate()
     tracker.log_figures({f"{variant}/validation_{name}": value for name, value in validation.items()})
     log.info("in memory, %s: validation accuracy %.4f, loss %.4f", variant, validation["accuracy"], validation["loss"])
@@ -161,12 +169,24 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
 
     # Log what a sweep is sorted by, and make sure that everything promised is there.
     tracker.log_figures(final_figures(results, benchmarks, shipped))
+    tracker.log_figures(
+        {f"{name}/ece": expected_calibration_error(found.logits, test_labels) for name, found in results.items()}
+    )
     tracker.log_figures({"time/total_s": time.perf_counter() - started})
-    report.write_results(reports, results, benchmarks, test_labels, corpus.label_names)
+    results_report.write_results(reports, results, benchmarks, test_labels, corpus.label_names)
+    test_lengths = np.asarray(tokens["test"]["num_tokens"])
+    write_model_report(reports, results, corpus.splits["test"]["text"], test_labels, test_lengths, corpus.label_names)
+    write_report(reports, tracker.name, description(config), config.dataset.max_length, reports / PAGE)
     tracker.log_folder(reports, "reports")
     tracker.check_promised(("config", "reports", *results))
-    report.show_results(results, benchmarks, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
+    results_report.show_results(results, benchmarks, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
     log.info("shipped: %s", shipped)
+
+
+def _batch(rows: datasets.Dataset, collate: Collate) -> Mapping[str, torch.Tensor]:
+    """The first rows as a batch for a model, without labels."""
+    inputs = rows.select_columns([name for name in rows.column_names if name not in NOT_FOR_MODELS])
+    return collate(list(inputs.take(min(LAYER_ROWS, len(inputs)))))
 
 
 def _save(

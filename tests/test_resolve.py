@@ -53,7 +53,7 @@ def test_an_added_key_that_no_schema_has_is_refused_with_the_nearest() -> None:
 
 
 def test_a_missing_extra_is_named_before_anything_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.resolve.find_spec", lambda name: None if name == "nncf" else object())
+    monkeypatch.setattr("pipeline.checks.find_spec", lambda name: None if name == "nncf" else object())
     with pytest.raises(
         PipelineError, match=r"openvino_int8 needs OpenVINO and NNCF: pip install -e '.\[openvino\]', or choose"
     ):

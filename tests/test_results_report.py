@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from pipeline import report
+from pipeline import corpus_report, results_report
 from pipeline.artifact import Artifact
 from pipeline.benchmark import Benchmark, Point
 from pipeline.config import DatasetConfig
 from pipeline.data import load_corpus, tokenize
 from pipeline.evaluation import Metrics, Result
-from pipeline.training import OpStatistics
+from pipeline.op_statistics import OpStatistics
 
 LABELS = np.array([0, 0, 1, 1])
 
@@ -45,7 +45,7 @@ def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpu
     config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=8)
     corpus = load_corpus(config)
     tokens = tokenize(corpus, AutoTokenizer.from_pretrained(micro_model), config)
-    description = report.describe(corpus, tokens, config.max_length)
+    description = corpus_report.describe(corpus, tokens, config.max_length)
     train = description.splits["train"]
     lengths = np.asarray(tokens["train"]["num_tokens"])
     assert train.rows == sum(train.class_counts) == 240
@@ -54,7 +54,7 @@ def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpu
     assert description.figures["corpus/train_tokens_max"] == lengths.max()
     assert list(description.examples["label"]) == ["cold"] * 3 + ["hot"] * 3 + ["wet"] * 3
 
-    report.write_corpus(tmp_path, corpus, tokens, description, config.max_length)
+    corpus_report.write_corpus(tmp_path, corpus, tokens, description, config.max_length)
     table = pd.read_csv(tmp_path / "corpus.csv")
     assert list(table["split"]) == ["train", "validation", "test"]
     assert list(table["class hot"]) == [80, 20, 20]
@@ -63,14 +63,14 @@ def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpu
 
 
 def test_the_statistics_have_the_columns_of_neural_compressor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report.write_statistics(tmp_path, [OpStatistics("Linear", 14, 12, 0, 2)])
+    results_report.write_statistics(tmp_path, [OpStatistics("Linear", 14, 12, 0, 2)])
     table = pd.read_csv(tmp_path / "mixed_precision_statistics.csv")
     assert table.to_dict("records") == [{"Op Type": "Linear", "Total": 14, "INT8": 12, "BF16": 0, "FP32": 2}]
     assert "Mixed Precision Statistics" in capsys.readouterr().out
 
 
 def test_a_model_that_is_not_quantized_has_no_statistics(tmp_path: Path) -> None:
-    report.write_statistics(tmp_path, [])
+    results_report.write_statistics(tmp_path, [])
     assert not list(tmp_path.iterdir())
 
 
@@ -78,11 +78,11 @@ def test_the_variants_stand_beside_each_other(
     tmp_path: Path, results: dict[str, Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     benchmarks = {"fp32": timed("fp32", 2.0), "onnx_int8": timed("onnx_int8", 0.5)}
-    report.show_results(results, benchmarks, "micro")
+    results_report.show_results(results, benchmarks, "micro")
     printed = capsys.readouterr().out
     for cell in ("accuracy", "macro F1", "MB", "0.9000", "0.8000", "0.2", "p50 (ms)", "0.50", "texts/s", "2000"):
         assert cell in printed
-    report.write_results(tmp_path, results, benchmarks, LABELS, ["no", "yes"])
+    results_report.write_results(tmp_path, results, benchmarks, LABELS, ["no", "yes"])
     assert list(pd.read_csv(tmp_path / "figures.csv")["model"]) == ["fp32", "onnx_int8"]
     confusion = pd.read_csv(tmp_path / "confusion_onnx_int8.csv", index_col=0)
     assert confusion.loc["yes", "no"] == 1
@@ -96,13 +96,13 @@ def test_the_variants_stand_beside_each_other(
 
 
 def test_what_was_not_timed_has_no_columns_for_it(tmp_path: Path, results: dict[str, Result]) -> None:
-    report.write_results(tmp_path, results, {}, LABELS, ["no", "yes"])
+    results_report.write_results(tmp_path, results, {}, LABELS, ["no", "yes"])
     assert "p50 (ms)" not in pd.read_csv(tmp_path / "figures.csv")
     assert not (tmp_path / "benchmark.png").exists()
 
 
 def test_a_name_in_brackets_is_no_markup(results: dict[str, Result], capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_results({"[red]": results["fp32"]}, {}, "[bold]title")
+    results_report.show_results({"[red]": results["fp32"]}, {}, "[bold]title")
     printed = capsys.readouterr().out
     assert "[red]" in printed
     assert "[bold]title" in printed

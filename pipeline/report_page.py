@@ -1,0 +1,167 @@
+"""The files of a run's reports as one HTML page that opens offline."""
+
+import html
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from pipeline import charts
+
+ASSETS = Path(__file__).with_name("page")
+PAGE = "report.html"
+WHOLE = ("rows", "texts", "Total", "INT8", "BF16", "FP32", "differing", "duplicates", "shared_with_train", "tokens")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The CSV files of a run's reports.
+
+    Args:
+        folder: where they lie.
+    """
+
+    folder: Path
+
+    def read(self, name: str) -> pd.DataFrame | None:
+        """Read a table; None if the run has none of that name."""
+        file = self.folder / f"{name}.csv"
+        return pd.read_csv(file, keep_default_na=True) if file.is_file() else None
+
+
+def write_report(folder: Path, title: str, description: str, max_length: int, file: Path) -> None:
+    """Write the page.
+
+    Args:
+        folder: the run's artifact `reports`.
+        title: its heading.
+        description: a sentence below it.
+        max_length: tokens that texts were cut at.
+        file: to write.
+    """
+    tables = Tables(folder)
+    sections = [
+        ("corpus", "The corpus", "".join(_corpus(tables, max_length))),
+        ("model", "The model", "".join(_model(tables))),
+        ("quantization", "Quantization", "".join(_quantization(tables))),
+        ("cost", "What it costs", "".join(_cost(tables))),
+    ]
+    parts = {
+        "title": html.escape(title),
+        "description": html.escape(description.replace("`", "")),
+        "style": (ASSETS / "report.css").read_text(encoding="utf-8"),
+        "contents": "".join(f'<a href="#{name}">{heading}</a>' for name, heading, body in sections if body),
+        "sections": "".join(
+            f'<section id="{name}"><h2>{heading}</h2>{body}</section>' for name, heading, body in sections if body
+        ),
+    }
+    page = (ASSETS / PAGE).read_text(encoding="utf-8")
+    # One pass: what is put in is not looked at again.
+    file.write_text(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page), encoding="utf-8")
+
+
+def _corpus(tables: Tables, max_length: int) -> Iterator[str]:
+    corpus, lengths, examples = (tables.read(name) for name in ("corpus", "token_lengths", "examples"))
+    if corpus is not None:
+        turned = corpus.set_index("split").T.rename_axis("").reset_index()
+        turned[""] = turned[""].map(lambda name: name.replace("_", " "))
+        yield _table(turned)
+        if lengths is not None:
+            yield _picture(charts.corpus_chart, corpus, lengths, max_length)
+    if examples is not None:
+        yield "<h3>Examples of each class</h3>" + _table(examples)
+
+
+def _model(tables: Tables) -> Iterator[str]:
+    figures, per_class, calibration = (tables.read(name) for name in ("figures", "per_class", "calibration"))
+    if figures is not None:
+        yield _table(figures)
+        pictures = []
+        for variant in figures["model"]:
+            confusion = tables.read(f"confusion_{variant}")
+            if confusion is not None:
+                pictures.append(_picture(charts.confusion_chart, confusion.set_index(confusion.columns[0]), variant))
+        yield f'<h3>Confusion matrices</h3><div class="side">{"".join(pictures)}</div>'
+    if per_class is not None:
+        yield "<h3>Precision, recall and F1</h3>" + _table(per_class)
+    if calibration is not None:
+        said = "A calibrated model that is 80 % sure is right in 80 % of its answers."
+        yield f'<h3>Calibration</h3><p class="hint">{said}</p>' + _picture(charts.calibration_chart, calibration)
+        yield _table(_calibration_errors(calibration))
+    by_length, mistakes = tables.read("accuracy_by_length"), tables.read("mistakes")
+    if by_length is not None:
+        yield "<h3>Accuracy by length of text</h3>" + _picture(charts.length_chart, by_length)
+    if mistakes is not None and figures is not None:
+        shipped = figures["model"].iloc[-1]
+        own = mistakes[mistakes["variant"] == shipped].drop(columns="variant")
+        yield f"<h3>The mistakes that {html.escape(shipped)} is most sure of</h3>" + _table(own)
+
+
+def _quantization(tables: Tables) -> Iterator[str]:
+    statistics, layers, differing = (tables.read(name) for name in ("mixed_precision_statistics", "layers", "disagreements"))
+    if statistics is not None:
+        said = "How many ops of each type run in which precision, as Neural Compressor counted them."
+        yield f'<h3>Mixed Precision Statistics</h3><p class="hint">{said}</p>' + _table(statistics)
+    if layers is not None:
+        said = "The INT8 model in PyTorch against the FP32 one with the same weights; an output's error carries on behind it."
+        yield f'<h3>Quantization error by module</h3><p class="hint">{said}</p>' + _picture(charts.layer_chart, layers)
+    if differing is not None:
+        for pair, rows in differing.groupby("pair", sort=False):
+            one, other = str(pair).split(" and ")
+            named = rows.drop(columns=["pair", "differing"]).rename(
+                columns={
+                    "first": one,
+                    "second": other,
+                    "first_confidence": f"{one} sure",
+                    "second_confidence": f"{other} sure",
+                }
+            )
+            count = int(rows["differing"].iloc[0])
+            yield f"<h3>Texts on which {html.escape(str(pair))} disagree ({count:,} in all)</h3>" + _table(named)
+
+
+def _cost(tables: Tables) -> Iterator[str]:
+    benchmark = tables.read("benchmark")
+    if benchmark is not None:
+        yield _picture(charts.benchmark_chart, benchmark) + _table(benchmark)
+
+
+def _calibration_errors(calibration: pd.DataFrame) -> pd.DataFrame:
+    apart = (calibration["confidence"] - calibration["accuracy"]).abs() * calibration["texts"]
+    sums = calibration.assign(apart=apart).groupby("variant", sort=False)[["apart", "texts"]].sum()
+    errors = sums["apart"] / sums["texts"]
+    return pd.DataFrame({"variant": errors.index, "expected calibration error": errors.to_numpy()})
+
+
+def _table(frame: pd.DataFrame) -> str:
+    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
+    body = "".join(f"<tr>{''.join(_cells(list(frame.columns), row))}</tr>" for row in frame.itertuples(index=False, name=None))
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cells(names: Sequence[str], row: Sequence[object]) -> Iterator[str]:
+    for name, value in zip(names, row, strict=True):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            whole = float(value).is_integer() and (name in WHOLE or abs(value) > 1)
+            shown = "" if pd.isna(value) else f"{value:,.0f}" if whole else f"{value:,.{4 if abs(value) < 10 else 1}f}"
+            yield f'<td class="number">{shown}</td>'
+        else:
+            kind = ' class="text"' if name == "text" else ""
+            yield f"<td{kind}>{html.escape('' if value is None else str(value))}</td>"
+
+
+def _picture(draw: Callable[..., Figure], *arguments: object) -> str:
+    # Built twice, a page is the same byte for byte.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+        figure = draw(*arguments)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    drawn = written.getvalue()
+    return f"<figure>{drawn[drawn.index('<svg') :]}</figure>"
