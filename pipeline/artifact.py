@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from neural_compressor.adaptor.torch_utils.util import get_embedding_contiguous
 from optimum.intel import INCModelForSequenceClassification
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -72,7 +73,11 @@ def load(artifact: Artifact) -> PreTrainedModel:
     """
     try:
         if artifact.variant == "int8":
-            return INCModelForSequenceClassification.from_pretrained(artifact.path).model
+            model = INCModelForSequenceClassification.from_pretrained(artifact.path).model
+            # neural-compressor 3.7.1 does this for the model that it converts, not for one that it loads: RoBERTa's token
+            # types would be refused.
+            get_embedding_contiguous(model)
+            return model
         return AutoModelForSequenceClassification.from_pretrained(artifact.path)
     except (OSError, ValueError, RuntimeError) as error:
         raise PipelineError(f"the {artifact.variant} model cannot be reloaded: {str(error).splitlines()[0]}") from error

@@ -21,6 +21,23 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.js
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
 
+# Architectures whose INT8 model is not to be had, by model_type, and why: what was measured with random weights.
+NOT_QUANTIZABLE = {
+    "deberta-v2": "the INT8 model that Neural Compressor 3.7 loads answers otherwise than the one that it converted",
+}
+
+
+def check_quantizable(model: PreTrainedModel) -> None:
+    """Refuse, before training, an architecture that Neural Compressor converts to something else than it loads.
+
+    Raises:
+        PipelineError: it is known not to work.
+    """
+    reason = NOT_QUANTIZABLE.get(model.config.model_type)
+    if reason is not None:
+        raise PipelineError(f"{model.config.model_type} cannot be quantized: {reason}. qat=none fine-tunes it in FP32.")
+
+
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
     """Load the tokenizer that belongs to the model.
 

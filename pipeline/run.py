@@ -23,7 +23,7 @@ from pipeline.data import Collate, collator, load_corpus, tokenize
 from pipeline.evaluation import NOT_FOR_MODELS, Result, check_export, predict_logits, score
 from pipeline.export import ONNX_OPS, check_exportable, export
 from pipeline.loss import loss_function
-from pipeline.model import load_model, load_tokenizer
+from pipeline.model import check_quantizable, load_model, load_tokenizer
 from pipeline.model_report import expected_calibration_error, write_model_report
 from pipeline.pruning import pruned
 from pipeline.quantization_error import layer_errors
@@ -73,6 +73,8 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     model = load_model(config.model, corpus.label_names)
     pretrained_config = deepcopy(model.config)
+    if config.qat.quantizes:
+        check_quantizable(model)
     fp32_modules = module_names(model, config.qat.fp32_modules)
     if config.export.formats:
         check_exportable(model)

@@ -1,0 +1,127 @@
+"""Every architecture through QAT, save, reload and the exports, with random weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from tokenizers import ByteLevelBPETokenizer
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    AutoTokenizer,
+    DebertaV2Config,
+    DebertaV2Model,
+    DistilBertConfig,
+    DistilBertModel,
+    DistilBertTokenizerFast,
+    ElectraConfig,
+    ElectraModel,
+    ElectraTokenizerFast,
+    MobileBertConfig,
+    MobileBertModel,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
+    RobertaTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+from tests.conftest import Output
+
+Command = Callable[..., Output]
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+}
+NAMED = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+
+
+def word_pieces(folder: Path, like: Path, kind: type) -> int:
+    """Save the micro model's WordPiece tokenizer as another class's; return its size."""
+    tokenizer = AutoTokenizer.from_pretrained(like)
+    special = {f"{name}_token": token for name, token in NAMED.items()}
+    kind(tokenizer_object=tokenizer.backend_tokenizer, model_max_length=64, **special).save_pretrained(folder)
+    return len(tokenizer)
+
+
+def byte_pairs(folder: Path, corpus: Path) -> int:
+    """Train and save a byte-level BPE tokenizer, RoBERTa's kind; return its size."""
+    trained = ByteLevelBPETokenizer()
+    texts = pd.read_csv(corpus / "train.csv")["text"]
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trained.train_from_iterator(texts, vocab_size=400, special_tokens=special, show_progress=False)
+    trained.save_model(str(folder))
+    tokenizer = RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=64)
+    tokenizer.save_pretrained(folder)
+    return len(tokenizer)
+
+
+def encoder(kind: str, folder: Path, like: Path, corpus: Path) -> PreTrainedModel:
+    roberta = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
+    if kind == "distilbert":
+        size = word_pieces(folder, like, DistilBertTokenizerFast)
+        shape = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 66}
+        return DistilBertModel(DistilBertConfig(vocab_size=size, **shape))
+    if kind == "electra":
+        size = word_pieces(folder, like, ElectraTokenizerFast)
+        return ElectraModel(ElectraConfig(vocab_size=size, embedding_size=16, **SHAPE))
+    if kind == "roberta":
+        return RobertaModel(RobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
+    if kind == "xlm-roberta":
+        return XLMRobertaModel(XLMRobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
+    size = word_pieces(folder, like, ElectraTokenizerFast)
+    if kind == "albert":
+        return AlbertModel(AlbertConfig(vocab_size=size, embedding_size=16, **SHAPE))
+    if kind == "mobilebert":
+        small = {"embedding_size": 32, "intra_bottleneck_size": 16, "num_feedforward_networks": 1}
+        return MobileBertModel(MobileBertConfig(vocab_size=size, **small, **SHAPE))
+    return DebertaV2Model(DebertaV2Config(vocab_size=size, **SHAPE))
+
+
+@pytest.fixture
+def made(tmp_path: Path, micro_model: Path, micro_corpus: Path) -> Callable[[str], Path]:
+    def make(kind: str) -> Path:
+        folder = tmp_path / kind
+        folder.mkdir()
+        torch.manual_seed(0)
+        encoder(kind, folder, micro_model, micro_corpus).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "electra", "roberta", "xlm-roberta", "albert", "mobilebert"])
+def test_an_architecture_goes_through_qat_save_reload_and_onnx(
+    command: Command, micro: list[str], store: str, made: Callable[[str], Path], kind: str
+) -> None:
+    typed = [item for item in micro if not item.startswith(("model.", "export="))]
+    typed += [f"model.name_or_path={made(kind)}", "export=all", "export.max_accuracy_loss=1", "trainer.max_steps=4"]
+    output = command(*typed)
+    assert output.code == 0, output.err
+    client = MlflowClient(store)
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    metrics = run.data.metrics
+    # The reloaded INT8 model is the one that was converted, and the FP32 export the model that was trained.
+    assert metrics["int8/reload_max_abs_difference"] == 0
+    assert metrics["onnx_fp32/loss"] == pytest.approx(metrics["fp32/loss"], abs=1e-4)
+    for variant in ("onnx_int8", "openvino_int8"):
+        assert metrics[f"{variant}/loss"] == pytest.approx(metrics["int8/loss"], abs=0.05)
+
+
+def test_an_architecture_that_does_not_survive_a_reload_is_refused_before_training(
+    command: Command, micro: list[str], made: Callable[[str], Path]
+) -> None:
+    typed = [item for item in micro if not item.startswith("model.")]
+    typed += [f"model.name_or_path={made('deberta-v2')}", "trainer.max_steps=2"]
+    output = command(*typed)
+    assert output.code == 2
+    assert "deberta-v2 cannot be quantized: the INT8 model" in output.error
+    assert "phase" not in output.err
+    assert command(*typed, "qat=none").code == 0
