@@ -12,7 +12,7 @@ RUN := $(BIN)/python -m pipeline
 INPUTS := $(if $(MODEL)$(DATASET),$(if $(MODEL),model=$(MODEL)) $(if $(DATASET),dataset=$(DATASET)),experiment=quickstart)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure test lint format lock clean
+.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,10 @@ serve: $(SETUP) ## serve the champion on 127.0.0.1 (SERVE_PORT=5001)
 	@$(BIN)/python -m pipeline.serve --port $(SERVE_PORT) $(ARGS)
 
 measure: assets ## measure what README quotes (an hour and a half on 2 cores)
-	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit; done
+	@for script in $(filter-out benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script || exit; done
+
+study: assets ## when is QAT worth it: PTQ, QAT and distillation, three seeds each (an hour on 2 cores; ARGS="--data-dir DIR")
+	@$(BIN)/python benchmarks/study.py $(ARGS)
 
 test: $(SETUP) ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
