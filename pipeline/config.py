@@ -47,6 +47,7 @@ class DatasetConfig:
         data_dir: a directory with train, validation and test as .csv, .tsv, .jsonl, .json or .parquet.
         train_file, validation_file, test_file: a file or URL each; validation and test may be null.
         text_column, label_column: names of the columns.
+        text_pair_column: name of the column with the second text of pairs (a question and its answer); null for single texts.
         label_names: the classes in the order of their ids; null takes them from train.
         validation_size, test_size: share of train that is split off (stratified) when the split is not given.
         split_seed: seed of that split.
@@ -68,6 +69,7 @@ class DatasetConfig:
     validation_file: Optional[str] = None
     test_file: Optional[str] = None
     text_column: str = "text"
+    text_pair_column: Optional[str] = None
     label_column: str = "label"
     label_names: Optional[list[str]] = None
     validation_size: float = 0.1

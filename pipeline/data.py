@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from pipeline.config import DatasetConfig
 from pipeline.errors import PipelineError
+from pipeline.runtime import PAIR_SEPARATOR, split_pairs
 from pipeline.sources import read_sources
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Corpus:
     Args:
         name: short name.
         label_names: classes in the order of their ids.
-        splits: train, validation and test, each with `text` (str) and `label` (int, index into label_names).
+        splits: train, validation and test, each with `text` (str; of a pair both texts, with a tab between them) and `label`
+            (int, index into label_names).
         source: where the texts came from, for the record.
     """
 
@@ -109,7 +111,7 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
     Returns:
         Splits with the tokenizer's columns, `labels` (int), `length` (tokens after the cut) and `num_tokens` (before it).
     """
-    folder = _token_cache(corpus, tokenizer, config.max_length)
+    folder = _token_cache(corpus, tokenizer, config)
     try:
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
@@ -130,20 +132,26 @@ def cache_folder() -> Path:
     return root
 
 
-def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Path:
+def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Path:
     parts = [*(corpus.digest(split) for split in SPLITS), tokenizer.backend_tokenizer.to_str(), type(tokenizer).__name__]
-    parts += [str(max_length), ",".join(tokenizer.model_input_names), datasets.__version__]
+    parts += [
+        str(config.max_length),
+        str(config.text_pair_column is not None),
+        ",".join(tokenizer.model_input_names),
+        datasets.__version__,
+    ]
     return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _encode_splits(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> datasets.DatasetDict:
     def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         # Most texts fit: one pass without truncation gives both the tokens and the true length.
-        encoded = tokenizer(batch["text"], truncation=False, verbose=False)
+        texts = split_pairs(batch["text"]) if config.text_pair_column else [(text,) for text in batch["text"]]
+        encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
         num_tokens = [len(ids) for ids in encoded["input_ids"]]
         for row, count in enumerate(num_tokens):
             if count > config.max_length:
-                cut = tokenizer(batch["text"][row], truncation=True, max_length=config.max_length)
+                cut = tokenizer(*texts[row], truncation=True, max_length=config.max_length)
                 for column in encoded:
                     encoded[column][row] = cut[column]
         lengths = [min(count, config.max_length) for count in num_tokens]
@@ -165,16 +173,20 @@ def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Col
 
 
 def _clean(frame: pd.DataFrame, split: str, config: DatasetConfig) -> pd.DataFrame:
-    for key in ("text_column", "label_column"):
+    for key in ("text_column", "text_pair_column", "label_column"):
         column = getattr(config, key)
-        if column not in frame.columns:
+        if column is not None and column not in frame.columns:
             raise PipelineError(
                 f"dataset.{key}={column!r} is not in {split}; its columns are: {', '.join(map(str, frame.columns))}."
             )
     rows = pd.DataFrame({"text": frame[config.text_column], "label": frame[config.label_column]})
-    bad_text = [not isinstance(text, str) or not text.strip() for text in rows["text"]]
+    bad_text = np.array([not isinstance(text, str) or not text.strip() for text in rows["text"]], dtype=bool)
+    if config.text_pair_column is not None:
+        seconds = frame[config.text_pair_column]
+        bad_text |= [not isinstance(text, str) or not text.strip() for text in seconds]
+        rows["text"] = [_pair(first, second) for first, second in zip(rows["text"], seconds, strict=True)]
     bad_label = [not pd.api.types.is_scalar(label) or pd.isna(label) or not str(label).strip() for label in rows["label"]]
-    bad = np.array(bad_text, dtype=bool) | np.array(bad_label, dtype=bool)
+    bad = bad_text | np.array(bad_label, dtype=bool)
     if bad.any() and config.on_bad_rows == "error":
         numbers = [str(row + 1) for row in np.flatnonzero(bad)]
         more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
@@ -187,6 +199,10 @@ def _clean(frame: pd.DataFrame, split: str, config: DatasetConfig) -> pd.DataFra
     if rows.empty:
         raise PipelineError(f"dataset {config.name}: {split} is empty; it needs at least one row with text and label.")
     return rows
+
+
+def _pair(*texts: object) -> str:
+    return PAIR_SEPARATOR.join(str(text).replace(PAIR_SEPARATOR, " ") for text in texts)
 
 
 def _as_ids(labels: "pd.Series[Any]") -> "pd.Series[Any] | None":

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from pipeline.artifact import Artifact
 from pipeline.errors import PipelineError
 from pipeline.inference_graph import inference_graph
-from pipeline.runtime import ONNX_FILE, OPENVINO_FILE, TOKENIZER_FILE, pad
+from pipeline.runtime import ONNX_FILE, OPENVINO_FILE, PAIRS_KEY, TOKENIZER_FILE, pad
 
 OPSET = 17
 INPUTS = ("input_ids", "attention_mask")
@@ -36,6 +36,8 @@ def export(
     formats: Sequence[str],
     quantized: Sequence[str],
     folder: Path,
+    *,
+    pairs: bool = False,
 ) -> list[Artifact]:
     """Write one directory per format: the model, a tokenizer that cuts as in training, and the model's config.
 
@@ -47,13 +49,16 @@ def export(
         formats: out of onnx_fp32, onnx_int8 and openvino_int8.
         quantized: op types that become INT8, out of Embedding and Linear.
         folder: an existing directory; each format gets a folder of its name.
+        pairs: whether it classifies pairs of texts.
 
     Raises:
         PipelineError: the architecture cannot be exported.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         source = Path(scratch) / ONNX_FILE
-        _export_graph(model, source)
+        _export_graph(model, source, tokenizer.sep_token_id if pairs else None)
+        if pairs:
+            model.config.update({PAIRS_KEY: True})
         written = []
         for name in formats:
             directory = folder / name
@@ -73,7 +78,7 @@ def check_exportable(model: PreTrainedModel) -> None:
         PipelineError: it cannot.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        _export_graph(model, Path(scratch) / ONNX_FILE)
+        _export_graph(model, Path(scratch) / ONNX_FILE, None)
 
 
 def to_onnx(graph: torch.nn.Module, file: Path) -> None:
@@ -98,9 +103,9 @@ def to_onnx(graph: torch.nn.Module, file: Path) -> None:
         )
 
 
-def _export_graph(model: PreTrainedModel, file: Path) -> None:
+def _export_graph(model: PreTrainedModel, file: Path, sep_token_id: int | None) -> None:
     try:
-        to_onnx(inference_graph(model), file)
+        to_onnx(inference_graph(model, sep_token_id), file)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise PipelineError(
             f"{model.config.model_type} cannot be exported to ONNX; choose export=none. {str(error).splitlines()[0]}"

@@ -2,7 +2,8 @@
 
 For BERT with one segment and a head on the classification token, three things need not be computed, exactly:
 
-- Token types: all zero for a single text, so their one row is added to the position table once.
+- Token types: all zero for a single text, so their one row is added to the position table once. For pairs, the difference of
+  their two rows is added to the second text.
 - The last layer of the other tokens: no one reads it. One query per text remains.
 - The last layer's keys and values. With one query q per head, q (W_k x + b_k) = (q W_k) x + const, and the softmax does not
   see the constant; the weights p sum to 1, so sum_t p_t (W_v x_t + b_v) = W_v (sum_t p_t x_t) + b_v. The two projections of
@@ -23,11 +24,12 @@ from pipeline.first_token import last_layer
 MASKED = -10_000.0
 
 
-def inference_graph(model: PreTrainedModel) -> nn.Module:
+def inference_graph(model: PreTrainedModel, sep_token_id: int | None = None) -> nn.Module:
     """Build the module that is exported.
 
     Args:
         model: trained FP32 classifier; its weights are shared, not copied, where they stay as they are.
+        sep_token_id: of a model of text pairs: what follows its first occurrence is the second text; None for single texts.
 
     Returns:
         A module in evaluation mode from input_ids and attention_mask, both (batch, tokens) int64, to logits
@@ -36,30 +38,45 @@ def inference_graph(model: PreTrainedModel) -> nn.Module:
     """
     known = type(model) is BertForSequenceClassification and last_layer(model) is not None
     absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
-    return (_LeanBert(model) if known and absolute else Plain(model)).eval()
+    return (_LeanBert(model, sep_token_id) if known and absolute else Plain(model, sep_token_id)).eval()
+
+
+def token_types(input_ids: torch.Tensor, sep_token_id: int) -> torch.Tensor:
+    """Token ids (batch, tokens) of text pairs to 0 for the first text and 1 for what follows its separator.
+
+    Padding is 1 as well, which no one reads.
+    """
+    separators = (input_ids == sep_token_id).long()
+    return (torch.cumsum(separators, dim=1) - separators).clamp(max=1)
 
 
 class Plain(nn.Module):
     """A transformers classifier as it is, with its logits as the only output."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, sep_token_id: int | None = None) -> None:
         super().__init__()
         self.model = model
+        # DistilBERT has no token types, RoBERTa one.
+        self.sep_token_id = sep_token_id if getattr(model.config, "type_vocab_size", 1) > 1 else None
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Token ids and mask (batch, tokens) to logits (batch, num_labels)."""
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        types = {} if self.sep_token_id is None else {"token_type_ids": token_types(input_ids, self.sep_token_id)}
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits
 
 
 class _LeanBert(nn.Module):
-    def __init__(self, model: BertForSequenceClassification) -> None:
+    def __init__(self, model: BertForSequenceClassification, sep_token_id: int | None) -> None:
         super().__init__()
+        self.sep_token_id = sep_token_id
         embeddings, layers = model.bert.embeddings, model.bert.encoder.layer
         self.word_embeddings = embeddings.word_embeddings
         self.position_embeddings = nn.Parameter(
             (embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]).detach()
         )
+        types = embeddings.token_type_embeddings.weight.detach()
+        self.second_text = nn.Parameter(types[1] - types[0]) if sep_token_id is not None else None
         self.norm = embeddings.LayerNorm
         self.layers = nn.ModuleList(_AllTokens(layer) for layer in layers[:-1])
         self.last_layer = _FirstToken(layers[-1])
@@ -67,7 +84,10 @@ class _LeanBert(nn.Module):
         self.classifier = model.classifier
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = self.norm(self.word_embeddings(input_ids) + self.position_embeddings[: input_ids.shape[1]])
+        embedded = self.word_embeddings(input_ids) + self.position_embeddings[: input_ids.shape[1]]
+        if self.sep_token_id is not None and self.second_text is not None:
+            embedded = embedded + token_types(input_ids, self.sep_token_id)[..., None] * self.second_text
+        hidden = self.norm(embedded)
         masked = ((1 - attention_mask) * MASKED)[:, None, :]
         for layer in self.layers:
             hidden = layer(hidden, masked)

@@ -224,18 +224,19 @@ def _export(
     calibration = shuffled[: config.export.calibration_samples]["input_ids"]
     quantized = [op_type for op_type in ONNX_OPS if op_type not in config.qat.fp32_op_types]
     max_length, exported = config.dataset.max_length, []
+    pairs = config.dataset.text_pair_column is not None
     if fp32:
         reference = float_stage(done).float_model(model_config)
-        exported += [
-            (made, "fp32") for made in export(reference, tokenizer, max_length, calibration, fp32, quantized, scratch)
-        ]
+        made = export(reference, tokenizer, max_length, calibration, fp32, quantized, scratch, pairs=pairs)
+        exported += [(artifact, "fp32") for artifact in made]
     if int8:
         model = shipped.float_model(model_config)
         if config.export.vocabulary == "corpus":
             kept = kept_ids(tokenizer, tokens["train"]["input_ids"])
             model, tokenizer = cut_model(model, kept), cut_tokenizer(tokenizer, kept)
             calibration = [np.searchsorted(kept, row) for row in calibration]
-        exported += [(made, "int8") for made in export(model, tokenizer, max_length, calibration, int8, quantized, scratch)]
+        made = export(model, tokenizer, max_length, calibration, int8, quantized, scratch, pairs=pairs)
+        exported += [(artifact, "int8") for artifact in made]
     return exported
 
 

@@ -18,6 +18,8 @@ OPENVINO_WEIGHTS = "openvino_model.bin"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "config.json"
 MLFLOW_FILE = "MLmodel"
+PAIRS_KEY = "text_pair"  # in config.json: the model classifies pairs of texts
+PAIR_SEPARATOR = "\t"
 SHOWN = 8  # files that an error names
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
@@ -71,8 +73,28 @@ def refuse_pickles(directory: Path) -> None:
             )
 
 
+def split_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Split texts of pairs at their tab.
+
+    Args:
+        texts: both texts of a pair each, with a tab between them.
+
+    Raises:
+        PipelineError: a text has no tab.
+    """
+    pairs = []
+    for text in texts:
+        first, tab, second = text.partition(PAIR_SEPARATOR)
+        if not tab:
+            raise PipelineError(f"{text[:40]!r} is one text; this model takes pairs, with a tab between their texts.")
+        pairs.append((first, second))
+    return pairs
+
+
 class TextClassifier:
     """A deployed model with its tokenizer: texts in, probabilities out.
+
+    A model of pairs takes both texts of a pair as one, with a tab between them.
 
     Args:
         directory: as written by pipeline.export: the model, tokenizer.json (which cuts texts as in training), config.json.
@@ -89,6 +111,7 @@ class TextClassifier:
             names = config["id2label"]
             self.label_names = tuple(str(names[str(index)]) for index in range(len(names)))
             self._pad_token_id = int(config["pad_token_id"])
+            self._pairs = bool(config.get(PAIRS_KEY))
             self._tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
             self._tokenizer.no_padding()
         except Exception as error:  # tokenizers 0.20 raises a bare Exception
@@ -106,7 +129,8 @@ class TextClassifier:
             (texts, num_labels), float32. A text's logits depend a little on the texts it is batched with: in the last digits
             by the order of sums, and by up to a few hundredths in onnx_int8, where a batch shares its activations' range.
         """
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        given = split_pairs(texts) if self._pairs else list(texts)
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(given)]
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         logits = np.empty((len(tokens), len(self.label_names)), np.float32)
         for start in range(0, len(tokens), BATCH_SIZE):

@@ -169,3 +169,25 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
     config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
     assert len(tokenize(load_corpus(config), AutoTokenizer.from_pretrained(micro_model), config)["test"]) == 60
+
+
+def test_pairs_are_tokenized_as_pairs_and_kept_as_one_text(tmp_path: Path, micro_model: Path) -> None:
+    rows = [("the snow\twas cold", "ice", "yes"), ("fire", "winter and frost", "no")] * 4
+    frame = pd.DataFrame(rows, columns=["one", "two", "label"])
+    for split in ("train", "validation", "test"):
+        frame.to_csv(tmp_path / f"{split}.csv", index=False)
+    where = {"name": "pairs", "data_dir": str(tmp_path), "text_column": "one"}
+    config = DatasetConfig(**where, text_pair_column="two", max_length=8)
+    corpus = load_corpus(config)
+    assert corpus.splits["train"]["text"][0] == "the snow was cold\tice"
+    tokenizer = AutoTokenizer.from_pretrained(micro_model)
+    tokens = tokenize(corpus, tokenizer, config)["train"]
+    assert tokens["input_ids"][0] == tokenizer("the snow was cold", "ice", truncation=True, max_length=8)["input_ids"]
+    assert 1 in tokens["token_type_ids"][0]
+    with pytest.raises(
+        PipelineError, match="dataset.text_pair_column='three' is not in train; its columns are: one, two, label"
+    ):
+        load_corpus(DatasetConfig(**where, text_pair_column="three"))
+    frame.assign(two=["", *frame["two"][1:]]).to_csv(tmp_path / "train.csv", index=False)
+    with pytest.raises(PipelineError, match="row 1 "):
+        load_corpus(config)

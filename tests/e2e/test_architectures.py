@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     AlbertConfig,
     AlbertModel,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     DebertaV2Config,
     DebertaV2Model,
@@ -30,7 +32,9 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from tests.conftest import Output
+from pipeline.errors import PipelineError
+from pipeline.runtime import TextClassifier
+from tests.conftest import Output, micro_rows
 
 Command = Callable[..., Output]
 SHAPE = {
@@ -113,6 +117,40 @@ def test_an_architecture_goes_through_qat_save_reload_and_onnx(
     assert metrics["onnx_fp32/loss"] == pytest.approx(metrics["fp32/loss"], abs=1e-4)
     for variant in ("onnx_int8", "openvino_int8"):
         assert metrics[f"{variant}/loss"] == pytest.approx(metrics["int8/loss"], abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta"])
+def test_pairs_of_texts_go_the_same_way(
+    command: Command, micro: list[str], store: str, made: Callable[[str], Path], micro_model: Path, tmp_path: Path, kind: str
+) -> None:
+    for split, count in (("train", 120), ("validation", 30), ("test", 30)):
+        first, second = micro_rows(count, count), micro_rows(count, count + 1)
+        same = first["label"].sample(frac=1, random_state=1).to_numpy() == second["label"].to_numpy()
+        frame = pd.DataFrame({"question": first["text"], "answer": second["text"], "label": np.where(same, "yes", "no")})
+        frame.to_csv(tmp_path / f"{split}.csv", index=False)
+    model = micro_model if kind == "bert" else made(kind)
+    typed = [item for item in micro if not item.startswith(("model.", "export=", "dataset.data_dir"))]
+    typed += [f"model.name_or_path={model}", f"dataset.data_dir={tmp_path}", "export=all", "export.max_accuracy_loss=1"]
+    output = command(*typed, "dataset.text_column=question", "dataset.text_pair_column=answer", "trainer.max_steps=4")
+    assert output.code == 0, output.err
+    client = MlflowClient(store)
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    # The export is given texts and finds the second one itself.
+    assert run.data.metrics["onnx_fp32/loss"] == pytest.approx(run.data.metrics["fp32/loss"], abs=1e-5)
+    assert run.data.metrics["int8/reload_max_abs_difference"] == 0
+
+    folder = Path(run.info.artifact_uri.removeprefix("file://")) / "onnx_fp32"
+    test = pd.read_csv(tmp_path / "test.csv")
+    tokenizer = AutoTokenizer.from_pretrained(folder.parent / "fp32")
+    trained = AutoModelForSequenceClassification.from_pretrained(folder.parent / "fp32")
+    with torch.inference_mode():
+        one = tokenizer(test["question"][0], test["answer"][0], return_tensors="pt")
+        wanted = trained(**one).logits.numpy()
+    classifier = TextClassifier(folder)
+    found = classifier.logits([f"{test['question'][0]}\t{test['answer'][0]}"])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    with pytest.raises(PipelineError, match="'alone' is one text; this model takes pairs"):
+        classifier.logits(["alone"])
 
 
 def test_an_architecture_that_does_not_survive_a_reload_is_refused_before_training(
