@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
@@ -18,9 +19,8 @@ SHOWN = 20  # mistakes, and disagreements of a pair
 def write_model_report(
     folder: Path,
     results: Mapping[str, Result],
-    texts: Sequence[str],
-    labels: np.ndarray,
-    num_tokens: np.ndarray,
+    split: datasets.Dataset,
+    tokens: datasets.Dataset,
     label_names: Sequence[str],
 ) -> None:
     """Write per_class.csv, calibration.csv, mistakes.csv, disagreements.csv and accuracy_by_length.csv.
@@ -28,11 +28,12 @@ def write_model_report(
     Args:
         folder: an existing directory.
         results: by variant; fp32 is among them.
-        texts: of the test split; any sequence, read where it is needed.
-        labels: (test rows,), int64.
-        num_tokens: (test rows,), tokens before the cut.
+        split: the test split with `text`.
+        tokens: the same split from data.tokenize, with `labels` and `num_tokens`.
         label_names: classes in the order of their ids.
     """
+    texts: Sequence[str] = split["text"]  # a column that is read where it is looked at
+    labels, num_tokens = np.asarray(tokens["labels"]), np.asarray(tokens["num_tokens"])
     tables = {
         "per_class": pd.concat([per_class(result, labels, label_names) for result in results.values()]),
         "calibration": pd.concat([calibration(result, labels) for result in results.values()]),

@@ -13,27 +13,26 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerFast, set_seed
 
-from pipeline import corpus_report, post_training, results_report
+from pipeline import corpus_report, results_report
 from pipeline.artifact import Artifact, check_reload, load, save_fp32, save_int8
 from pipeline.benchmark import Benchmark, benchmark, choose
 from pipeline.checkpoints import open_checkpoints
-from pipeline.compression import module_names, phases
+from pipeline.compression import module_names
 from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
 from pipeline.data import Collate, collator, load_corpus, tokenize
 from pipeline.evaluation import NOT_FOR_MODELS, Result, check_export, predict_logits, score
 from pipeline.export import ONNX_OPS, check_exportable, export
-from pipeline.loss import loss_function
 from pipeline.model import check_quantizable, load_model, load_tokenizer
 from pipeline.model_report import expected_calibration_error, write_model_report
+from pipeline.post_training import check_calibration
 from pipeline.pruning import pruned
 from pipeline.quantization_error import layer_errors
+from pipeline.recipe import Inputs, train_recipe
 from pipeline.report_page import PAGE, write_report
 from pipeline.runtime import TextClassifier
 from pipeline.sparsity import sparsity
 from pipeline.stage import Stage
-from pipeline.teacher import inc_distillation, teach
 from pipeline.tracking import Tracker, description, open_run, weights_of
-from pipeline.training import Material, train
 from pipeline.training_log import LogMetrics
 from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
 
@@ -81,10 +80,10 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     checkpoints = open_checkpoints(config.trainer, weights_of(config, corpus), scratch)
 
     # Tokenize, and describe what the model will see.
-    tokens = dict(tokenize(corpus, tokenizer, config.dataset))
+    tokens = tokenize(corpus, tokenizer, config.dataset)
     collate = collator(tokenizer, config.dataset)
     if config.qat.post_training is not None:
-        post_training.check_calibration(config.qat.post_training, tokens["train"])
+        check_calibration(config.qat.post_training, tokens["train"])
     described = corpus_report.describe(corpus, tokens, config.dataset.max_length)
     corpus_report.write_corpus(reports, corpus, tokens, described, config.dataset.max_length)
     corpus_report.show_corpus(corpus.name, described)
@@ -100,39 +99,12 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     tracker.log_figures({"pretrained/accuracy": pretrained.accuracy, "pretrained/loss": pretrained.loss})
     log.info("before training: test accuracy %.4f, loss %.4f", pretrained.accuracy, pretrained.loss)
 
-    # A teacher, if there is one, answers the training texts.
-    distillation = None
-    if config.distillation is not None:
-        teaching = teach(config, config.distillation, corpus, scratch)
-        tracker.log_figures(teaching.figures)
-        tokens["train"] = teaching.join(tokens["train"])
-        distillation = inc_distillation(config.distillation)
-
-    # Train the recipe's phases with INCTrainer; the last one may end in INT8. A sweep may stop a job without hope.
+    # Train the recipe; its last stage may be INT8. A sweep may stop a job without hope.
     log_curves: LogMetrics = tracker.log_curves
     if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
         log_curves = pruned(log_curves, config.sweep, tracker.finished_siblings)
-    material = Material(
-        splits=tokens,
-        tokenizer=tokenizer,
-        collate=collate,
-        loss=loss_function(
-            config.loss, tokens["train"]["labels"], len(corpus.label_names), config.trainer.label_smoothing_factor
-        ),
-        distillation=distillation,
-        checkpoints=checkpoints,
-        log_metrics=log_curves,
-        classification_token_only=config.model.classification_token_only,
-    )
-    done: list[Stage] = []
-    for phase in phases(config, fp32_modules, len(tokens["train"])):
-        trained = train(model, phase, material, first_step=sum(earlier.steps for earlier in done))
-        tracker.log_figures({f"time/{phase.name}_s": trained.seconds})
-        model = trained.model
-        done.append(trained)
-    if config.qat.post_training is not None:
-        done.append(post_training.quantize(model, config, tokens, collate, fp32_modules, scratch))
-        tracker.log_figures({f"time/{done[-1].name}_s": done[-1].seconds})
+    inputs = Inputs(corpus, tokens, tokenizer, collate, checkpoints, fp32_modules)
+    done = train_recipe(config, model, inputs, log_curves, tracker.log_figures, scratch)
     results_report.write_statistics(reports, done[-1].op_statistics)
     if done[-1].quantized:
         batch = _batch(tokens["validation"], collate)
@@ -176,8 +148,7 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     )
     tracker.log_figures({"time/total_s": time.perf_counter() - started})
     results_report.write_results(reports, results, benchmarks, test_labels, corpus.label_names)
-    test_lengths = np.asarray(tokens["test"]["num_tokens"])
-    write_model_report(reports, results, corpus.splits["test"]["text"], test_labels, test_lengths, corpus.label_names)
+    write_model_report(reports, results, corpus.splits["test"], tokens["test"], corpus.label_names)
     write_report(reports, tracker.name, description(config), config.dataset.max_length, reports / PAGE)
     tracker.log_folder(reports, "reports")
     tracker.check_promised(("config", "reports", *results))

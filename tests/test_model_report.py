@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,7 +78,9 @@ def test_ranges_of_length_hold_every_text_once() -> None:
 
 
 def test_a_run_without_int8_has_no_disagreements(tmp_path: Path) -> None:
-    write_model_report(tmp_path, {"fp32": result("fp32", [0.1, 0.9, 0.9, 0.9])}, TEXTS, LABELS, np.arange(4), NAMES)
+    split = datasets.Dataset.from_dict({"text": TEXTS})
+    tokens = datasets.Dataset.from_dict({"labels": LABELS, "num_tokens": np.arange(4)})
+    write_model_report(tmp_path, {"fp32": result("fp32", [0.1, 0.9, 0.9, 0.9])}, split, tokens, NAMES)
     assert {file.name for file in tmp_path.iterdir()} == {
         "accuracy_by_length.csv",
         "calibration.csv",
