@@ -1,4 +1,6 @@
-"""How long a training step takes with and without the last layer's cut and batches of like length, in FP32 and in QAT.
+"""How long a training step takes in FP32, with a teacher's logits from disk, and in QAT; and what shortens it.
+
+With and without the last layer's cut, and batches of like length.
 
 python benchmarks/training_step.py [--data-dir DIR] [--steps N]
 
@@ -16,16 +18,21 @@ from pipeline import quiet
 
 quiet.third_parties()
 
+import datasets
+import numpy as np
+
 from pipeline.checkpoints import Checkpoints
 from pipeline.compression import Phase, qat_config
-from pipeline.config import DatasetConfig, LossConfig, ModelConfig, PhaseConfig, QatConfig, TrainerConfig
+from pipeline.config import DatasetConfig, DistillationConfig, LossConfig, ModelConfig, PhaseConfig, QatConfig, TrainerConfig
 from pipeline.data import collator, load_corpus, tokenize
 from pipeline.loss import loss_function
 from pipeline.model import load_model, load_tokenizer
+from pipeline.teacher import LOGITS, Teaching, inc_distillation
 from pipeline.training import Material, train
 
 MODEL = ModelConfig("assets/minilm", num_hidden_layers=2)
 WARM_UP = 5
+TAUGHT = "distilled"
 
 
 def main() -> None:
@@ -39,7 +46,11 @@ def main() -> None:
     tokenizer = load_tokenizer(MODEL, data.max_length)
     tokens = tokenize(corpus, tokenizer, data)
 
-    def step_ms(quantize: bool, short: bool, grouped: bool) -> float:
+    random = np.random.default_rng(0).normal(size=(len(tokens["train"]), len(corpus.label_names))).astype(np.float32)
+    answers = datasets.Dataset.from_dict({LOGITS: random})
+    taught = {**tokens, "train": Teaching(answers, {}).join(tokens["train"])}
+
+    def step_ms(kind: str, short: bool, grouped: bool) -> float:
         marks: list[float] = []
 
         def mark(entries: Mapping[str, float], step: int) -> None:
@@ -49,14 +60,15 @@ def main() -> None:
             num_train_epochs=1, eval_strategy="no", logging_steps=1, group_by_length=grouped, disable_tqdm=True
         )
         recipe = QatConfig("step", fp32_op_types=["LayerNorm"])  # as in conf/qat/finetune_then_qat.yaml
+        quantize = kind == "QAT"
         phase = Phase("step", trainer, PhaseConfig(quantize), recipe, qat_config(recipe, ()) if quantize else None, None)
         with tempfile.TemporaryDirectory() as folder:
             material = Material(
-                splits=tokens,
+                splits=taught if kind == TAUGHT else tokens,
                 tokenizer=tokenizer,
                 collate=collator(tokenizer, data),
                 loss=loss_function(LossConfig(), tokens["train"]["labels"], len(corpus.label_names), 0.0),
-                distillation=None,
+                distillation=inc_distillation(DistillationConfig("teacher")) if kind == TAUGHT else None,
                 checkpoints=Checkpoints(Path(folder), resumed=False, chosen=None),
                 log_metrics=mark,
                 classification_token_only=short,
@@ -66,13 +78,14 @@ def main() -> None:
             after - before for before, after in zip(marks[WARM_UP:], marks[WARM_UP + 1 :], strict=False)
         )
 
-    print(f"{'':6}{'INCTrainer':>12}{'last layer cut':>16}{'and grouped':>13}  ms a step")
+    print(f"{'':14}{'INCTrainer':>12}{'last layer cut':>16}{'and grouped':>13}  ms a step")
     shapes = ((False, False), (True, False), (True, True))
-    rows = {quantize: [step_ms(quantize, short, grouped) for short, grouped in shapes] for quantize in (False, True)}
-    for quantize, row in rows.items():
-        print(f"{'QAT' if quantize else 'FP32':6}{row[0]:12.0f}{row[1]:16.0f}{row[2]:13.0f}")
-    ratios = [qat / fp32 for fp32, qat in zip(rows[False], rows[True], strict=True)]
-    print(f"{'ratio':6}{ratios[0]:12.2f}{ratios[1]:16.2f}{ratios[2]:13.2f}")
+    rows = {kind: [step_ms(kind, short, grouped) for short, grouped in shapes] for kind in ("FP32", TAUGHT, "QAT")}
+    for kind, row in rows.items():
+        print(f"{kind:14}{row[0]:12.0f}{row[1]:16.0f}{row[2]:13.0f}")
+    for kind in (TAUGHT, "QAT"):
+        ratios = [own / fp32 for own, fp32 in zip(rows[kind], rows["FP32"], strict=True)]
+        print(f"{kind + '/FP32':14}{ratios[0]:12.2f}{ratios[1]:16.2f}{ratios[2]:13.2f}")
 
 
 if __name__ == "__main__":

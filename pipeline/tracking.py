@@ -234,11 +234,17 @@ def run_name(config: Config) -> str:
         [
             model_label(config.model.name_or_path, config.model.num_hidden_layers),
             config.dataset.name,
-            config.qat.name,
+            recipe_label(config),
             rate,
             *(f"{_last(key)}{_shown(params[key])}" for key in others),
         ]
     )
+
+
+def recipe_label(config: Config) -> str:
+    """Name the recipe, and what goes with it: finetune_then_qat+distillation+pruning."""
+    beside = [name for name in ("distillation", "pruning") if getattr(config, name) is not None]
+    return "+".join([config.qat.name, *beside])
 
 
 def short(value: float) -> str:
@@ -262,8 +268,15 @@ def _shown(value: str) -> str:
 
 def description(config: Config) -> str:
     """One sentence for the run's page in the UI."""
-    steps = ", then ".join(f"{name} ({'INT8 QAT' if phase.quantize else 'FP32'})" for name, phase in config.qat.phases.items())
-    return f"`{redacted(config.model.name_or_path)}` on `{config.dataset.name}`, recipe `{config.qat.name}`: {steps}."
+    steps = [f"{name} ({'INT8 QAT' if phase.quantize else 'FP32'})" for name, phase in config.qat.phases.items()]
+    if config.qat.post_training is not None:
+        steps.append(f"post-training quantization ({config.qat.post_training.approach}, INT8)")
+    said = f"`{redacted(config.model.name_or_path)}` on `{config.dataset.name}`, recipe `{config.qat.name}`: {', then '.join(steps)}."
+    if config.distillation is not None:
+        said += f" Taught by `{redacted(config.distillation.teacher)}`."
+    if config.pruning is not None:
+        said += f" Pruned by {config.pruning.pruning_type} to a sparsity of {config.pruning.target_sparsity:g}."
+    return said
 
 
 def experiment_of(config: Config) -> dict[str, Any]:

@@ -11,10 +11,21 @@ import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import Config, DatasetConfig, ModelConfig, PhaseConfig, QatConfig, TrackingConfig, TrainerConfig
+from pipeline.config import (
+    Config,
+    DatasetConfig,
+    DistillationConfig,
+    ModelConfig,
+    PhaseConfig,
+    PostTrainingConfig,
+    PruningConfig,
+    QatConfig,
+    TrackingConfig,
+    TrainerConfig,
+)
 from pipeline.data import load_corpus
 from pipeline.errors import PipelineError, PrunedError
-from pipeline.tracking import config_hash, environment_tags, flat, open_run, run_name
+from pipeline.tracking import config_hash, description, environment_tags, flat, open_run, run_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -216,3 +227,16 @@ def test_a_server_that_is_not_there_is_one_line_at_once(config: Config) -> None:
         pass
     assert time.monotonic() - started < 5
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_run_says_what_its_recipe_goes_with(config: Config) -> None:
+    taught = replace(
+        config,
+        qat=replace(config.qat, name="ptq_static", post_training=PostTrainingConfig("static")),
+        distillation=DistillationConfig("owner/teacher"),
+        pruning=PruningConfig("magnitude", "4x1", 0.7),
+    )
+    assert run_name(taught).split("·")[2] == "ptq_static+distillation+pruning"
+    said = description(taught)
+    assert "then post-training quantization (static, INT8). Taught by `owner/teacher`." in said
+    assert said.endswith("Pruned by magnitude to a sparsity of 0.7.")
