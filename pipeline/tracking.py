@@ -271,7 +271,8 @@ def description(config: Config) -> str:
     steps = [f"{name} ({'INT8 QAT' if phase.quantize else 'FP32'})" for name, phase in config.qat.phases.items()]
     if config.qat.post_training is not None:
         steps.append(f"post-training quantization ({config.qat.post_training.approach}, INT8)")
-    said = f"`{redacted(config.model.name_or_path)}` on `{config.dataset.name}`, recipe `{config.qat.name}`: {', then '.join(steps)}."
+    model, recipe = redacted(config.model.name_or_path), ", then ".join(steps)
+    said = f"`{model}` on `{config.dataset.name}`, recipe `{config.qat.name}`: {recipe}."
     if config.distillation is not None:
         said += f" Taught by `{redacted(config.distillation.teacher)}`."
     if config.pruning is not None:
