@@ -270,7 +270,8 @@ class ExportConfig:
         calibration_samples: training texts that the activation ranges of openvino_int8 are taken from.
         vocabulary: full, or corpus: the INT8 formats know the training texts' tokens and single characters only. The file is
             smaller; a word that training did not show is spelt in smaller pieces.
-        max_accuracy_loss: how much lower than the torch model's the test accuracy of an export may be; more fails the run.
+        max_accuracy_loss: how much lower than the torch model's the test accuracy of an export may be; more, if chance does
+            not explain it, fails the run.
     """
 
     formats: list[str] = field(default_factory=list)

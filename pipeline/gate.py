@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.errors import PipelineError, nearest
+from pipeline.significance import mcnemar
 
 GATES = Path(__file__).parents[1] / "conf" / "gate"
 
@@ -117,26 +118,6 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, gate: Ga
     else:
         relation += f", timed on another CPU ({champion.cpu})"
     return Check("champion", gained, relation if gained else f"{relation}; one has to be {gate.min_gain:.0%} less")
-
-
-def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
-    """Exact McNemar test: how likely so unequal a share of the rows on which only one is right would be by chance.
-
-    Q. McNemar, Psychometrika 12 (1947); the exact form is a binomial test on the rows on which the two disagree.
-
-    Args:
-        one: (rows,) bool: which rows it got right.
-        other: the same of the other.
-
-    Returns:
-        The two-sided p-value; 1.0 if they never disagree.
-    """
-    from scipy.stats import binomtest
-
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    if only_one + only_other == 0:
-        return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)
 
 
 def load_gate(name: str) -> Gate:

@@ -131,7 +131,8 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
         stored = Artifact(saved.variant, tracker.log_folder(saved.path, saved.variant))
         logits = TextClassifier(stored.path).logits(corpus.splits["test"]["text"])
         results[stored.variant] = Result(stored, logits, score(logits, test_labels))
-        differing = check_export(results[stored.variant], results[trained_as], config.export.max_accuracy_loss)
+        limit = config.export.max_accuracy_loss
+        differing = check_export(results[stored.variant], results[trained_as], test_labels, limit)
         tracker.log_figures({f"{stored.variant}/differing_predictions": differing})
 
     # Time all of them side by side, and choose the one to ship.

@@ -51,16 +51,32 @@ def test_logits_come_in_the_order_of_the_texts(micro_model: Path, micro_corpus: 
         np.testing.assert_allclose(logits[index], alone[0], atol=1e-5)
 
 
-def exported(variant: str, predictions: list[int]) -> Result:
+LABELS = np.array([0, 1] * 50)
+
+
+def exported(variant: str, wrong: int) -> Result:
+    """A model that is wrong on the last rows."""
+    predictions = LABELS.copy()
+    predictions[len(LABELS) - wrong :] = 1 - predictions[len(LABELS) - wrong :]
     logits = np.eye(2, dtype=np.float32)[predictions]
-    return Result(Artifact(variant, Path(variant)), logits, score(logits, np.array([0, 1] * 5)))
+    return Result(Artifact(variant, Path(variant)), logits, score(logits, LABELS))
 
 
 def test_an_export_may_lose_a_little_accuracy_and_gain_any() -> None:
-    trained = exported("int8", [0, 1, 0, 1, 0, 1, 0, 1, 0, 0])
-    better = exported("onnx_int8", [0, 1] * 5)
-    worse = exported("onnx_int8", [0, 1, 0, 1, 0, 1, 0, 0, 0, 0])
-    assert check_export(better, trained, 0.0) == pytest.approx(0.1)
-    assert check_export(worse, trained, 0.11) == pytest.approx(0.1)
-    with pytest.raises(PipelineError, match="onnx_int8 has a test accuracy of 0.8000, 0.1000 below int8 .*10.00% of the pred"):
-        check_export(worse, trained, 0.05)
+    trained = exported("int8", wrong=10)
+    assert check_export(exported("onnx_int8", wrong=0), trained, LABELS, 0.0) == pytest.approx(0.1)
+    worse = exported("onnx_int8", wrong=20)
+    assert check_export(worse, trained, LABELS, 0.1) == pytest.approx(0.1)
+    with pytest.raises(
+        PipelineError,
+        match=r"onnx_int8 has a test accuracy of 0.8000, 0.1000 below int8 .* chance does not explain \(p = 0.002\); 10.00% of",
+    ):
+        check_export(worse, trained, LABELS, 0.05)
+
+
+def test_a_loss_that_chance_explains_fails_no_run() -> None:
+    # Five rows lost and none won: as likely as 1 in 16. Six are 1 in 32.
+    trained = exported("int8", wrong=10)
+    assert check_export(exported("onnx_int8", wrong=15), trained, LABELS, 0.0) == pytest.approx(0.05)
+    with pytest.raises(PipelineError, match=r"p = 0.031"):
+        check_export(exported("onnx_int8", wrong=16), trained, LABELS, 0.0)

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline import gate
 from pipeline.errors import PipelineError
-from pipeline.gate import Candidate, Gate, checks, load_gate, mcnemar
+from pipeline.gate import Candidate, Gate, checks, load_gate
+from pipeline.significance import mcnemar
 
 RIGHT = np.arange(2000) % 10 != 0  # 90 % of 2,000 rows
 CANDIDATE = Candidate("a", "candidate", 0.002, 4.0, 16.0, 0.5, "a CPU", "digest", RIGHT)
