@@ -69,9 +69,7 @@ def write_report(folder: Path, title: str, description: str, max_length: int, fi
 def _corpus(tables: Tables, max_length: int) -> Iterator[str]:
     corpus, lengths, examples = (tables.read(name) for name in ("corpus", "token_lengths", "examples"))
     if corpus is not None:
-        turned = corpus.set_index("split").T.rename_axis("").reset_index()
-        turned[""] = turned[""].map(lambda name: name.replace("_", " "))
-        yield _table(turned)
+        yield _table(_turned(corpus))
         if lengths is not None:
             yield _picture(charts.corpus_chart, corpus, lengths, max_length)
     if examples is not None:
@@ -132,6 +130,17 @@ def _cost(tables: Tables) -> Iterator[str]:
         yield _picture(charts.benchmark_chart, benchmark) + _table(benchmark)
 
 
+def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
+    """A column a split, as people read it."""
+    columns: dict[str, list[str]] = {"": [name.replace("_", " ") for name in corpus.columns if name != "split"]}
+    for row in corpus.to_dict("records"):
+        values = {str(name): float(value) for name, value in row.items() if name != "split"}
+        columns[str(row["split"])] = [
+            f"{value:.2%}" if name.endswith("_share") else f"{value:,.0f}" for name, value in values.items()
+        ]
+    return pd.DataFrame(columns)
+
+
 def _calibration_errors(calibration: pd.DataFrame) -> pd.DataFrame:
     apart = (calibration["confidence"] - calibration["accuracy"]).abs() * calibration["texts"]
     sums = calibration.assign(apart=apart).groupby("variant", sort=False)[["apart", "texts"]].sum()
@@ -161,7 +170,7 @@ def _picture(draw: Callable[..., Figure], *arguments: object) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure = draw(*arguments)
         written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None})
+        figure.savefig(written, format="svg", metadata={"Date": None}, bbox_inches="tight")
         plt.close(figure)
     drawn = written.getvalue()
     return f"<figure>{drawn[drawn.index('<svg') :]}</figure>"
