@@ -2,7 +2,6 @@
 
 import html
 import json
-import re
 from math import isnan
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from plotly.offline import get_plotlyjs
 from pipeline.comparison import Comparison, Row, number
 from pipeline.comparison_table import cell, heading
 from pipeline.figures import higher_is_better
+from pipeline.html_page import ASSETS, write_html
 
-ASSETS = Path(__file__).with_name("page")
 # Okabe and Ito's palette and three shapes, told apart by colour-blind readers (jfly.uni-koeln.de/color).
 STAR = "★"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -41,7 +40,6 @@ def write_page(comparison: Comparison, title: str, ui: str, file: Path) -> None:
     plots = [plot for plot in (_scatter(comparison), _parallel(comparison)) if plot is not None]
     parts = {
         "title": html.escape(title),
-        "style": (ASSETS / "comparison.css").read_text(encoding="utf-8"),
         "script": (ASSETS / "comparison.js").read_text(encoding="utf-8"),
         "plotly": get_plotlyjs(),
         "table": _table(comparison, ui),
@@ -53,10 +51,7 @@ def write_page(comparison: Comparison, title: str, ui: str, file: Path) -> None:
         # "</" would end the script that the figures stand in.
         "figures": json.dumps([json.loads(figure.to_json()) for _, figure in plots]).replace("</", "<\\/"),
     }
-    page = (ASSETS / "comparison.html").read_text(encoding="utf-8")
-    # One pass: what is put in is not looked at again.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
-    file.write_text(page, encoding="utf-8")
+    write_html("comparison", parts, file)
 
 
 def _notes(comparison: Comparison) -> list[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.evaluation import Result
+from pipeline.runtime import probabilities
 
 BINS = 15  # of the calibration curve
 RANGES = 5  # of text lengths
@@ -51,18 +51,16 @@ def write_model_report(
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of logits, (rows, num_labels)."""
-    found: np.ndarray = np.exp(log_softmax(logits.astype(np.float64), axis=-1))
-    return found
-
-
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean distance of confidence and accuracy over bins of equal width, weighted by their texts, 0 to 1.
 
     (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv:1706.04599; 15 bins as there.)
     """
-    bins = _bins(logits, labels)
+    return calibration_error(_bins(logits, labels))
+
+
+def calibration_error(bins: pd.DataFrame) -> float:
+    """Return the expected calibration error of one variant's bins, as calibration() gives them."""
     return float((bins["texts"] * (bins["confidence"] - bins["accuracy"]).abs()).sum() / bins["texts"].sum())
 
 

@@ -2,7 +2,6 @@
 
 import html
 import io
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from pipeline import charts
+from pipeline.html_page import write_html
+from pipeline.model_report import calibration_error
 
-ASSETS = Path(__file__).with_name("page")
 PAGE = "report.html"
 WHOLE = ("rows", "texts", "Total", "INT8", "BF16", "FP32", "differing", "duplicates", "shared_with_train", "tokens")
 
@@ -55,15 +55,12 @@ def write_report(folder: Path, title: str, description: str, max_length: int, fi
     parts = {
         "title": html.escape(title),
         "description": html.escape(description.replace("`", "")),
-        "style": (ASSETS / "report.css").read_text(encoding="utf-8"),
         "contents": "".join(f'<a href="#{name}">{heading}</a>' for name, heading, body in sections if body),
         "sections": "".join(
             f'<section id="{name}"><h2>{heading}</h2>{body}</section>' for name, heading, body in sections if body
         ),
     }
-    page = (ASSETS / PAGE).read_text(encoding="utf-8")
-    # One pass: what is put in is not looked at again.
-    file.write_text(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page), encoding="utf-8")
+    write_html("report", parts, file)
 
 
 def _corpus(tables: Tables, max_length: int) -> Iterator[str]:
@@ -142,10 +139,8 @@ def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration_errors(calibration: pd.DataFrame) -> pd.DataFrame:
-    apart = (calibration["confidence"] - calibration["accuracy"]).abs() * calibration["texts"]
-    sums = calibration.assign(apart=apart).groupby("variant", sort=False)[["apart", "texts"]].sum()
-    errors = sums["apart"] / sums["texts"]
-    return pd.DataFrame({"variant": errors.index, "expected calibration error": errors.to_numpy()})
+    errors = {variant: calibration_error(bins) for variant, bins in calibration.groupby("variant", sort=False)}
+    return pd.DataFrame({"variant": list(errors), "expected calibration error": list(errors.values())})
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -22,8 +22,10 @@ from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
 from pipeline.data import Collate, collator, load_corpus, tokenize
 from pipeline.evaluation import NOT_FOR_MODELS, Result, check_export, predict_logits, score
 from pipeline.export import ONNX_OPS, check_exportable, export
+from pipeline.identity import weights_of
 from pipeline.model import check_quantizable, load_model, load_tokenizer
 from pipeline.model_report import expected_calibration_error, write_model_report
+from pipeline.naming import description
 from pipeline.post_training import check_calibration
 from pipeline.pruning import pruned
 from pipeline.quantization_error import layer_errors
@@ -32,7 +34,7 @@ from pipeline.report_page import PAGE, write_report
 from pipeline.runtime import TextClassifier
 from pipeline.sparsity import sparsity
 from pipeline.stage import Stage
-from pipeline.tracking import Tracker, description, open_run, weights_of
+from pipeline.tracking import Tracker, open_run
 from pipeline.training_log import LogMetrics
 from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
 

@@ -17,10 +17,10 @@ from pipeline import interrupt
 from pipeline.config import Config, DatasetConfig
 from pipeline.errors import JobsFailedError, reason_line
 from pipeline.figures import check_objectives, gain
+from pipeline.identity import config_hash, experiment_of, major_version
 from pipeline.parent import Child, Parent, Plan, open_parent
 from pipeline.progress import Progress
 from pipeline.resolve import resolve
-from pipeline.tracking import config_hash, experiment_of, major_version
 
 Compose = Callable[[Sequence[str]], DictConfig]
 ATTEMPTS = 2  # of a job whose process was killed: it may have been a neighbour's fault

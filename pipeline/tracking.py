@@ -1,8 +1,6 @@
 """One run in MLflow: its config, curves, figures, artifacts and true status."""
 
 import contextlib
-import hashlib
-import json
 import platform
 import shutil
 import subprocess
@@ -13,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 import mlflow
@@ -26,7 +24,9 @@ from pipeline import interrupt
 from pipeline.config import Config
 from pipeline.errors import PipelineError, PrunedError, reason_line
 from pipeline.experiment import next_step, open_experiment
+from pipeline.identity import config_hash, flat, major_version
 from pipeline.liveness import process_tags
+from pipeline.naming import description, run_name
 from pipeline.outbox import STORE_ERRORS, Outbox
 from pipeline.pruning import VALIDATION_ACCURACY
 from pipeline.redaction import redacted
@@ -39,15 +39,12 @@ from pipeline.store import (
     PRUNED_TAG,
     SHIPPED_TAG,
     TAG_LENGTH,
-    model_label,
     store_errors,
 )
 
 if TYPE_CHECKING:
     from pipeline.data import Corpus
 
-NAMED = ("model.name_or_path", "model.num_hidden_layers", "dataset.name", "qat.name", "trainer.learning_rate")
-WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")  # keys of trainer that change no figure
 PARAMS_PER_BATCH = 100  # MLflow's limit
 KEY_PACKAGES = ("torch", "transformers", "optimum-intel", "neural-compressor", "hydra-core", "mlflow")
 LAST_WORDS_SECONDS = 30.0  # for the metrics of a run that ended early
@@ -225,89 +222,6 @@ def _close_early(client: MlflowClient, run_id: str, outbox: Outbox, error: BaseE
         mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if killed else RunStatus.FAILED))
 
 
-def run_name(config: Config) -> str:
-    """Say what differs between runs: model, corpus, recipe and learning rate, and in a sweep every other swept key."""
-    rate = f"lr{short(config.trainer.learning_rate)}"
-    params = flat(config)
-    others = [key for key in config.sweep.swept if key in params and key not in NAMED]
-    return "·".join(
-        [
-            model_label(config.model.name_or_path, config.model.num_hidden_layers),
-            config.dataset.name,
-            recipe_label(config),
-            rate,
-            *(f"{_last(key)}{_shown(params[key])}" for key in others),
-        ]
-    )
-
-
-def recipe_label(config: Config) -> str:
-    """Name the recipe, and what goes with it: finetune_then_qat+distillation+pruning."""
-    beside = [name for name in ("distillation", "pruning") if getattr(config, name) is not None]
-    return "+".join([config.qat.name, *beside])
-
-
-def short(value: float) -> str:
-    """Write a number as people write learning rates: 3e-4, or 0.00025 where that is not exact."""
-    rate = f"{value:.0e}".replace("e-0", "e-")
-    return rate if float(rate) == value else f"{value:.3g}"
-
-
-def _last(key: str) -> str:
-    """Shorten a key: trainer.seed to seed, qat.phases.qat.learning_rate to qat.lr."""
-    parts = [part for part in key.split(".") if part not in ("trainer", "phases", "model", "dataset", "export")]
-    return ".".join(dict.fromkeys(parts)).replace("learning_rate", "lr").replace("num_train_epochs", "epochs")
-
-
-def _shown(value: str) -> str:
-    try:
-        return short(float(value)) if "." in value or "e-" in value else value
-    except ValueError:
-        return f"={value}"
-
-
-def description(config: Config) -> str:
-    """One sentence for the run's page in the UI."""
-    steps = [f"{name} ({'INT8 QAT' if phase.quantize else 'FP32'})" for name, phase in config.qat.phases.items()]
-    if config.qat.post_training is not None:
-        steps.append(f"post-training quantization ({config.qat.post_training.approach}, INT8)")
-    model, recipe = redacted(config.model.name_or_path), ", then ".join(steps)
-    said = f"`{model}` on `{config.dataset.name}`, recipe `{config.qat.name}`: {recipe}."
-    if config.distillation is not None:
-        said += f" Taught by `{redacted(config.distillation.teacher)}`."
-    if config.pruning is not None:
-        said += f" Pruned by {config.pruning.pruning_type} to a sparsity of {config.pruning.target_sparsity:g}."
-    return said
-
-
-def experiment_of(config: Config) -> dict[str, Any]:
-    """Return the part of a config that decides a run's figures: not where it is stored, nor the sweep around it."""
-    parts = asdict(config)
-    return {name: parts[name] for name in parts if name not in ("tracking", "sweep", "objective", "rerun")}
-
-
-def major_version() -> str:
-    """Return the pipeline's major version: runs of another one are not the same experiment, whatever their config says."""
-    return version("int8-text-classifiers").split(".")[0]
-
-
-def config_hash(config: Config) -> str:
-    """Return 16 hex digits that are equal for equal experiments, wherever they are stored and however they are shown."""
-    parts = experiment_of(config)
-    for name in WITHOUT_EFFECT:
-        del parts["trainer"][name]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def weights_of(config: Config, corpus: "Corpus") -> dict[str, str]:
-    """Return what decides a run's trained weights, by dotted key: a checkpoint of another one is no use."""
-    groups = ("model", "dataset", "qat", "trainer", "loss", "distillation", "pruning")
-    keys = {key: value for key, value in flat(config).items() if key.partition(".")[0] in groups}
-    for name in (*WITHOUT_EFFECT, "save_strategy", "save_steps", "save_total_limit"):
-        del keys[f"trainer.{name}"]
-    return keys | {f"{split} (digest)": corpus.digest(split) for split in ("train", "validation")}
-
-
 def environment_tags() -> dict[str, str]:
     """Return CPU model, git commit and the versions of the packages that decide a run's figures."""
     tags = {f"version.{name}": version(name) for name in KEY_PACKAGES}
@@ -338,19 +252,6 @@ def git_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
-
-
-def flat(config: Config) -> dict[str, str]:
-    """Flatten the config of the experiment to dotted keys."""
-
-    def walk(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                yield from walk(value, f"{prefix}.{key}" if prefix else key)
-        else:
-            yield prefix, redacted(str(node))
-
-    return dict(walk(experiment_of(config), ""))
 
 
 def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:

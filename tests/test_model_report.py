@@ -30,12 +30,12 @@ def result(variant: str, sure: list[float]) -> Result:
 
 def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> None:
     always = result("fp32", [0.9, 0.9, 0.9, 0.9])  # 90 % sure, right in half of the texts
-    assert expected_calibration_error(always.logits, LABELS) == pytest.approx(0.4)
+    assert expected_calibration_error(always.logits, LABELS) == pytest.approx(0.4, abs=1e-6)
     right = result("fp32", [0.001, 0.001, 0.999, 0.999])
-    assert expected_calibration_error(right.logits, LABELS) == pytest.approx(0.001)
-    # Two bins: 0.6 sure and right in both, 0.9 sure and wrong in both.
-    mixed = result("fp32", [0.4, 0.9, 0.6, 0.1])
-    assert expected_calibration_error(mixed.logits, LABELS) == pytest.approx((0.4 + 0.9) / 2)
+    assert expected_calibration_error(right.logits, LABELS) == pytest.approx(0.001, abs=1e-6)
+    # Two bins: 0.65 sure and right in both, 0.91 sure and wrong in both.
+    mixed = result("fp32", [0.35, 0.91, 0.65, 0.09])
+    assert expected_calibration_error(mixed.logits, LABELS) == pytest.approx((0.35 + 0.91) / 2, abs=1e-6)
 
 
 def test_a_class_has_precision_recall_and_f1() -> None:

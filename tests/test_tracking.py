@@ -25,7 +25,9 @@ from pipeline.config import (
 )
 from pipeline.data import load_corpus
 from pipeline.errors import PipelineError, PrunedError
-from pipeline.tracking import config_hash, description, environment_tags, flat, open_run, run_name
+from pipeline.identity import config_hash, flat
+from pipeline.naming import description, run_name
+from pipeline.tracking import environment_tags, open_run
 
 ROOT = Path(__file__).parents[1]
 
