@@ -76,6 +76,15 @@ def teach(config: Config, distillation: DistillationConfig, corpus: Corpus, work
             unfinished.rename(folder)
     figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
     log.info("teacher %s: test accuracy %.4f", distillation.teacher, figures["teacher/accuracy"])
+    labels = np.asarray(corpus.splits["test"]["label"])
+    constant = float(np.bincount(labels).max() / len(labels))
+    if figures["teacher/accuracy"] <= constant:
+        log.warning(
+            "teacher %s has learned nothing: the most frequent class of the test split alone gives %.4f; "
+            "fine-tune it with another distillation.learning_rate or distillation.num_train_epochs, or name another one",
+            distillation.teacher,
+            constant,
+        )
     return Teaching(datasets.load_from_disk(str(folder)), figures)
 
 

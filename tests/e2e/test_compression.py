@@ -130,6 +130,13 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     assert {"int8/accuracy", "teacher/validation_accuracy"} <= set(two.data.metrics)
 
 
+def test_a_teacher_that_learned_nothing_is_warned_of(command: Command, micro: list[str], micro_model: Path) -> None:
+    typed = [*micro, "qat=none", "trainer.max_steps=1", "+distillation=teacher", f"distillation.teacher={micro_model}"]
+    output = command(*typed, "distillation.learning_rate=1e-9", "trainer.lr_scheduler_type=constant", "trainer.seed=2")
+    assert output.code == 0, output.err
+    assert "has learned nothing: the most frequent class of the test split alone gives 0.3333" in output.err
+
+
 def test_a_finished_run_is_a_teacher_and_moves_the_weights(command: Command, micro: list[str], store: str) -> None:
     assert command(*micro, "qat=none", "trainer.num_train_epochs=6").code == 0
     (teacher,) = runs(store)
