@@ -28,6 +28,7 @@ class SplitDescription:
         truncated_share: share of texts that lose tokens to the cut, 0 to 1.
         duplicates: texts that stand in the split before, equal but for case and spaces.
         shared_with_train: texts of validation or test that stand in train, in the same sense.
+        shared_with_validation: texts of test that stand in validation.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class SplitDescription:
     truncated_share: float
     duplicates: int
     shared_with_train: int
+    shared_with_validation: int
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,19 @@ class Description:
     @property
     def figures(self) -> dict[str, float]:
         """Numbers for MLflow, `corpus/<split>_<name>`."""
+        names = (
+            "rows",
+            "tokens_median",
+            "tokens_max",
+            "truncated_share",
+            "duplicates",
+            "shared_with_train",
+            "shared_with_validation",
+        )
         return {
             f"corpus/{split}_{name}": float(getattr(described, name))
             for split, described in self.splits.items()
-            for name in ("rows", "tokens_median", "tokens_max", "truncated_share", "duplicates", "shared_with_train")
+            for name in names
         }
 
 
@@ -73,9 +84,8 @@ def describe(corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length:
         max_length: tokens that texts are cut at.
     """
     splits = {}
-    train_texts = _fingerprints(corpus.splits["train"])
-    for split in SPLITS:
-        texts = _fingerprints(corpus.splits[split])
+    fingerprints = {split: _fingerprints(corpus.splits[split]) for split in SPLITS}
+    for split, texts in fingerprints.items():
         lengths = np.asarray(tokens[split]["num_tokens"])
         splits[split] = SplitDescription(
             rows=len(lengths),
@@ -85,12 +95,17 @@ def describe(corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length:
             tokens_max=int(lengths.max()),
             truncated_share=float((lengths > max_length).mean()),
             duplicates=len(texts) - len(np.unique(texts)),
-            shared_with_train=0 if split == "train" else int(np.isin(texts, train_texts).sum()),
+            shared_with_train=_shared(texts, fingerprints["train"]) if split != "train" else 0,
+            shared_with_validation=_shared(texts, fingerprints["validation"]) if split == "test" else 0,
         )
     train = corpus.splits["train"].to_pandas()
     examples = train.groupby("label", sort=True).head(EXAMPLES_PER_CLASS).sort_values("label", kind="stable")
     examples = examples.assign(label=[corpus.label_names[index] for index in examples["label"]])[["label", "text"]]
     return Description(corpus.label_names, splits, examples)
+
+
+def _shared(texts: np.ndarray, others: np.ndarray) -> int:
+    return int(np.isin(texts, others).sum())
 
 
 def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
@@ -149,6 +164,7 @@ def show_corpus(name: str, description: Description) -> None:
     printed.add_row("truncated", *(f"{split.truncated_share:.2%}" for split in splits))
     printed.add_row("duplicates", *(f"{split.duplicates:,}" for split in splits))
     printed.add_row("also in train", *("" if name == "train" else f"{split.shared_with_train:,}" for name, split in named))
+    printed.add_row("also in validation", "", "", f"{description.splits['test'].shared_with_validation:,}")
     console = Console()
     console.print(printed)
     widest = max(len(label) for label in description.label_names)

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from pipeline import corpus_report, results_report
 from pipeline.artifact import Artifact
 from pipeline.benchmark import Benchmark, Point
 from pipeline.config import DatasetConfig
-from pipeline.data import load_corpus, tokenize
+from pipeline.data import Corpus, load_corpus, tokenize
 from pipeline.evaluation import Metrics, Result
 from pipeline.op_statistics import OpStatistics
 
@@ -60,6 +61,22 @@ def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpu
     assert list(table["class hot"]) == [80, 20, 20]
     assert (tmp_path / "corpus.png").read_bytes().startswith(b"\x89PNG")
     assert len(pd.read_csv(tmp_path / "examples.csv")) == 9
+
+
+def test_texts_that_stand_in_two_splits_are_counted() -> None:
+    texts = {
+        "train": ["Ice  and snow", "fire", "ice and snow"],
+        "validation": ["sun", "rain", "frost"],
+        "test": ["ICE and snow", "rain", "fire"],
+    }
+    splits = {split: datasets.Dataset.from_dict({"text": found, "label": [0, 1, 0]}) for split, found in texts.items()}
+    tokens = {split: datasets.Dataset.from_dict({"num_tokens": [1, 2, 3]}) for split in texts}
+    description = corpus_report.describe(Corpus("micro", ("cold", "hot"), splits, "here"), tokens, 128)
+    found = {
+        split: (described.duplicates, described.shared_with_train, described.shared_with_validation)
+        for split, described in description.splits.items()
+    }
+    assert found == {"train": (1, 0, 0), "validation": (0, 0, 0), "test": (0, 2, 1)}
 
 
 def test_the_statistics_have_the_columns_of_neural_compressor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
