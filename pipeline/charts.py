@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 WIDE = (11, 4)
+FEW = 10  # texts of a bin that say too little about how often a model is right
 MANY = 4  # class names side by side that need not be turned
 
 
@@ -80,6 +81,8 @@ def confusion_chart(confusion: pd.DataFrame, variant: str) -> Figure:
 def calibration_chart(calibration: pd.DataFrame) -> Figure:
     """Draw how often a model is right when it is how sure, for each variant, and how many texts that are.
 
+    Bins of fewer than FEW texts are left out of the curve.
+
     Args:
         calibration: variant, confidence, accuracy, texts; a row a bin.
     """
@@ -87,7 +90,8 @@ def calibration_chart(calibration: pd.DataFrame) -> Figure:
     curve.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
     for index, (variant, bins) in enumerate(calibration.groupby("variant", sort=False)):
         colour, marker = COLOURS[index % len(COLOURS)], "os^Dv"[index % 5]
-        curve.plot(bins["confidence"], bins["accuracy"], color=colour, marker=marker, label=str(variant), alpha=0.8)
+        told = bins[bins["texts"] >= FEW]
+        curve.plot(told["confidence"], told["accuracy"], color=colour, marker=marker, label=str(variant), alpha=0.8)
         counts.plot((bins["low"] + bins["high"]) / 2, bins["texts"], color=colour, marker=marker, alpha=0.8)
     curve.set(xlabel="confidence (probability of the predicted class)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     curve.set_title("calibration")

@@ -2,21 +2,35 @@
 
 import html
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from pipeline import charts
 from pipeline.html_page import write_html
 from pipeline.model_report import calibration_error
 
 PAGE = "report.html"
-WHOLE = ("rows", "texts", "Total", "INT8", "BF16", "FP32", "differing", "duplicates", "shared_with_train", "tokens")
+# Decimals that tell the values of a column apart, where that are not four.
+DECIMALS = {"MB": 1, "load (s)": 2, "peak (MB)": 0, "texts/s": 0}
+DECIMALS |= dict.fromkeys(("p50 (ms)", "fastest", "slowest", "p95 (ms)", "p99 (ms)"), 2)
+COSTS = {  # columns of benchmark.csv, as they are headed; fastest and slowest are repetitions
+    "p50_ms": "p50 (ms)",
+    "p50_ms_min": "fastest",
+    "p50_ms_max": "slowest",
+    "p95_ms": "p95 (ms)",
+    "p99_ms": "p99 (ms)",
+    "throughput_per_s": "texts/s",
+    "load_s": "load (s)",
+    "peak_memory_mb": "peak (MB)",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,10 @@ def _model(tables: Tables) -> Iterator[str]:
     if per_class is not None:
         yield "<h3>Precision, recall and F1</h3>" + _table(per_class)
     if calibration is not None:
-        said = "A calibrated model that is 80 % sure is right in 80 % of its answers."
+        said = (
+            "A calibrated model that is 80 % sure is right in 80 % of its answers. "
+            f"The curve leaves out bins of fewer than {charts.FEW} texts; the error below counts them."
+        )
         yield f'<h3>Calibration</h3><p class="hint">{said}</p>' + _picture(charts.calibration_chart, calibration)
         yield _table(_calibration_errors(calibration))
     by_length, mistakes = tables.read("accuracy_by_length"), tables.read("mistakes")
@@ -124,7 +141,7 @@ def _quantization(tables: Tables) -> Iterator[str]:
 def _cost(tables: Tables) -> Iterator[str]:
     benchmark = tables.read("benchmark")
     if benchmark is not None:
-        yield _picture(charts.benchmark_chart, benchmark) + _table(benchmark)
+        yield _picture(charts.benchmark_chart, benchmark) + _table(benchmark.astype({"tokens": "Int64"}).rename(columns=COSTS))
 
 
 def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
@@ -144,20 +161,33 @@ def _calibration_errors(calibration: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
-    body = "".join(f"<tr>{''.join(_cells(list(frame.columns), row))}</tr>" for row in frame.itertuples(index=False, name=None))
+    kinds = [_kind(frame[name]) for name in frame.columns]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(str(name))}</th>' for name, kind in zip(frame.columns, kinds, strict=True)
+    )
+    columns = [
+        [f"<td{kind}>{html.escape(cell)}</td>" for cell in _cells(frame[name])]
+        for name, kind in zip(frame, kinds, strict=True)
+    ]
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cells(names: Sequence[str], row: Sequence[object]) -> Iterator[str]:
-    for name, value in zip(names, row, strict=True):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            whole = float(value).is_integer() and (name in WHOLE or abs(value) > 1)
-            shown = "" if pd.isna(value) else f"{value:,.0f}" if whole else f"{value:,.{4 if abs(value) < 10 else 1}f}"
-            yield f'<td class="number">{shown}</td>'
-        else:
-            kind = ' class="text"' if name == "text" else ""
-            yield f"<td{kind}>{html.escape('' if value is None else str(value))}</td>"
+def _kind(column: "pd.Series[Any]") -> str:
+    if is_numeric_dtype(column):
+        return ' class="number"'
+    return ' class="text"' if column.name == "text" else ""
+
+
+def _cells(column: "pd.Series[Any]") -> list[str]:
+    """A column's values, with as many decimals as tell them apart."""
+    shown = "{}"
+    if is_integer_dtype(column):
+        shown = "{:,}"
+    elif is_numeric_dtype(column):
+        places = DECIMALS.get(str(column.name), 4)
+        shown = f"{{:,.{places}f}}"
+    return ["" if pd.isna(value) else shown.format(value) for value in column]
 
 
 def _picture(draw: Callable[..., Figure], *arguments: object) -> str:
