@@ -163,12 +163,12 @@ def _per_channel(self: FusedMovingAvgObsFakeQuantize, weight: torch.Tensor) -> t
 
     Args:
         self: the fake-quantization.
-        weight: (out_features, in_features).
+        weight: (out_features, in_features) of a Linear, (out_channels, in_channels / groups, *kernel) of a convolution.
     """
     observer = self.activation_post_process
     low, high = observer.quant_min, observer.quant_max
     if self.training and self.observer_enabled.item():
-        least, most = weight.detach().amin(1), weight.detach().amax(1)
+        least, most = weight.detach().flatten(1).aminmax(dim=1)
         if observer.min_val.numel():
             least = torch.lerp(observer.min_val, least, observer.averaging_constant)
             most = torch.lerp(observer.max_val, most, observer.averaging_constant)
@@ -181,7 +181,7 @@ def _per_channel(self: FusedMovingAvgObsFakeQuantize, weight: torch.Tensor) -> t
         observer.max_val.copy_(most)
         furthest = torch.maximum(-least, most).clamp_(min=0)
         self.scale.copy_((furthest / ((high - low) / 2)).clamp_(min=EPS))
-    scale = self.scale[:, None]
+    scale = self.scale.view(-1, *[1] * (weight.dim() - 1))
     inside = torch.clamp(weight, (low - 0.5) * scale, (high + 0.5) * scale)
     with torch.no_grad():
         error = (weight * scale.reciprocal()).round_().clamp_(low, high).mul_(scale).sub_(inside)

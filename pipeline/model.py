@@ -1,17 +1,20 @@
 """ModelConfig and label names to a tokenizer and a classifier with random head."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.pytorch_utils import Conv1D
 
 from pipeline.config import ModelConfig, looks_local
 from pipeline.errors import PipelineError
@@ -22,24 +25,27 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "se
 
 
 # Architectures whose INT8 model is not to be had, by model_type, and why: what was measured with random weights.
-NOT_QUANTIZABLE = {
-    "deberta-v2": "the INT8 model that Neural Compressor 3.7 loads answers otherwise than the one that it converted",
-}
+_ANSWERS_OTHERWISE = "the INT8 model that Neural Compressor 3.7 loads answers otherwise than the one that it converted"
+NOT_QUANTIZABLE = {"deberta": _ANSWERS_OTHERWISE, "deberta-v2": _ANSWERS_OTHERWISE}
 
 
 def check_quantizable(model: PreTrainedModel) -> None:
-    """Refuse, before training, an architecture that Neural Compressor converts to something else than it loads.
+    """Refuse, before training, an architecture that Neural Compressor does not quantize, or loads as something else.
 
     Raises:
         PipelineError: it is known not to work.
     """
     reason = NOT_QUANTIZABLE.get(model.config.model_type)
+    if any(isinstance(module, Conv1D) for module in model.modules()):
+        reason = "its layers are transformers' Conv1D, which Neural Compressor 3.7 leaves in FP32"
     if reason is not None:
         raise PipelineError(f"{model.config.model_type} cannot be quantized: {reason}. qat=none fine-tunes it in FP32.")
 
 
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that belongs to the model.
+    """Load the tokenizer that belongs to the model, without the columns that the model does not take.
+
+    Many a DistilBERT is stored with BERT's tokenizer, whose token_type_ids it refuses.
 
     Args:
         config: the model group.
@@ -50,6 +56,12 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
     """
     _check_directory(config)
     tokenizer = _from_hub_or_disk(AutoTokenizer, config)
+    architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(_from_hub_or_disk(AutoConfig, config)), None)
+    if architecture is not None:
+        taken = inspect.signature(architecture.forward).parameters
+        names = [name for name in tokenizer.model_input_names if name in taken]
+        if names != tokenizer.model_input_names:
+            tokenizer = _from_hub_or_disk(AutoTokenizer, config, model_input_names=names)
     if max_length > tokenizer.model_max_length:
         raise PipelineError(
             f"dataset.max_length={max_length} is more than {config.name_or_path} takes; at most {tokenizer.model_max_length}."

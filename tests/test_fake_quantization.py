@@ -43,13 +43,14 @@ def test_an_activation_is_rounded_as_torch_does_it(shift: float) -> None:
     compared(activation(), [torch.randn(4, 7, 16) * factor + shift for factor in (1, 1.1, 3)])
 
 
-def test_a_weight_is_rounded_on_the_grid_that_conversion_takes() -> None:
+@pytest.mark.parametrize("shape", [(12, 16), (12, 4, 3)])  # of a Linear and of a convolution
+def test_a_weight_is_rounded_on_the_grid_that_conversion_takes(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     module = default_fused_per_channel_wt_fake_quant()
     replace_forward(module)
     observer = deepcopy(module.activation_post_process)
     for factor in (1, 1.1, 3):  # the last one reaches beyond the range, which follows slowly
-        weight = torch.randn(12, 16) * factor
+        weight = torch.randn(shape) * factor
         weight[3] = 0  # has the smallest scale
         observer(weight)
         scale, zero_point = observer.calculate_qparams()
@@ -65,7 +66,7 @@ def test_a_weight_is_rounded_on_the_grid_that_conversion_takes() -> None:
             results.append((out.detach(), given.grad))
         torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-6)
         # The end of the range lies half a step beyond the last level: torch's rounding decides whether its gradient passes.
-        apart = ((weight / module.scale[:, None]).abs() - 127.5).abs() > 1e-3
+        apart = ((weight / module.scale.view(-1, *[1] * (len(shape) - 1))).abs() - 127.5).abs() > 1e-3
         torch.testing.assert_close(results[0][1][apart], results[1][1][apart])
         module.enable_observer()
 

@@ -14,6 +14,10 @@ from transformers import (
     AlbertModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    CamembertConfig,
+    CamembertModel,
+    DebertaConfig,
+    DebertaModel,
     DebertaV2Config,
     DebertaV2Model,
     DistilBertConfig,
@@ -22,12 +26,18 @@ from transformers import (
     ElectraConfig,
     ElectraModel,
     ElectraTokenizerFast,
+    GPT2Config,
+    GPT2Model,
     MobileBertConfig,
     MobileBertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedModel,
     RobertaConfig,
     RobertaModel,
     RobertaTokenizerFast,
+    SqueezeBertConfig,
+    SqueezeBertModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
@@ -80,7 +90,18 @@ def encoder(kind: str, folder: Path, like: Path, corpus: Path) -> PreTrainedMode
         return RobertaModel(RobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
     if kind == "xlm-roberta":
         return XLMRobertaModel(XLMRobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
+    if kind == "camembert":
+        return CamembertModel(CamembertConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
     size = word_pieces(folder, like, ElectraTokenizerFast)
+    if kind == "mpnet":  # does not take the token_type_ids of this tokenizer
+        return MPNetModel(MPNetConfig(vocab_size=size, **SHAPE))
+    if kind == "squeezebert":  # its layers are convolutions
+        groups = {f"{name}_groups": 2 for name in ("q", "k", "v", "intermediate", "output")}
+        return SqueezeBertModel(SqueezeBertConfig(vocab_size=size, embedding_size=32, **groups, **SHAPE))
+    if kind == "gpt2":
+        return GPT2Model(GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=66, pad_token_id=0))
+    if kind == "deberta":
+        return DebertaModel(DebertaConfig(vocab_size=size, **SHAPE))
     if kind == "albert":
         return AlbertModel(AlbertConfig(vocab_size=size, embedding_size=16, **SHAPE))
     if kind == "mobilebert":
@@ -101,7 +122,20 @@ def made(tmp_path: Path, micro_model: Path, micro_corpus: Path) -> Callable[[str
     return make
 
 
-@pytest.mark.parametrize("kind", ["distilbert", "electra", "roberta", "xlm-roberta", "albert", "mobilebert"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "distilbert",
+        "electra",
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "albert",
+        "mobilebert",
+        "mpnet",
+        "squeezebert",
+    ],
+)
 def test_an_architecture_goes_through_qat_save_reload_and_onnx(
     command: Command, micro: list[str], store: str, made: Callable[[str], Path], kind: str
 ) -> None:
@@ -153,13 +187,21 @@ def test_pairs_of_texts_go_the_same_way(
         classifier.logits(["alone"])
 
 
-def test_an_architecture_that_does_not_survive_a_reload_is_refused_before_training(
-    command: Command, micro: list[str], made: Callable[[str], Path]
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("deberta", "the INT8 model that Neural Compressor 3.7 loads answers otherwise"),
+        ("deberta-v2", "the INT8 model that Neural Compressor 3.7 loads answers otherwise"),
+        ("gpt2", "its layers are transformers' Conv1D"),
+    ],
+)
+def test_an_architecture_that_cannot_be_quantized_is_refused_before_training(
+    command: Command, micro: list[str], made: Callable[[str], Path], kind: str, reason: str
 ) -> None:
     typed = [item for item in micro if not item.startswith("model.")]
-    typed += [f"model.name_or_path={made('deberta-v2')}", "trainer.max_steps=2"]
+    typed += [f"model.name_or_path={made(kind)}", "trainer.max_steps=2"]
     output = command(*typed)
     assert output.code == 2
-    assert "deberta-v2 cannot be quantized: the INT8 model" in output.error
+    assert f"{kind} cannot be quantized: {reason}" in output.error
     assert "phase" not in output.err
     assert command(*typed, "qat=none").code == 0
