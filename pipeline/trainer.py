@@ -1,5 +1,6 @@
 """INCTrainer, with the loss, the checkpoints and the checks that a pipeline needs."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.fake_quantization import FakeQuantization
 from pipeline.loss import Loss
 
+log = logging.getLogger(__name__)
 AFTER_TRAINING = "after_training"  # not "eval", so that it is no point of the validation curve
 
 
@@ -110,6 +112,7 @@ class PhaseTrainer(INCTrainer):
                 f"the best checkpoint, {best.name}, has a validation {name} of {found:.6f} after it was restored, "
                 f"and had {self.state.best_metric:.6f} when it was saved."
             )
+        log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, found)
 
     def _get_train_sampler(self) -> torch.utils.data.Sampler | None:
         """Draw batches from a generator of their own: a resumed run then sees the rows in the order of one that was not."""

@@ -111,5 +111,6 @@ def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
     best = max(values) if metric == "accuracy" else min(values)
     assert len(values) < 12, "it stopped early"
     assert len(values) == values.index(best) + 3
+    assert f"restored the best checkpoint, checkpoint-{8 * (values.index(best) + 1)}: validation {metric}" in output.err
     # INT8 may answer one text of 60 otherwise than the fake-quantized model; the last epochs were worse by more.
     assert run.data.metrics[f"int8/validation_{metric}"] == pytest.approx(best, abs=0.02 if metric == "accuracy" else 0.05)
