@@ -59,7 +59,7 @@ serve: $(SETUP) ## serve the champion on 127.0.0.1 (SERVE_PORT=5001)
 measure: assets ## measure what README quotes (an hour and a half on 2 cores)
 	@for script in $(filter-out benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script || exit; done
 
-study: assets ## when is QAT worth it: PTQ, QAT and distillation, three seeds each (an hour on 2 cores; ARGS="--data-dir DIR")
+study: assets ## when is QAT worth it: PTQ, QAT and distillation, three seeds each (an hour on 2 cores; two on emotion, ARGS="--data-dir DIR")
 	@$(BIN)/python benchmarks/study.py $(ARGS)
 
 test: $(SETUP) ## run the tests
