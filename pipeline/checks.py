@@ -13,9 +13,9 @@ from pipeline.config import (
     DistillationConfig,
     PruningConfig,
     QatConfig,
-    looks_local,
 )
 from pipeline.errors import PipelineError, nearest
+from pipeline.hub import looks_local
 
 ROUNDING = 1e-9
 

@@ -1,7 +1,6 @@
 """Dataclass schemas of every config group, registered with Hydra."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Optional
 
 from hydra.core.config_store import ConfigStore
@@ -364,8 +363,3 @@ class Config:
 def register() -> None:
     """Make the schema known to Hydra as `schema`, which conf/config.yaml names first in its defaults."""
     ConfigStore.instance().store(name="schema", node=Config, replace=True)
-
-
-def looks_local(name_or_path: str) -> bool:
-    """Tell a path from a Hub id: ids are `name` or `owner/name`, and an existing directory is always a path."""
-    return Path(name_or_path).exists() or name_or_path.startswith((".", "/", "~", "assets/")) or name_or_path.count("/") > 1

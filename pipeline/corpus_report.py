@@ -27,8 +27,7 @@ class SplitDescription:
         tokens_median, tokens_p95, tokens_max: tokens per text before the cut.
         truncated_share: share of texts that lose tokens to the cut, 0 to 1.
         duplicates: texts that stand in the split before, equal but for case and spaces.
-        shared_with_train: texts of validation or test that stand in train, in the same sense.
-        shared_with_validation: texts of test that stand in validation.
+        shared_with_train, shared_with_validation: texts that stand in that split as well; None for the split itself.
     """
 
     rows: int
@@ -38,8 +37,8 @@ class SplitDescription:
     tokens_max: int
     truncated_share: float
     duplicates: int
-    shared_with_train: int
-    shared_with_validation: int
+    shared_with_train: int | None
+    shared_with_validation: int | None
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,11 @@ class Description:
     @property
     def figures(self) -> dict[str, float]:
         """Numbers for MLflow, `corpus/<split>_<name>`."""
-        names = (
-            "rows",
-            "tokens_median",
-            "tokens_max",
-            "truncated_share",
-            "duplicates",
-            "shared_with_train",
-            "shared_with_validation",
-        )
         return {
-            f"corpus/{split}_{name}": float(getattr(described, name))
+            f"corpus/{split}_{name}": float(value)
             for split, described in self.splits.items()
-            for name in names
+            for name, value in asdict(described).items()
+            if name not in ("class_counts", "tokens_p95") and value is not None
         }
 
 
@@ -95,8 +86,8 @@ def describe(corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length:
             tokens_max=int(lengths.max()),
             truncated_share=float((lengths > max_length).mean()),
             duplicates=len(texts) - len(np.unique(texts)),
-            shared_with_train=_shared(texts, fingerprints["train"]) if split != "train" else 0,
-            shared_with_validation=_shared(texts, fingerprints["validation"]) if split == "test" else 0,
+            shared_with_train=_shared(texts, fingerprints["train"]) if split != "train" else None,
+            shared_with_validation=_shared(texts, fingerprints["validation"]) if split != "validation" else None,
         )
     train = corpus.splits["train"].to_pandas()
     examples = train.groupby("label", sort=True).head(EXAMPLES_PER_CLASS).sort_values("label", kind="stable")
@@ -149,7 +140,7 @@ def _length_counts(split: str, rows: datasets.Dataset) -> pd.DataFrame:
 
 def show_corpus(name: str, description: Description) -> None:
     """Print the description with one column a split, and one example a class."""
-    named, splits = description.splits.items(), list(description.splits.values())
+    splits = list(description.splits.values())
     printed = Table(title=Text(f"{name}: {len(description.label_names)} classes"), title_justify="left")
     printed.add_column()
     for split in description.splits:
@@ -163,8 +154,9 @@ def show_corpus(name: str, description: Description) -> None:
     printed.add_row("tokens, longest", *(f"{split.tokens_max:,}" for split in splits))
     printed.add_row("truncated", *(f"{split.truncated_share:.2%}" for split in splits))
     printed.add_row("duplicates", *(f"{split.duplicates:,}" for split in splits))
-    printed.add_row("also in train", *("" if name == "train" else f"{split.shared_with_train:,}" for name, split in named))
-    printed.add_row("also in validation", "", "", f"{description.splits['test'].shared_with_validation:,}")
+    for name in ("train", "validation"):
+        shared = [getattr(split, f"shared_with_{name}") for split in splits]
+        printed.add_row(f"also in {name}", *("" if count is None else f"{count:,}" for count in shared))
     console = Console()
     console.print(printed)
     widest = max(len(label) for label in description.label_names)

@@ -1,10 +1,11 @@
-"""Whether the Hugging Face Hub is needed, and whether it answers."""
+"""What is on the Hugging Face Hub and what is not, and whether the Hub answers."""
 
 import os
 import urllib.error
 import urllib.request
+from pathlib import Path
 
-from pipeline.config import Config, looks_local
+from pipeline.config import Config
 
 OFFLINE = "HF_HUB_OFFLINE"
 SECONDS = 5.0
@@ -28,6 +29,11 @@ def use_cache_if_silent(config: Config) -> None:
         return
     except OSError:
         os.environ[OFFLINE] = "1"
+
+
+def looks_local(name_or_path: str) -> bool:
+    """Tell a path from a Hub id: ids are `name` or `owner/name`, and an existing directory is always a path."""
+    return Path(name_or_path).exists() or name_or_path.startswith((".", "/", "~", "assets/")) or name_or_path.count("/") > 1
 
 
 def _needs_hub(config: Config) -> bool:

@@ -16,8 +16,9 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from pipeline.config import ModelConfig, looks_local
+from pipeline.config import ModelConfig
 from pipeline.errors import PipelineError
+from pipeline.hub import looks_local
 from pipeline.sources import LOCAL_HINT
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")

@@ -4,6 +4,7 @@ import html
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from pipeline import charts
+from pipeline import charts, results_report
 from pipeline.html_page import write_html
 from pipeline.model_report import calibration_error
 
 PAGE = "report.html"
 # Decimals that tell the values of a column apart, where that are not four.
-DECIMALS = {"MB": 1, "load (s)": 2, "peak (MB)": 0, "texts/s": 0}
-DECIMALS |= dict.fromkeys(("p50 (ms)", "fastest", "slowest", "p95 (ms)", "p99 (ms)"), 2)
+DECIMALS = results_report.DECIMALS | {"load (s)": 2, "peak (MB)": 0, "texts/s": 0}
+DECIMALS |= dict.fromkeys(("fastest", "slowest", "p95 (ms)", "p99 (ms)"), 2)
 COSTS = {  # columns of benchmark.csv, as they are headed; fastest and slowest are repetitions
     "p50_ms": "p50 (ms)",
     "p50_ms_min": "fastest",
@@ -150,7 +151,8 @@ def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
     for row in corpus.to_dict("records"):
         values = {str(name): float(value) for name, value in row.items() if name != "split"}
         columns[str(row["split"])] = [
-            f"{value:.2%}" if name.endswith("_share") else f"{value:,.0f}" for name, value in values.items()
+            "" if isnan(value) else f"{value:.2%}" if name.endswith("_share") else f"{value:,.0f}"
+            for name, value in values.items()
         ]
     return pd.DataFrame(columns)
 

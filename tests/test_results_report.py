@@ -66,7 +66,7 @@ def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpu
 def test_texts_that_stand_in_two_splits_are_counted() -> None:
     texts = {
         "train": ["Ice  and snow", "fire", "ice and snow"],
-        "validation": ["sun", "rain", "frost"],
+        "validation": ["sun", "rain", "Fire"],
         "test": ["ICE and snow", "rain", "fire"],
     }
     splits = {split: datasets.Dataset.from_dict({"text": found, "label": [0, 1, 0]}) for split, found in texts.items()}
@@ -76,7 +76,9 @@ def test_texts_that_stand_in_two_splits_are_counted() -> None:
         split: (described.duplicates, described.shared_with_train, described.shared_with_validation)
         for split, described in description.splits.items()
     }
-    assert found == {"train": (1, 0, 0), "validation": (0, 0, 0), "test": (0, 2, 1)}
+    assert found == {"train": (1, None, 1), "validation": (0, 1, None), "test": (0, 2, 2)}
+    assert description.figures["corpus/test_shared_with_validation"] == 2
+    assert "corpus/train_shared_with_train" not in description.figures
 
 
 def test_the_statistics_have_the_columns_of_neural_compressor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
