@@ -10,21 +10,35 @@ import pandas as pd
 from datasets import ClassLabel, Dataset
 from neural_compressor import QuantizationAwareTrainingConfig
 from optimum.intel import INCTrainer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    TrainingArguments,
+)
 from transformers import set_seed as seed_everything
 
 model_path, data_dir, output_dir = sys.argv[1:]
 seed_everything(42)
 tokenizer = AutoTokenizer.from_pretrained(model_path)
-frames = {split: pd.read_csv(f"{data_dir}/{split}.csv", keep_default_na=False) for split in ("train", "validation", "test")}
+frames = {
+    split: pd.read_csv(f"{data_dir}/{split}.csv", keep_default_na=False)
+    for split in ("train", "validation", "test")
+}
 labels = ClassLabel(names=sorted(frames["train"]["label"].unique()))
 
 
 def tokenized(frame: pd.DataFrame) -> Dataset:
     """Tokens and label ids of one split."""
-    rows = Dataset.from_pandas(frame.assign(labels=frame["label"].map(labels.str2int))[["text", "labels"]])
-    return rows.map(lambda batch: tokenizer(batch["text"], truncation=True, max_length=128), batched=True).map(
-        lambda batch: {"length": [len(ids) for ids in batch["input_ids"]]}, batched=True, remove_columns=["text"]
+    rows = Dataset.from_pandas(
+        frame.assign(labels=frame["label"].map(labels.str2int))[["text", "labels"]]
+    )
+    return rows.map(
+        lambda batch: tokenizer(batch["text"], truncation=True, max_length=128), batched=True
+    ).map(
+        lambda batch: {"length": [len(ids) for ids in batch["input_ids"]]},
+        batched=True,
+        remove_columns=["text"],
     )
 
 
@@ -36,10 +50,15 @@ model = AutoModelForSequenceClassification.from_pretrained(
 
 def accuracy(prediction: object) -> dict[str, float]:
     """Share of right labels."""
-    return {"accuracy": float((np.argmax(prediction.predictions, -1) == prediction.label_ids).mean())}
+    return {
+        "accuracy": float((np.argmax(prediction.predictions, -1) == prediction.label_ids).mean())
+    }
 
 
-for phase, quantization, epochs, rate in (("fp32", None, 2, 3e-4), ("int8", QuantizationAwareTrainingConfig(), 1, 1e-4)):
+for phase, quantization, epochs, rate in (
+    ("fp32", None, 2, 3e-4),
+    ("int8", QuantizationAwareTrainingConfig(), 1, 1e-4),
+):
     trainer = INCTrainer(
         model=model,
         args=TrainingArguments(

@@ -38,13 +38,17 @@ def measure(*arguments: str, exit_code: int = 0) -> Measured:
     """
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         output.seek(0)
         text = output.read()
     if os.waitstatus_to_exitcode(status) != exit_code:
-        sys.exit(f"python {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}:\n{text}")
+        sys.exit(
+            f"python {' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}:\n{text}"
+        )
     return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, text)
 
 
@@ -54,7 +58,7 @@ def newest_run() -> Path:
     from mlflow.tracking import MlflowClient
 
     from pipeline.bench import newest
-    from pipeline.store import tracking_uri
+    from pipeline.tracking.store import tracking_uri
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
@@ -66,7 +70,9 @@ def bert_tiny_shape(folder: str) -> str:
     from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
 
     set_seed(0)
-    shape = BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
+    shape = BertConfig(
+        hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512
+    )
     BertModel(shape).save_pretrained(folder)
     AutoTokenizer.from_pretrained("assets/minilm").save_pretrained(folder)
     return folder
@@ -74,7 +80,10 @@ def bert_tiny_shape(folder: str) -> str:
 
 def tracked_in(folder: str) -> list[str]:
     """Overrides that keep a benchmark's runs out of the user's store."""
-    return [f"tracking.tracking_uri=sqlite:///{folder}/mlflow.db", f"tracking.artifact_location={folder}/artifacts"]
+    return [
+        f"tracking.tracking_uri=sqlite:///{folder}/mlflow.db",
+        f"tracking.artifact_location={folder}/artifacts",
+    ]
 
 
 def conclude(promises: Sequence[tuple[str, float, str, float]], *, at_least: bool = False) -> None:
@@ -84,8 +93,12 @@ def conclude(promises: Sequence[tuple[str, float, str, float]], *, at_least: boo
         promises: what was measured, its value, its unit, and the most that was promised.
         at_least: the least was promised instead.
     """
-    broken = [what for what, value, _, limit in promises if (value < limit if at_least else value > limit)]
+    broken = [
+        what for what, value, _, limit in promises if (value < limit if at_least else value > limit)
+    ]
     for what, value, unit, limit in promises:
         bound = "at least" if at_least else "at most"
-        print(f"{what}: {value:.3g}{unit} (promised: {bound} {limit:g}{unit}) {'BROKEN' if what in broken else 'kept'}")
+        print(
+            f"{what}: {value:.3g}{unit} (promised: {bound} {limit:g}{unit}) {'BROKEN' if what in broken else 'kept'}"
+        )
     sys.exit(bool(broken))

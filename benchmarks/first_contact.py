@@ -13,9 +13,12 @@ REPETITIONS = 7
 
 def main() -> None:
     """Measure and print."""
-    help_s = statistics.median(measure("-m", "pipeline", "--help").wall_s for _ in range(REPETITIONS))
+    help_s = statistics.median(
+        measure("-m", "pipeline", "--help").wall_s for _ in range(REPETITIONS)
+    )
     error_s = statistics.median(
-        measure("-m", "pipeline", "trainer.learnin_rate=1", exit_code=2).wall_s for _ in range(REPETITIONS)
+        measure("-m", "pipeline", "trainer.learnin_rate=1", exit_code=2).wall_s
+        for _ in range(REPETITIONS)
     )
     with tempfile.TemporaryDirectory() as folder:
         quickstart = measure("-m", "pipeline", "experiment=quickstart", *tracked_in(folder))

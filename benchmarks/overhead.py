@@ -20,7 +20,9 @@ BARE = Path(__file__).parent / "_bare_inctrainer.py"
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="assets/minilm")
     parser.add_argument("--data-dir", default="assets/reviews")
     parser.add_argument("--repetitions", type=int, default=3)
@@ -38,11 +40,21 @@ def main() -> None:
     walls, cpus = [], []
     with tempfile.TemporaryDirectory() as folder:
         tracked = tracked_in(folder)
-        measure("-m", "pipeline", *overrides, *tracked, "qat=none", "trainer.max_steps=1", "dataset.max_train_samples=64")
+        measure(
+            "-m",
+            "pipeline",
+            *overrides,
+            *tracked,
+            "qat=none",
+            "trainer.max_steps=1",
+            "dataset.max_train_samples=64",
+        )
         for repetition in range(options.repetitions):
             bare = measure(str(BARE), options.model, options.data_dir, f"{folder}/bare")
             ours = measure("-m", "pipeline", *overrides, *tracked)
-            phases = re.findall(r"'train_runtime': [\d.]+|\d+ steps in [\d.]+ s", bare.output + ours.output)
+            phases = re.findall(
+                r"'train_runtime': [\d.]+|\d+ steps in [\d.]+ s", bare.output + ours.output
+            )
             print("   training alone, bare then pipeline:", ", ".join(phases))
             walls.append(ours.wall_s / bare.wall_s)
             cpus.append(ours.cpu_s / bare.cpu_s)
@@ -51,7 +63,9 @@ def main() -> None:
                 f"pipeline {ours.wall_s:.1f} s ({ours.cpu_s:.1f} s of CPU)",
                 flush=True,
             )
-    print(f"pipeline / bare, wall: {min(walls):.3f} to {max(walls):.3f}; CPU: {min(cpus):.3f} to {max(cpus):.3f}")
+    print(
+        f"pipeline / bare, wall: {min(walls):.3f} to {max(walls):.3f}; CPU: {min(cpus):.3f} to {max(cpus):.3f}"
+    )
     conclude([("pipeline / bare, wall, median", statistics.median(walls), "", 1.05)])
 
 

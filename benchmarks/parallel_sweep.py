@@ -15,7 +15,15 @@ PROMISED = 0.65
 STEPS = 40
 CURVES = ("train/loss", "train/learning_rate")
 # Short jobs with all that a run does by default: training, export, evaluation of each file, timing.
-EIGHT = ["-m", "pipeline", "-m", "dataset=reviews", "qat=none", "export=onnx", "benchmark.repetitions=1"]
+EIGHT = [
+    "-m",
+    "pipeline",
+    "-m",
+    "dataset=reviews",
+    "qat=none",
+    "export=onnx",
+    "benchmark.repetitions=1",
+]
 EIGHT += [f"trainer.max_steps={STEPS}", "trainer.logging_steps=1", "trainer.seed=1,2,3,4,5,6,7,8"]
 
 
@@ -24,14 +32,19 @@ def main() -> None:
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         jobs = [*EIGHT, f"model.name_or_path={bert_tiny_shape(f'{folder}/bert-tiny')}"]
-        for name, how in (("serial", []), ("two workers", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])):
+        for name, how in (
+            ("serial", []),
+            ("two workers", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
+        ):
             os.environ["HF_DATASETS_CACHE"] = f"{folder}/{name}/datasets"
             seconds[name] = measure(*jobs, *stored(f"{folder}/{name}"), *how).wall_s
             print(f"{name}: {seconds[name]:.1f} s", flush=True)
         at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=8"]
         measure(*jobs, *stored(f"{folder}/eight"), *at_once)
         count(Path(folder) / "eight/mlflow.db")
-    conclude([("two workers over serial", seconds["two workers"] / seconds["serial"], "", PROMISED)])
+    conclude(
+        [("two workers over serial", seconds["two workers"] / seconds["serial"], "", PROMISED)]
+    )
 
 
 def stored(folder: str) -> list[str]:
@@ -44,9 +57,13 @@ def count(database: Path) -> None:
     client = MlflowClient(f"sqlite:///{database}")
     runs = client.search_runs(["1"], "tags.`mlflow.parentRunId` LIKE '%'")
     arrived = sum(
-        len({point.step for point in client.get_metric_history(run.info.run_id, curve)}) for run in runs for curve in CURVES
+        len({point.step for point in client.get_metric_history(run.info.run_id, curve)})
+        for run in runs
+        for curve in CURVES
     )
-    print(f"eight writers: {arrived} of {8 * STEPS * len(CURVES)} points of {len(runs)} runs arrived")
+    print(
+        f"eight writers: {arrived} of {8 * STEPS * len(CURVES)} points of {len(runs)} runs arrived"
+    )
 
 
 if __name__ == "__main__":

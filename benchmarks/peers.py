@@ -15,7 +15,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from pipeline import quiet
+from pipeline.console import quiet
 
 quiet.third_parties()
 
@@ -24,13 +24,13 @@ from _process import conclude, measure, tracked_in
 from mlflow.tracking import MlflowClient
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pipeline.artifact import Artifact
-from pipeline.benchmark import Benchmark, benchmark
-from pipeline.config import BenchmarkConfig, DatasetConfig
-from pipeline.data import Corpus, load_corpus
-from pipeline.export import INPUTS, to_onnx
-from pipeline.inference_graph import Plain
-from pipeline.runtime import ONNX_FILE, OPENVINO_FILE, TextClassifier, pad
+from pipeline.config.schema import BenchmarkConfig, DatasetConfig
+from pipeline.data.corpus import Corpus, load_corpus
+from pipeline.evaluation.benchmark import Benchmark, benchmark
+from pipeline.inference.classifier import ONNX_FILE, OPENVINO_FILE, TextClassifier, pad
+from pipeline.models.artifact import Artifact
+from pipeline.models.export import INPUTS, to_onnx
+from pipeline.models.inference_graph import Plain
 
 LENGTHS = (16, 32, 128)
 OURS = ("onnx_int8", "openvino_int8")
@@ -38,12 +38,14 @@ PEERS = ("ort_fp32", "ort_dynamic_ptq", "ov_fp32", "ov_nncf_ptq")
 
 
 def build_peers(fp32: Path, tokenizer_from: Path, corpus: Corpus, folder: Path) -> list[Artifact]:
-    """Write one directory a peer, in the layout that pipeline.runtime loads."""
+    """Write one directory a peer, in the layout that pipeline.inference.classifier loads."""
     import nncf
     import openvino
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = AutoModelForSequenceClassification.from_pretrained(fp32, attn_implementation="eager").eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        fp32, attn_implementation="eager"
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(fp32)
     directories = {name: folder / name for name in PEERS}
     for directory in directories.values():
@@ -52,7 +54,12 @@ def build_peers(fp32: Path, tokenizer_from: Path, corpus: Corpus, folder: Path) 
             (directory / name).write_bytes((tokenizer_from / name).read_bytes())
     source = directories["ort_fp32"] / ONNX_FILE
     to_onnx(Plain(model), source)
-    quantize_dynamic(source, directories["ort_dynamic_ptq"] / ONNX_FILE, per_channel=True, weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        source,
+        directories["ort_dynamic_ptq"] / ONNX_FILE,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+    )
     converted = openvino.Core().read_model(source)
     openvino.save_model(converted, directories["ov_fp32"] / OPENVINO_FILE, compress_to_fp16=False)
     texts = corpus.splits["train"].shuffle(seed=0)[:300]["text"]
@@ -60,7 +67,9 @@ def build_peers(fp32: Path, tokenizer_from: Path, corpus: Corpus, folder: Path) 
     calibration = nncf.Dataset(rows, lambda row: dict(zip(INPUTS, pad([row], 0), strict=True)))
     with contextlib.redirect_stdout(io.StringIO()):
         quantized = nncf.quantize(converted, calibration, model_type=nncf.ModelType.TRANSFORMER)
-    openvino.save_model(quantized, directories["ov_nncf_ptq"] / OPENVINO_FILE, compress_to_fp16=False)
+    openvino.save_model(
+        quantized, directories["ov_nncf_ptq"] / OPENVINO_FILE, compress_to_fp16=False
+    )
     return [Artifact(name, directory) for name, directory in directories.items()]
 
 
@@ -71,7 +80,9 @@ def accuracy(directory: Path, corpus: Corpus) -> float:
     return float((predicted == np.asarray(test["label"])).mean())
 
 
-def show(benchmarks: dict[str, Benchmark], sizes: dict[str, float], accuracies: dict[str, list[float]]) -> None:
+def show(
+    benchmarks: dict[str, Benchmark], sizes: dict[str, float], accuracies: dict[str, list[float]]
+) -> None:
     """Print one row an artifact."""
     print(
         f"{'':18}{'size MB':>9}{'load s':>8}{'peak MB':>9}"
@@ -91,7 +102,9 @@ def show(benchmarks: dict[str, Benchmark], sizes: dict[str, float], accuracies: 
 
 def main() -> None:
     """Train, build, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="assets/minilm")
     parser.add_argument("--data-dir", default="assets/reviews")
     parser.add_argument("--seeds", type=int, default=3)
@@ -103,13 +116,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
             run = train(options, seed, folder)
-            peers = build_peers(run / "fp32", run / "onnx_fp32", corpus, Path(folder) / f"peers-{seed}")
+            peers = build_peers(
+                run / "fp32", run / "onnx_fp32", corpus, Path(folder) / f"peers-{seed}"
+            )
             ours = [Artifact(name, run / name) for name in OURS]
             for artifact in (*peers, *ours):
                 accuracies.setdefault(artifact.variant, []).append(accuracy(artifact.path, corpus))
-            print(f"seed {seed}:", ", ".join(f"{name} {values[-1]:.4f}" for name, values in accuracies.items()), flush=True)
+            print(
+                f"seed {seed}:",
+                ", ".join(f"{name} {values[-1]:.4f}" for name, values in accuracies.items()),
+                flush=True,
+            )
         everyone = [Artifact("fp32", run / "fp32"), *peers, *ours]
-        measured = benchmark(everyone, corpus.splits["test"]["text"], 128, BenchmarkConfig(options.repetitions, 0.5, 1))
+        measured = benchmark(
+            everyone,
+            corpus.splits["test"]["text"],
+            128,
+            BenchmarkConfig(options.repetitions, 0.5, 1),
+        )
         show(measured, {artifact.variant: artifact.size_mb for artifact in everyone}, accuracies)
     judge(measured, accuracies)
 
@@ -117,11 +141,24 @@ def main() -> None:
 def train(options: argparse.Namespace, seed: int, folder: str) -> Path:
     """Run the pipeline with one seed; returns the run's artifacts."""
     measure(
-        *("-m", "pipeline", "experiment=emotion", f"model.name_or_path={options.model}", "model.num_hidden_layers=2"),
-        *(f"dataset.data_dir={options.data_dir}", "dataset.label_names=null", f"trainer.seed={seed}", "benchmark=none"),
+        *(
+            "-m",
+            "pipeline",
+            "experiment=emotion",
+            f"model.name_or_path={options.model}",
+            "model.num_hidden_layers=2",
+        ),
+        *(
+            f"dataset.data_dir={options.data_dir}",
+            "dataset.label_names=null",
+            f"trainer.seed={seed}",
+            "benchmark=none",
+        ),
         *(*tracked_in(folder), *options.overrides),
     )
-    (newest,) = MlflowClient(f"sqlite:///{folder}/mlflow.db").search_runs(["1"], order_by=["start_time DESC"], max_results=1)
+    (newest,) = MlflowClient(f"sqlite:///{folder}/mlflow.db").search_runs(
+        ["1"], order_by=["start_time DESC"], max_results=1
+    )
     return Path(newest.info.artifact_uri.removeprefix("file://"))
 
 
@@ -131,10 +168,18 @@ def judge(measured: dict[str, Benchmark], accuracies: dict[str, list[float]]) ->
     promises = []
     for name in OURS:
         ratios = [
-            min(measured[peer].at(*point).p50_ms for peer in PEERS) / measured[name].at(*point).p50_ms for point in points
+            min(measured[peer].at(*point).p50_ms for peer in PEERS)
+            / measured[name].at(*point).p50_ms
+            for point in points
         ]
-        eager = [measured["fp32"].at(1, tokens).p50_ms / measured[name].at(1, tokens).p50_ms for tokens in LENGTHS]
-        print(f"{name}: times as fast as the fastest peer at 1x16, 1x32, 1x128, 32x32:", *(f"{ratio:.2f}" for ratio in ratios))
+        eager = [
+            measured["fp32"].at(1, tokens).p50_ms / measured[name].at(1, tokens).p50_ms
+            for tokens in LENGTHS
+        ]
+        print(
+            f"{name}: times as fast as the fastest peer at 1x16, 1x32, 1x128, 32x32:",
+            *(f"{ratio:.2f}" for ratio in ratios),
+        )
         promises.append((name, min(ratios), statistics.geometric_mean(ratios), min(eager)))
     name, least, mean, eager = max(promises, key=lambda promise: promise[2])
     best_peer = max(statistics.mean(accuracies[peer]) for peer in PEERS)
@@ -143,7 +188,12 @@ def judge(measured: dict[str, Benchmark], accuracies: dict[str, list[float]]) ->
             (f"fastest peer's time over {name}'s, least", least, " times", 1.3),
             (f"fastest peer's time over {name}'s, geometric mean", mean, " times", 1.4),
             (f"PyTorch FP32's time over {name}'s at batch 1, least", eager, " times", 6.0),
-            (f"mean accuracy of {name} minus the best peer's", statistics.mean(accuracies[name]) - best_peer, "", 0.0),
+            (
+                f"mean accuracy of {name} minus the best peer's",
+                statistics.mean(accuracies[name]) - best_peer,
+                "",
+                0.0,
+            ),
         ],
         at_least=True,
     )

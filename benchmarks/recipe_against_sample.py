@@ -14,13 +14,21 @@ from _process import bert_tiny_shape, conclude, measure, tracked_in
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default="assets/reviews", help="a folder with train, validation and test")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir", default="assets/reviews", help="a folder with train, validation and test"
+    )
     parser.add_argument("--model", help="a model directory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or bert_tiny_shape(f"{folder}/bert-tiny")
-        overrides = [f"model.name_or_path={model}", f"dataset.data_dir={options.data_dir}", "dataset.label_names=null"]
+        overrides = [
+            f"model.name_or_path={model}",
+            f"dataset.data_dir={options.data_dir}",
+            "dataset.label_names=null",
+        ]
         overrides += ["export=none", "benchmark=none"]  # the sample has neither
         overrides += tracked_in(folder)
         recipe = measure("-m", "pipeline", "dataset=emotion", *overrides)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from pipeline import quiet
+from pipeline.console import quiet
 
 quiet.third_parties()
 
@@ -34,14 +34,23 @@ RECIPES: Mapping[str, Sequence[str]] = {
         "distillation.learning_rate=1e-4",  # at the students' 3e-4, one teacher of three learned nothing
     ],
 }
-COMMON = ["export=onnx", "export.ship=onnx_int8", "export.max_accuracy_loss=1.0", "benchmark.repetitions=2"]
+COMMON = [
+    "export=onnx",
+    "export.ship=onnx_int8",
+    "export.max_accuracy_loss=1.0",
+    "benchmark.repetitions=2",
+]
 TRAINING = ("time/finetune_s", "time/qat_s", "time/post_training_s")
 
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", help="a corpus of the classes that conf/dataset/emotion.yaml names")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir", help="a corpus of the classes that conf/dataset/emotion.yaml names"
+    )
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
@@ -52,7 +61,11 @@ def main() -> None:
     runs: dict[str, list[Run]] = {}
     for recipe, overrides in RECIPES.items():
         typed = [*inputs, *COMMON, *overrides, *options.overrides]
-        typed += [f"trainer.seed={options.seeds}", f"tracking.experiment_name={name}", f"sweep.name={name}"]
+        typed += [
+            f"trainer.seed={options.seeds}",
+            f"tracking.experiment_name={name}",
+            f"sweep.name={name}",
+        ]
         subprocess.run([sys.executable, "-m", "pipeline", "-m", *typed], check=True)
         runs[recipe] = children(name)
     print(table(runs))
@@ -63,8 +76,13 @@ def children(experiment: str) -> list[Run]:
     client = MlflowClient(STORE)
     found = client.get_experiment_by_name(experiment)
     ids = [found.experiment_id]
-    (parent,) = client.search_runs(ids, "tags.`sweep.key` LIKE '%'", order_by=["attributes.end_time DESC"], max_results=1)
-    return client.search_runs(ids, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'")
+    (parent,) = client.search_runs(
+        ids, "tags.`sweep.key` LIKE '%'", order_by=["attributes.end_time DESC"], max_results=1
+    )
+    return client.search_runs(
+        ids,
+        f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'",
+    )
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> str:
@@ -79,7 +97,9 @@ def table(runs: Mapping[str, Sequence[Run]]) -> str:
             [run for found in runs.values() for run in found if "ptq_dynamic" in run.info.run_name],
         ),
     ]
-    return "\n".join([*lines, *(row(recipe, "int8", "onnx_int8", found) for recipe, found in runs.items())])
+    return "\n".join(
+        [*lines, *(row(recipe, "int8", "onnx_int8", found) for recipe, found in runs.items())]
+    )
 
 
 def row(recipe: str, trained: str, shipped: str, runs: Sequence[Run]) -> str:
@@ -93,7 +113,10 @@ def row(recipe: str, trained: str, shipped: str, runs: Sequence[Run]) -> str:
     phases = TRAINING[:1] if trained == "fp32" else TRAINING
     seconds = [sum(run.data.metrics.get(name, 0.0) for name in phases) for run in runs]
     cells = [mean(f"{trained}/accuracy", 4), mean(f"{shipped}/accuracy", 4)]
-    cells += [f"{runs[0].data.metrics[f'{shipped}/size_mb']:.1f}", mean(f"{shipped}/latency_p50_ms", 2)]
+    cells += [
+        f"{runs[0].data.metrics[f'{shipped}/size_mb']:.1f}",
+        mean(f"{shipped}/latency_p50_ms", 2),
+    ]
     return f"| {recipe} | {' | '.join(cells)} | {statistics.median(seconds):.0f} |"
 
 

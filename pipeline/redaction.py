@@ -3,7 +3,9 @@
 import re
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
-_SECRET_PARAMETERS = re.compile(r"([?&][^=&\s]*(?:token|key|sig|secret|password)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE)
+_SECRET_PARAMETERS = re.compile(
+    r"([?&][^=&\s]*(?:token|key|sig|secret|password)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
+)
 
 
 def redacted(text: str) -> str:

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import quiet
-from pipeline.command_line import exit_code
+from pipeline.console import quiet
+from pipeline.console.command_line import exit_code
 from pipeline.errors import PipelineError
 
 DESCRIPTION = """\
@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.report", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m pipeline.report",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN_ID", help="a run's id (32 hex digits)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the page to write")
@@ -43,21 +45,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(run_id: str, output: Path | None) -> None:
     from mlflow.tracking import MlflowClient
 
-    from pipeline.report_page import write_report
-    from pipeline.resolve import read_logged
-    from pipeline.store import find_run, store_errors, tracking_uri
+    from pipeline.config.resolve import read_logged
+    from pipeline.reports.run_page import write_report
+    from pipeline.tracking.store import find_run, store_errors, tracking_uri
 
     uri = tracking_uri()
     with store_errors(uri), tempfile.TemporaryDirectory() as scratch:
         client = MlflowClient(uri)
         run = find_run(client, run_id)
         if not client.list_artifacts(run_id, "reports"):
-            raise PipelineError(f"run {run_id} ({run.info.status}) has no reports; they are logged when a run is FINISHED.")
-        folders = {name: Path(client.download_artifacts(run_id, name, scratch)) for name in ("config", "reports")}
+            raise PipelineError(
+                f"run {run_id} ({run.info.status}) has no reports; they are logged when a run is FINISHED."
+            )
+        folders = {
+            name: Path(client.download_artifacts(run_id, name, scratch))
+            for name in ("config", "reports")
+        }
         config = read_logged(folders["config"])
         file = output or Path(f"report-{run_id}.html")
         description = run.data.tags.get("mlflow.note.content", "")
-        write_report(folders["reports"], run.info.run_name, description, config.dataset.max_length, file)
+        write_report(
+            folders["reports"], run.info.run_name, description, config.dataset.max_length, file
+        )
     print(file)  # noqa: T201
 
 

@@ -7,9 +7,9 @@ from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config import Config, TrackingConfig
+from pipeline.config.objectives import SCORED
+from pipeline.config.schema import Config, TrackingConfig
 from pipeline.errors import FiguresDifferError, PipelineError
-from pipeline.figures import SCORED
 
 TOLERANCE = 1e-6
 COMPARED = (*SCORED, "accuracy_drop", "size_mb", "validation_accuracy", "validation_loss")
@@ -28,18 +28,21 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     """
     for line in overrides:
         if not line.lstrip("+").startswith(("rerun=", "tracking=", "tracking.")):
-            raise PipelineError(f"{line} does not go with rerun, which takes the run's own config; tracking.KEY=VALUE does.")
-    from pipeline import hub, quiet
+            raise PipelineError(
+                f"{line} does not go with rerun, which takes the run's own config; tracking.KEY=VALUE does."
+            )
+    from pipeline.config import hub
+    from pipeline.console import quiet
 
     quiet.third_parties()
     import mlflow
     from mlflow.tracking import MlflowClient
 
-    from pipeline.experiment import open_experiment
-    from pipeline.resolve import read_logged, resolve
-    from pipeline.results_report import show_rerun
+    from pipeline.config.resolve import read_logged, resolve
+    from pipeline.reports.results import show_rerun
     from pipeline.run import run
-    from pipeline.store import find_run, store_errors
+    from pipeline.tracking.connection import open_experiment
+    from pipeline.tracking.store import find_run, store_errors
 
     tracking = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
     open_experiment(tracking)
@@ -47,7 +50,9 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     with store_errors():
         first = find_run(client, config.rerun)
         if first.info.status != "FINISHED":
-            raise PipelineError(f"run {config.rerun} is {first.info.status}; only a FINISHED run has figures to compare.")
+            raise PipelineError(
+                f"run {config.rerun} is {first.info.status}; only a FINISHED run has figures to compare."
+            )
         folder = mlflow.artifacts.download_artifacts(f"runs:/{config.rerun}/config")
     here = {"tracking": config.tracking, "sweep": Config().sweep}
     resolved = resolve(OmegaConf.merge(read_logged(Path(folder)), here))
@@ -56,7 +61,9 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     rows = compared(first.data.metrics, second.data.metrics)
     show_rerun(rows, first.info.run_name)
     differing = [
-        name for name, (before, now) in rows.items() if not isclose(before, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        name
+        for name, (before, now) in rows.items()
+        if not isclose(before, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     ]
     if differing:
         raise FiguresDifferError(
@@ -64,13 +71,17 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
         )
 
 
-def compared(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+def compared(
+    first: Mapping[str, float], second: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
     """Pair the figures of two runs that the config decides; times are left to the machine.
 
     Args:
         first: metrics by name.
         second: the same; a figure that is in one of them only is not a number in the other.
     """
-    names = sorted(name for name in first.keys() | second.keys() if name.rpartition("/")[2] in COMPARED)
+    names = sorted(
+        name for name in first.keys() | second.keys() if name.rpartition("/")[2] in COMPARED
+    )
     missing = float("nan")
     return {name: (first.get(name, missing), second.get(name, missing)) for name in names}

@@ -13,30 +13,31 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerFast, set_seed
 
-from pipeline import corpus_report, results_report
-from pipeline.artifact import Artifact, check_reload, load, save_fp32, save_int8
-from pipeline.benchmark import Benchmark, benchmark, choose
-from pipeline.checkpoints import open_checkpoints
-from pipeline.compression import module_names
-from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
-from pipeline.data import Collate, collator, load_corpus, tokenize
-from pipeline.evaluation import NOT_FOR_MODELS, Result, check_export, predict_logits, score
-from pipeline.export import ONNX_OPS, check_exportable, export
-from pipeline.identity import weights_of
-from pipeline.model import check_quantizable, load_model, load_tokenizer
-from pipeline.model_report import expected_calibration_error, write_model_report
-from pipeline.naming import description
-from pipeline.post_training import check_calibration
-from pipeline.pruning import pruned
-from pipeline.quantization_error import layer_errors
-from pipeline.recipe import Inputs, train_recipe
-from pipeline.report_page import PAGE, write_report
-from pipeline.runtime import TextClassifier
-from pipeline.sparsity import sparsity
-from pipeline.stage import Stage
-from pipeline.tracking import Tracker, open_run
-from pipeline.training_log import LogMetrics
-from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
+from pipeline.compression.inc_configs import module_names
+from pipeline.compression.layer_errors import layer_errors
+from pipeline.compression.weight_pruning import sparsity
+from pipeline.config.identity import weights_of
+from pipeline.config.schema import FP32_FORMATS, INT8_FORMATS, Config
+from pipeline.data.corpus import Collate, collator, load_corpus, tokenize
+from pipeline.evaluation.benchmark import Benchmark, benchmark, choose
+from pipeline.evaluation.metrics import NOT_FOR_MODELS, Result, check_export, predict_logits, score
+from pipeline.inference.classifier import TextClassifier
+from pipeline.models.artifact import Artifact, check_reload, load, save_fp32, save_int8
+from pipeline.models.export import ONNX_OPS, check_exportable, export
+from pipeline.models.load import check_quantizable, load_model, load_tokenizer
+from pipeline.models.vocabulary import cut_model, cut_tokenizer, kept_ids
+from pipeline.reports import corpus as corpus_report
+from pipeline.reports import results as results_report
+from pipeline.reports.model import expected_calibration_error, write_model_report
+from pipeline.reports.run_page import PAGE, write_report
+from pipeline.sweeps.median_pruner import pruned
+from pipeline.tracking.run_names import description
+from pipeline.tracking.tracker import Tracker, open_run
+from pipeline.training.callbacks import LogMetrics
+from pipeline.training.checkpoints import open_checkpoints
+from pipeline.training.post_training import check_calibration
+from pipeline.training.recipe import Inputs, train_recipe
+from pipeline.training.stage import Stage
 
 LAYER_ROWS = 64  # validation texts that the error of each module is measured on
 log = logging.getLogger(__name__)
@@ -95,10 +96,15 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     # The accuracy before training: a pretrained encoder under a random head.
     test_labels = np.asarray(tokens["test"]["labels"])
     test_logits = partial(
-        predict_logits, rows=tokens["test"], collate=collate, batch_size=config.trainer.per_device_eval_batch_size
+        predict_logits,
+        rows=tokens["test"],
+        collate=collate,
+        batch_size=config.trainer.per_device_eval_batch_size,
     )
     pretrained = score(test_logits(model), test_labels)
-    tracker.log_figures({"pretrained/accuracy": pretrained.accuracy, "pretrained/loss": pretrained.loss})
+    tracker.log_figures(
+        {"pretrained/accuracy": pretrained.accuracy, "pretrained/loss": pretrained.loss}
+    )
     log.info("before training: test accuracy %.4f, loss %.4f", pretrained.accuracy, pretrained.loss)
 
     # Train the recipe; its last stage may be INT8. A sweep may stop a job without hope.
@@ -110,11 +116,20 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
     results_report.write_statistics(reports, done[-1].op_statistics)
     if done[-1].quantized:
         batch = _batch(tokens["validation"], collate)
-        layers = layer_errors(done[-1].float_model(pretrained_config), done[-1].model, batch, done[-1].int8_modules)
+        layers = layer_errors(
+            done[-1].float_model(pretrained_config), done[-1].model, batch, done[-1].int8_modules
+        )
         layers.to_csv(reports / "layers.csv", index=False)
     variant, validation = done[-1].variant, done[-1].evaluate()
-    tracker.log_figures({f"{variant}/validation_{name}": value for name, value in validation.items()})
-    log.info("in memory, %s: validation accuracy %.4f, loss %.4f", variant, validation["accuracy"], validation["loss"])
+    tracker.log_figures(
+        {f"{variant}/validation_{name}": value for name, value in validation.items()}
+    )
+    log.info(
+        "in memory, %s: validation accuracy %.4f, loss %.4f",
+        variant,
+        validation["accuracy"],
+        validation["loss"],
+    )
 
     # Save what was trained, store it, reload it and evaluate: the figures of the run are those of the stored files.
     results: dict[str, Result] = {}
@@ -139,23 +154,34 @@ def _experiment(config: Config, tracker: Tracker, scratch: Path) -> None:
 
     # Time all of them side by side, and choose the one to ship.
     artifacts = [result.artifact for result in results.values()]
-    benchmarks = benchmark(artifacts, corpus.splits["test"]["text"], config.dataset.max_length, config.benchmark)
+    benchmarks = benchmark(
+        artifacts, corpus.splits["test"]["text"], config.dataset.max_length, config.benchmark
+    )
     shipped = choose(config.export.ship, list(results), benchmarks)
     if shipped in config.export.formats:
-        tracker.log_model(results[shipped].artifact.path, shipped, corpus.splits["test"]["text"][:2])
+        tracker.log_model(
+            results[shipped].artifact.path, shipped, corpus.splits["test"]["text"][:2]
+        )
 
     # Log what a sweep is sorted by, and make sure that everything promised is there.
     tracker.log_figures(final_figures(results, benchmarks, shipped))
     tracker.log_figures(
-        {f"{name}/ece": expected_calibration_error(found.logits, test_labels) for name, found in results.items()}
+        {
+            f"{name}/ece": expected_calibration_error(found.logits, test_labels)
+            for name, found in results.items()
+        }
     )
     tracker.log_figures({"time/total_s": time.perf_counter() - started})
     results_report.write_results(reports, results, benchmarks, test_labels, corpus.label_names)
     write_model_report(reports, results, corpus.splits["test"], tokens["test"], corpus.label_names)
-    write_report(reports, tracker.name, description(config), config.dataset.max_length, reports / PAGE)
+    write_report(
+        reports, tracker.name, description(config), config.dataset.max_length, reports / PAGE
+    )
     tracker.log_folder(reports, "reports")
     tracker.check_promised(("config", "reports", *results))
-    results_report.show_results(results, benchmarks, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow")
+    results_report.show_results(
+        results, benchmarks, f"{corpus.name}: {len(test_labels):,} test texts, reloaded from MLflow"
+    )
     log.info("shipped: %s", shipped)
 
 
@@ -166,12 +192,17 @@ def _batch(rows: datasets.Dataset, collate: Collate) -> Mapping[str, torch.Tenso
 
 
 def _save(
-    done: Sequence[Stage], config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast, scratch: Path
+    done: Sequence[Stage],
+    config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    scratch: Path,
 ) -> list[tuple[Artifact, torch.nn.Module]]:
     """Save the FP32 model, and the INT8 one if there is one, each beside its model in memory."""
     shipped = done[-1]
     fp32 = float_stage(done).float_model(config)
-    saved: list[tuple[Artifact, torch.nn.Module]] = [(save_fp32(fp32, tokenizer, scratch / "fp32"), fp32)]
+    saved: list[tuple[Artifact, torch.nn.Module]] = [
+        (save_fp32(fp32, tokenizer, scratch / "fp32"), fp32)
+    ]
     if shipped.quantized:
         saved.append((save_int8(shipped, tokenizer, scratch / "int8"), shipped.model))
     return saved
@@ -201,7 +232,9 @@ def _export(
     pairs = config.dataset.text_pair_column is not None
     if fp32:
         reference = float_stage(done).float_model(model_config)
-        made = export(reference, tokenizer, max_length, calibration, fp32, quantized, scratch, pairs=pairs)
+        made = export(
+            reference, tokenizer, max_length, calibration, fp32, quantized, scratch, pairs=pairs
+        )
         exported += [(artifact, "fp32") for artifact in made]
     if int8:
         model = shipped.float_model(model_config)
@@ -209,12 +242,16 @@ def _export(
             kept = kept_ids(tokenizer, tokens["train"]["input_ids"])
             model, tokenizer = cut_model(model, kept), cut_tokenizer(tokenizer, kept)
             calibration = [np.searchsorted(kept, row) for row in calibration]
-        made = export(model, tokenizer, max_length, calibration, int8, quantized, scratch, pairs=pairs)
+        made = export(
+            model, tokenizer, max_length, calibration, int8, quantized, scratch, pairs=pairs
+        )
         exported += [(artifact, "int8") for artifact in made]
     return exported
 
 
-def final_figures(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], shipped: str) -> dict[str, float]:
+def final_figures(
+    results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], shipped: str
+) -> dict[str, float]:
     """Name the figures of every variant with its prefix, and what a sweep is sorted by without: those of the shipped one.
 
     Args:
@@ -235,5 +272,7 @@ def final_figures(results: Mapping[str, Result], benchmarks: Mapping[str, Benchm
         "size_ratio": best.artifact.size_mb / fp32.artifact.size_mb,
     }
     if benchmarks:
-        figures["speedup"] = benchmarks["fp32"].at(1, None).p50_ms / benchmarks[shipped].at(1, None).p50_ms
+        figures["speedup"] = (
+            benchmarks["fp32"].at(1, None).p50_ms / benchmarks[shipped].at(1, None).p50_ms
+        )
     return figures

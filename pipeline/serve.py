@@ -5,16 +5,19 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from pipeline import command_line, quiet
+from pipeline.console import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.locate import mlflow_directory
-from pipeline.runtime import refuse_pickles
-from pipeline.store import CHAMPION
+from pipeline.inference.classifier import refuse_pickles
+from pipeline.tracking.locate_model import mlflow_directory
+from pipeline.tracking.store import CHAMPION
 
 MAX_REQUEST_BYTES = 16_000_000
 
 Message = dict[str, Any]
-App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+App = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=CHAMPION,
         help="run id, models:/NAME@ALIAS, models:/NAME/VERSION or directory (default: %(default)s)",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s, this machine only)",
+    )
     parser.add_argument("--port", type=int, default=5001, help="default: %(default)s")
     options = parser.parse_args(arguments)
     return command_line.exit_code(lambda: _serve(options))
@@ -47,7 +54,11 @@ def _serve(options: argparse.Namespace) -> None:
     from mlflow.pyfunc import scoring_server
 
     app = bounded(scoring_server.init(mlflow.pyfunc.load_model(str(directory))), MAX_REQUEST_BYTES)
-    print(f"serving {options.model} on http://{options.host}:{options.port}/invocations", file=sys.stderr, flush=True)  # noqa: T201
+    print(
+        f"serving {options.model} on http://{options.host}:{options.port}/invocations",
+        file=sys.stderr,
+        flush=True,
+    )  # noqa: T201
     try:
         uvicorn.run(app, host=options.host, port=options.port, log_level="critical")
     except SystemExit as stop:  # how uvicorn says that it cannot listen
@@ -71,7 +82,9 @@ def bounded(app: App, limit: int) -> App:
         await send({"type": "http.response.body", "body": line})
 
     async def checked(
-        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
     ) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)

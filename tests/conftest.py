@@ -18,8 +18,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from pipeline import quiet
-from pipeline.config import register
+from pipeline.config.schema import register
+from pipeline.console import quiet
 
 quiet.third_parties()
 
@@ -29,7 +29,20 @@ CLASSES = {
     "hot": ["sun", "fire", "summer", "desert", "burning"],
     "wet": ["rain", "river", "flood", "ocean", "soaking"],
 }
-FILLER = ["the", "day", "was", "full", "of", "and", "we", "walked", "home", "slowly", "again", "today"]
+FILLER = [
+    "the",
+    "day",
+    "was",
+    "full",
+    "of",
+    "and",
+    "we",
+    "walked",
+    "home",
+    "slowly",
+    "again",
+    "today",
+]
 
 
 def micro_rows(count: int, seed: int) -> pd.DataFrame:
@@ -38,7 +51,9 @@ def micro_rows(count: int, seed: int) -> pd.DataFrame:
     rows = []
     for index in range(count):
         label = list(CLASSES)[index % len(CLASSES)]
-        words = rng.choices(FILLER, k=rng.randint(3, 12)) + rng.choices(CLASSES[label], k=rng.randint(1, 2))
+        words = rng.choices(FILLER, k=rng.randint(3, 12)) + rng.choices(
+            CLASSES[label], k=rng.randint(1, 2)
+        )
         rng.shuffle(words)
         rows.append({"text": " ".join(words), "label": label})
     return pd.DataFrame(rows)
@@ -147,7 +162,9 @@ class Output:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Output]:
+def command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Output]:
     """Type `python -m pipeline ...`, in this process: a new one would spend ten seconds on imports."""
     from pipeline import cli
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from pipeline.artifact import Artifact, check_reload, load, save_fp32
-from pipeline.config import ModelConfig
+from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.model import load_model
+from pipeline.models.artifact import Artifact, check_reload, load, save_fp32
+from pipeline.models.load import load_model
 
 
 @pytest.fixture

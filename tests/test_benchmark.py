@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.artifact import Artifact
-from pipeline.benchmark import Benchmark, Point, benchmark, choose
-from pipeline.benchmark_worker import make_batch
-from pipeline.config import BenchmarkConfig
+from pipeline.config.schema import BenchmarkConfig
 from pipeline.errors import PipelineError
+from pipeline.evaluation.benchmark import Benchmark, Point, benchmark, choose
+from pipeline.evaluation.benchmark_worker import make_batch
+from pipeline.models.artifact import Artifact
 
 ROWS = [[1, 10, 11, 2], [1, 12, 2], [1, 13, 14, 15, 2]]
 
@@ -61,11 +61,19 @@ def test_batches_of_a_length_are_filled_with_tokens_of_the_corpus(tokens: int) -
 
 
 def test_no_repetitions_time_nothing() -> None:
-    assert benchmark([Artifact("onnx_int8", Path("nowhere"))], ["rain"], 32, BenchmarkConfig(repetitions=0)) == {}
+    assert (
+        benchmark(
+            [Artifact("onnx_int8", Path("nowhere"))], ["rain"], 32, BenchmarkConfig(repetitions=0)
+        )
+        == {}
+    )
 
 
 def test_a_worker_that_cannot_load_its_artifact_is_named(tmp_path: Path, micro_model: Path) -> None:
     shutil.copytree(micro_model, tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(PipelineError, match="the benchmark of onnx_int8 ended early: .*cannot be loaded by ONNX Runtime"):
+    with pytest.raises(
+        PipelineError,
+        match="the benchmark of onnx_int8 ended early: .*cannot be loaded by ONNX Runtime",
+    ):
         benchmark([Artifact("onnx_int8", tmp_path)], ["rain"], 32, BenchmarkConfig(repetitions=1))

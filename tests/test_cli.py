@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[1]
         ("modle=bert_tiny", "modle is unknown", "did you mean model"),
         ("trainer.learning_rat=1", "trainer.learning_rat is unknown", "did you mean learning_rate"),
         ("datset.max_length=64", "datset is unknown", "did you mean dataset"),
-        ("qat.phases.qat.learnin_rate=1", "qat.phases.qat.learnin_rate is unknown", "did you mean learning_rate"),
+        (
+            "qat.phases.qat.learnin_rate=1",
+            "qat.phases.qat.learnin_rate is unknown",
+            "did you mean learning_rate",
+        ),
         ("+trainer.fp16=true", "trainer.fp16 is unknown", "accepted"),
         ("trainer.learning_rate=fast", "trainer.learning_rate", "'fast'"),
         ("trainer.num_train_epochs=[1]", "trainer.num_train_epochs", "[1]"),
@@ -72,7 +76,13 @@ heavy = {"torch", "transformers", "optimum", "neural_compressor", "mlflow", "dat
 assert not heavy, heavy
 """
     for argument in ("--help", "trainer.learning_rat=1", "dataset.data_dir=nowhere"):
-        done = subprocess.run([sys.executable, "-c", program, argument], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program, argument],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         if argument == "--help":
             for taught in (

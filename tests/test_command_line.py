@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from pipeline import interrupt
-from pipeline.command_line import exit_code
+from pipeline.console import interrupt
+from pipeline.console.command_line import exit_code
 from pipeline.errors import PipelineError
 
 
@@ -20,7 +20,9 @@ def test_a_command_ends_with_its_own_code() -> None:
     assert exit_code(lambda: 1) == 1
 
 
-def test_bad_input_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_line_without_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIPELINE_FULL_ERROR", "0")
     assert raising(PipelineError("http://me:secret@host/ does not answer")) == 2
     assert capsys.readouterr().err == "error: http://***@host/ does not answer\n"

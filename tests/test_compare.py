@@ -21,7 +21,11 @@ def sweep(store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for recipe, accuracy, tags in (
         ("none", 0.9, {"mlflow.parentRunId": parent.info.run_id}),
         ("direct", 0.8, {"mlflow.parentRunId": parent.info.run_id}),
-        ("failing", None, {"mlflow.parentRunId": parent.info.run_id, "failure": "the loss became nan"}),
+        (
+            "failing",
+            None,
+            {"mlflow.parentRunId": parent.info.run_id, "failure": "the loss became nan"},
+        ),
         ("outside", 0.7, {}),
     ):
         run = client.create_run(experiment, tags=tags, run_name=recipe)
@@ -58,13 +62,20 @@ def test_without_a_sweep_all_runs_but_parents_are_compared_and_a_filter_narrows_
 
 
 @pytest.mark.usefixtures("sweep")
-def test_the_table_and_the_page_are_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_table_and_the_page_are_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert compare.main(["--sweep", "latest"]) == 0
     shown = capsys.readouterr().out
     assert "sweep·recipes" in shown
     assert "0.9000" in shown
     assert "FAILED" in shown
-    assert compare.main(["--sweep", "latest", "--format", "html", "--output", str(tmp_path / "page.html")]) == 0
+    assert (
+        compare.main(
+            ["--sweep", "latest", "--format", "html", "--output", str(tmp_path / "page.html")]
+        )
+        == 0
+    )
     assert "sweep·recipes" in (tmp_path / "page.html").read_text()
 
 
@@ -86,10 +97,22 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
     ("arguments", "said"),
     [
         (["--sweep", "nope"], "--sweep nope is no sweep; the newest are: "),
-        (["--metric", "acuracy"], "--metric acuracy is logged by none of these 4 runs; did you mean accuracy?"),
-        (["--filter", "foo bar"], "--filter 'foo bar' is not understood: Invalid clause(s) in filter string"),
-        (["--filter", "params.`qat.name` = 'x'"], "there are no runs in int8-text-classifiers with --filter"),
-        (["--experiment", "int8-text-clasifiers"], "is unknown; did you mean int8-text-classifiers?"),
+        (
+            ["--metric", "acuracy"],
+            "--metric acuracy is logged by none of these 4 runs; did you mean accuracy?",
+        ),
+        (
+            ["--filter", "foo bar"],
+            "--filter 'foo bar' is not understood: Invalid clause(s) in filter string",
+        ),
+        (
+            ["--filter", "params.`qat.name` = 'x'"],
+            "there are no runs in int8-text-classifiers with --filter",
+        ),
+        (
+            ["--experiment", "int8-text-clasifiers"],
+            "is unknown; did you mean int8-text-classifiers?",
+        ),
         (["f" * 32, "e" * 32], f"run {'f' * 32} is not in sqlite"),
         (["f" * 32], "one run is nothing to compare"),
         (["f" * 32, "--sweep", "latest"], "run ids do not go with --sweep"),
@@ -109,4 +132,6 @@ def test_a_store_without_a_sweep_says_how_to_make_one(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     assert compare.main(["--sweep", "latest"]) == 2
-    assert "there is no sweep yet; python -m pipeline -m KEY=A,B makes one." in capsys.readouterr().err
+    assert (
+        "there is no sweep yet; python -m pipeline -m KEY=A,B makes one." in capsys.readouterr().err
+    )

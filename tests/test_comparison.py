@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.comparison import Comparison, pareto_front
-from pipeline.differences import paired_interval
+from pipeline.comparison.comparison import Comparison, pareto_front
+from pipeline.comparison.differences import paired_interval
 
 
-def run(recipe: str, rate: float, seed: int, accuracy: float | None, latency: float = 1.0) -> SimpleNamespace:
+def run(
+    recipe: str, rate: float, seed: int, accuracy: float | None, latency: float = 1.0
+) -> SimpleNamespace:
     params = {
         "model.name_or_path": "assets/minilm",
         "model.num_hidden_layers": "2",
@@ -21,7 +23,11 @@ def run(recipe: str, rate: float, seed: int, accuracy: float | None, latency: fl
         "trainer.seed": str(seed),
         "trainer.optim": "adamw_torch",
     }
-    metrics = {} if accuracy is None else {"accuracy": accuracy, "loss": 1 - accuracy, "onnx_int8/latency_p50_ms": latency}
+    metrics = (
+        {}
+        if accuracy is None
+        else {"accuracy": accuracy, "loss": 1 - accuracy, "onnx_int8/latency_p50_ms": latency}
+    )
     tags = {"shipped": "onnx_int8"} if accuracy is not None else {"failure": "the loss became nan"}
     info = SimpleNamespace(
         run_id=f"{recipe}{rate}{seed}",
@@ -30,7 +36,9 @@ def run(recipe: str, rate: float, seed: int, accuracy: float | None, latency: fl
         start_time=seed,
         status="FAILED" if accuracy is None else "FINISHED",
     )
-    return SimpleNamespace(info=info, data=SimpleNamespace(params=params, metrics=metrics, tags=tags))
+    return SimpleNamespace(
+        info=info, data=SimpleNamespace(params=params, metrics=metrics, tags=tags)
+    )
 
 
 RUNS = [
@@ -47,8 +55,19 @@ RUNS = [
 
 def test_the_best_comes_first_and_only_what_differs_is_shown() -> None:
     comparison = Comparison.of(RUNS, ["accuracy"])
-    assert [row.figures.get("accuracy") for row in comparison.rows] == [0.90, 0.88, 0.85, 0.85, 0.84, 0.82, 0.80, None]
-    assert comparison.varying == ("trainer.learning_rate", "trainer.seed"), "what the recipe implies is told by its name"
+    assert [row.figures.get("accuracy") for row in comparison.rows] == [
+        0.90,
+        0.88,
+        0.85,
+        0.85,
+        0.84,
+        0.82,
+        0.80,
+        None,
+    ]
+    assert comparison.varying == ("trainer.learning_rate", "trainer.seed"), (
+        "what the recipe implies is told by its name"
+    )
     table = comparison.table()
     assert list(table.columns) == [
         *("pareto", "run", "model", "dataset", "recipe", "trainer.learning_rate", "trainer.seed"),
@@ -74,13 +93,17 @@ def test_seeds_of_one_configuration_are_put_together() -> None:
         *("none, learning_rate 0.0001", "none, learning_rate 0.0003"),
     }
     assert groups["direct, learning_rate 0.0001"].mean == pytest.approx(0.81)
-    assert groups["direct, learning_rate 0.0001"].spread == pytest.approx(np.std([0.80, 0.82], ddof=1))
+    assert groups["direct, learning_rate 0.0001"].spread == pytest.approx(
+        np.std([0.80, 0.82], ddof=1)
+    )
     assert len(groups["none, learning_rate 0.0003"].values) == 1
 
 
 def test_two_recipes_are_compared_over_pairs_that_are_alike_in_all_else() -> None:
     comparison = Comparison.of(RUNS, ["accuracy"])
-    recipes = next(difference for difference in comparison.differences if difference.key == "recipe")
+    recipes = next(
+        difference for difference in comparison.differences if difference.key == "recipe"
+    )
     assert (recipes.first, recipes.second, recipes.pairs) == ("direct", "none", 3)
     gains = [0.80 - 0.85, 0.82 - 0.88, 0.84 - 0.90]
     assert recipes.mean == pytest.approx(np.mean(gains))
@@ -104,8 +127,13 @@ def test_the_pareto_front_heeds_which_way_is_better_and_keeps_ties() -> None:
 
 
 def test_an_attempt_that_was_repeated_is_left_out_and_the_last_one_stays() -> None:
-    attempts = [run("direct", 1e-4, number, accuracy) for number, accuracy in ((1, None), (2, None), (3, 0.8))]
+    attempts = [
+        run("direct", 1e-4, number, accuracy)
+        for number, accuracy in ((1, None), (2, None), (3, 0.8))
+    ]
     for attempt in attempts:
         attempt.data.tags |= {"mlflow.parentRunId": "sweep", "config.hash": "0123"}
     assert [row.run_id for row in Comparison.of(attempts, ["accuracy"]).rows] == ["direct0.00013"]
-    assert [row.run_id for row in Comparison.of(attempts[:2], ["accuracy"]).rows] == ["direct0.00012"]
+    assert [row.run_id for row in Comparison.of(attempts[:2], ["accuracy"]).rows] == [
+        "direct0.00012"
+    ]

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison import Comparison
-from pipeline.comparison_page import write_page
+from pipeline.comparison.comparison import Comparison
+from pipeline.reports.comparison_page import write_page
 from tests.test_comparison import RUNS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 # Runs in the page after its own scripts: clicks headings, moves the mouse over a point, and writes down what is there.
 PROBE = """
 <script>
@@ -58,12 +60,20 @@ def test_the_page_is_one_file_that_asks_nothing_of_a_network(page: Path) -> None
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(page: Path, tmp_path: Path) -> None:
+def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(
+    page: Path, tmp_path: Path
+) -> None:
     page.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
     done = subprocess.run(
         [
             str(CHROMIUM),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=6000", "--dump-dom"),
+            *(
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--virtual-time-budget=6000",
+                "--dump-dom",
+            ),
             f"--user-data-dir={tmp_path / 'profile'}",
             page.as_uri(),
         ],
@@ -75,7 +85,25 @@ def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(page: Path, tmp
     found = json.loads(done.stdout.partition('<pre id="found">')[2].partition("</pre>")[0])
     assert found["plots"]
     assert found["axes"] >= 4
-    assert found["ascending"] == ["0.8000", "0.8200", "0.8400", "0.8500", "0.8500", "0.8800", "0.9000", ""]
-    assert found["descending"] == ["0.9000", "0.8800", "0.8500", "0.8500", "0.8400", "0.8200", "0.8000", ""]
+    assert found["ascending"] == [
+        "0.8000",
+        "0.8200",
+        "0.8400",
+        "0.8500",
+        "0.8500",
+        "0.8800",
+        "0.9000",
+        "",
+    ]
+    assert found["descending"] == [
+        "0.9000",
+        "0.8800",
+        "0.8500",
+        "0.8500",
+        "0.8400",
+        "0.8200",
+        "0.8000",
+        "",
+    ]
     assert found["link"].startswith("http://127.0.0.1:5000/#/experiments/1/runs/")
     assert "learning_rate" in found["tooltip"]

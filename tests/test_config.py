@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import TrainerConfig
-from pipeline.resolve import resolve
+from pipeline.config.resolve import resolve
+from pipeline.config.schema import TrainerConfig
 from tests.conftest import CONF, composed
 
 GROUPS = ["model", "dataset", "qat", "trainer", "export", "benchmark", "tracking", "experiment"]
@@ -20,7 +20,9 @@ def test_every_config_file_composes_into_a_valid_run(here: Path, group: str, opt
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_config_file_says_how_to_call_it_in_its_first_comment(group: str, option: str) -> None:
+def test_every_config_file_says_how_to_call_it_in_its_first_comment(
+    group: str, option: str
+) -> None:
     lines = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").splitlines()
     comments = [line for line in lines[:2] if line.startswith("# python -m pipeline")]
     assert comments, f"{group}/{option}.yaml"
@@ -42,7 +44,11 @@ def test_the_published_sample_is_followed_to_the_letter() -> None:
     assert resolved.qat.name == "direct"
     assert resolved.qat.fp32_op_types == []
     trainer = resolved.trainer
-    assert (trainer.num_train_epochs, trainer.per_device_train_batch_size, trainer.learning_rate) == (2, 8, 5e-5)
+    assert (
+        trainer.num_train_epochs,
+        trainer.per_device_train_batch_size,
+        trainer.learning_rate,
+    ) == (2, 8, 5e-5)
     assert (trainer.seed, trainer.optim, trainer.group_by_length) == (42, "adamw_torch", False)
     assert not resolved.model.classification_token_only
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from pipeline.config import DatasetConfig
-from pipeline.data import SPLITS, collator, load_corpus, tokenize
+from pipeline.config.schema import DatasetConfig
+from pipeline.data.corpus import SPLITS, collator, load_corpus, tokenize
 from pipeline.errors import PipelineError
 from tests.conftest import micro_rows
 
@@ -51,7 +51,9 @@ def test_labels_may_be_names_or_ids(tmp_path: Path, given: list[str]) -> None:
 
 
 def test_any_column_names_do(tmp_path: Path) -> None:
-    config = written(tmp_path, train=micro_rows(300, 0).rename(columns={"text": "tweet body", "label": "mood"}))
+    config = written(
+        tmp_path, train=micro_rows(300, 0).rename(columns={"text": "tweet body", "label": "mood"})
+    )
     config.text_column, config.label_column = "tweet body", "mood"
     assert load_corpus(config).label_names == ("cold", "hot", "wet")
 
@@ -59,7 +61,10 @@ def test_any_column_names_do(tmp_path: Path) -> None:
 def test_a_missing_column_is_refused_with_the_columns_found(tmp_path: Path) -> None:
     config = written(tmp_path, train=micro_rows(30, 0))
     config.label_column = "lable"
-    with pytest.raises(PipelineError, match=r"dataset.label_column='lable' is not in train; its columns are: text, label"):
+    with pytest.raises(
+        PipelineError,
+        match=r"dataset.label_column='lable' is not in train; its columns are: text, label",
+    ):
         load_corpus(config)
 
 
@@ -68,7 +73,9 @@ def test_bad_rows_are_named_by_number_or_dropped(tmp_path: Path) -> None:
     rows.loc[[4, 7], "text"] = ["  ", ""]
     rows.loc[9, "label"] = ""
     config = written(tmp_path, train=rows)
-    with pytest.raises(PipelineError, match=r"train has 3 rows .* row 5, 8, 10 .*dataset.on_bad_rows=drop"):
+    with pytest.raises(
+        PipelineError, match=r"train has 3 rows .* row 5, 8, 10 .*dataset.on_bad_rows=drop"
+    ):
         load_corpus(config)
     config.on_bad_rows = "drop"
     assert sum(len(rows) for rows in load_corpus(config).splits.values()) == 297
@@ -98,11 +105,15 @@ def test_one_class_only_is_refused(tmp_path: Path, label_names: list[str] | None
 
 
 @pytest.mark.parametrize("label_names", [None, ["cold", "hot", "wet"]])
-def test_a_label_that_train_does_not_have_is_refused(tmp_path: Path, label_names: list[str] | None) -> None:
+def test_a_label_that_train_does_not_have_is_refused(
+    tmp_path: Path, label_names: list[str] | None
+) -> None:
     rows = micro_rows(30, 0)
     config = written(tmp_path, train=rows[rows["label"] != "wet"], validation=rows, test=rows)
     config.label_names = label_names
-    with pytest.raises(PipelineError, match=r"label 'wet' occurs in validation \(10 rows\) but not in train"):
+    with pytest.raises(
+        PipelineError, match=r"label 'wet' occurs in validation \(10 rows\) but not in train"
+    ):
         load_corpus(config)
 
 
@@ -133,11 +144,16 @@ def test_tokens_are_cut_and_both_lengths_are_kept(micro_corpus: Path, micro_mode
 
 
 @pytest.mark.parametrize(("padding", "width"), [("longest", 5), ("max_length", 16)])
-def test_a_batch_is_padded_to_its_longest_or_to_the_maximum(micro_model: Path, padding: str, width: int) -> None:
+def test_a_batch_is_padded_to_its_longest_or_to_the_maximum(
+    micro_model: Path, padding: str, width: int
+) -> None:
     tokenizer = AutoTokenizer.from_pretrained(micro_model)
     collate = collator(tokenizer, DatasetConfig(name="micro", max_length=16, padding=padding))
     batch = collate(
-        [{"input_ids": [2, 9, 3], "attention_mask": [1] * 3}, {"input_ids": [2, 9, 9, 9, 3], "attention_mask": [1] * 5}]
+        [
+            {"input_ids": [2, 9, 3], "attention_mask": [1] * 3},
+            {"input_ids": [2, 9, 9, 9, 3], "attention_mask": [1] * 5},
+        ]
     )
     assert tuple(batch["input_ids"].shape) == (2, width)
 
@@ -168,10 +184,19 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     (tmp_path / "file").touch()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
     config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
-    assert len(tokenize(load_corpus(config), AutoTokenizer.from_pretrained(micro_model), config)["test"]) == 60
+    assert (
+        len(
+            tokenize(load_corpus(config), AutoTokenizer.from_pretrained(micro_model), config)[
+                "test"
+            ]
+        )
+        == 60
+    )
 
 
-def test_pairs_are_tokenized_as_pairs_and_kept_as_one_text(tmp_path: Path, micro_model: Path) -> None:
+def test_pairs_are_tokenized_as_pairs_and_kept_as_one_text(
+    tmp_path: Path, micro_model: Path
+) -> None:
     rows = [("the snow\twas cold", "ice", "yes"), ("fire", "winter and frost", "no")] * 4
     frame = pd.DataFrame(rows, columns=["one", "two", "label"])
     for split in ("train", "validation", "test"):
@@ -182,10 +207,14 @@ def test_pairs_are_tokenized_as_pairs_and_kept_as_one_text(tmp_path: Path, micro
     assert corpus.splits["train"]["text"][0] == "the snow was cold\tice"
     tokenizer = AutoTokenizer.from_pretrained(micro_model)
     tokens = tokenize(corpus, tokenizer, config)["train"]
-    assert tokens["input_ids"][0] == tokenizer("the snow was cold", "ice", truncation=True, max_length=8)["input_ids"]
+    assert (
+        tokens["input_ids"][0]
+        == tokenizer("the snow was cold", "ice", truncation=True, max_length=8)["input_ids"]
+    )
     assert 1 in tokens["token_type_ids"][0]
     with pytest.raises(
-        PipelineError, match="dataset.text_pair_column='three' is not in train; its columns are: one, two, label"
+        PipelineError,
+        match="dataset.text_pair_column='three' is not in train; its columns are: one, two, label",
     ):
         load_corpus(DatasetConfig(**where, text_pair_column="three"))
     frame.assign(two=["", *frame["two"][1:]]).to_csv(tmp_path / "train.csv", index=False)

@@ -6,12 +6,12 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from transformers import AutoTokenizer
 
-from pipeline.artifact import Artifact
-from pipeline.config import DatasetConfig, ModelConfig
-from pipeline.data import collator, load_corpus, tokenize
+from pipeline.config.schema import DatasetConfig, ModelConfig
+from pipeline.data.corpus import collator, load_corpus, tokenize
 from pipeline.errors import PipelineError
-from pipeline.evaluation import Result, check_export, label_metrics, predict_logits, score
-from pipeline.model import load_model
+from pipeline.evaluation.metrics import Result, check_export, label_metrics, predict_logits, score
+from pipeline.models.artifact import Artifact
+from pipeline.models.load import load_model
 
 
 def test_the_figures_are_those_of_scikit_learn() -> None:
@@ -22,7 +22,9 @@ def test_the_figures_are_those_of_scikit_learn() -> None:
     probabilities = torch.softmax(torch.from_numpy(logits).double(), -1).numpy()
     assert measured.accuracy == accuracy_score(labels, predicted)
     assert measured.f1_macro == pytest.approx(f1_score(labels, predicted, average="macro"))
-    assert measured.loss == pytest.approx(log_loss(labels, probabilities, labels=range(4)), rel=1e-5)
+    assert measured.loss == pytest.approx(
+        log_loss(labels, probabilities, labels=range(4)), rel=1e-5
+    )
     assert measured.confusion.sum() == 200
     assert measured.confusion[2, 1] == ((labels == 2) & (predicted == 1)).sum()
 
@@ -47,7 +49,9 @@ def test_logits_come_in_the_order_of_the_texts(micro_model: Path, micro_corpus: 
     assert logits.dtype == np.float32
     for index in (0, 31, 59):
         with torch.inference_mode():
-            alone = model.eval()(**tokenizer(corpus.splits["test"]["text"][index], return_tensors="pt")).logits
+            alone = model.eval()(
+                **tokenizer(corpus.splits["test"]["text"][index], return_tensors="pt")
+            ).logits
         np.testing.assert_allclose(logits[index], alone[0], atol=1e-5)
 
 
@@ -77,6 +81,8 @@ def test_an_export_may_lose_a_little_accuracy_and_gain_any() -> None:
 def test_a_loss_that_chance_explains_fails_no_run() -> None:
     # Five rows lost and none won: as likely as 1 in 16. Six are 1 in 32.
     trained = exported("int8", wrong=10)
-    assert check_export(exported("onnx_int8", wrong=15), trained, LABELS, 0.0) == pytest.approx(0.05)
+    assert check_export(exported("onnx_int8", wrong=15), trained, LABELS, 0.0) == pytest.approx(
+        0.05
+    )
     with pytest.raises(PipelineError, match=r"p = 0.031"):
         check_export(exported("onnx_int8", wrong=16), trained, LABELS, 0.0)

@@ -4,21 +4,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
-from pipeline.artifact import Artifact
 from pipeline.errors import PipelineError
-from pipeline.export import check_exportable, export
-from pipeline.runtime import TextClassifier
+from pipeline.inference.classifier import TextClassifier
+from pipeline.models.artifact import Artifact
+from pipeline.models.export import check_exportable, export
 
-TEXTS = ["rain and river", "the sun was full of fire today", "snow", "we walked home slowly again and again " * 20]
+TEXTS = [
+    "rain and river",
+    "the sun was full of fire today",
+    "snow",
+    "we walked home slowly again and again " * 20,
+]
 
 
 @pytest.fixture(scope="module")
 def model(micro_model: Path) -> PreTrainedModel:
     torch.manual_seed(0)
     labels = {0: "cold", 1: "hot", 2: "wet"}
-    return AutoModelForSequenceClassification.from_pretrained(micro_model, id2label=labels, attn_implementation="eager").eval()
+    return AutoModelForSequenceClassification.from_pretrained(
+        micro_model, id2label=labels, attn_implementation="eager"
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +68,14 @@ def test_texts_are_cut_by_the_stored_tokenizer(
 ) -> None:
     path = exported(tmp_path, model, tokenizer)["onnx_fp32"].path
     assert json.loads((path / "tokenizer.json").read_text())["truncation"]["max_length"] == 16
-    assert len(AutoTokenizer.from_pretrained(path)(TEXTS[3], truncation=True, max_length=16)["input_ids"]) == 16
+    assert (
+        len(
+            AutoTokenizer.from_pretrained(path)(TEXTS[3], truncation=True, max_length=16)[
+                "input_ids"
+            ]
+        )
+        == 16
+    )
 
 
 def test_embeddings_are_int8_unless_they_are_to_stay_in_fp32(
@@ -68,14 +87,21 @@ def test_embeddings_are_int8_unless_they_are_to_stay_in_fp32(
     linear = exported(tmp_path / "linear", model, tokenizer, ("Linear",))
     embeddings_mb = 3 * model.get_input_embeddings().weight.numel() / 1e6  # 4 bytes against 1
     for variant in ("onnx_int8", "openvino_int8"):
-        assert linear[variant].size_mb - everything[variant].size_mb == pytest.approx(embeddings_mb, rel=0.25)
+        assert linear[variant].size_mb - everything[variant].size_mb == pytest.approx(
+            embeddings_mb, rel=0.25
+        )
 
 
-def test_an_architecture_that_onnx_cannot_express_is_named(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_architecture_that_onnx_cannot_express_is_named(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Spectral(torch.nn.Module):
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             return torch.linalg.eigvals(input_ids.float() @ input_ids.float().T).real
 
-    monkeypatch.setattr("pipeline.export.inference_graph", lambda *_: Spectral())
-    with pytest.raises(PipelineError, match=r"bert cannot be exported to ONNX; choose export=none. .*linalg_eigvals"):
+    monkeypatch.setattr("pipeline.models.export.inference_graph", lambda *_: Spectral())
+    with pytest.raises(
+        PipelineError,
+        match=r"bert cannot be exported to ONNX; choose export=none. .*linalg_eigvals",
+    ):
         check_exportable(model)

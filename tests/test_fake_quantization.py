@@ -12,11 +12,17 @@ from torch.ao.quantization import (
     default_fused_per_channel_wt_fake_quant,
 )
 
-from pipeline.fake_quantization import quantize_activations_around_zero, quantize_weights_per_tensor, replace_forward
+from pipeline.compression.fake_quantization import (
+    quantize_activations_around_zero,
+    quantize_weights_per_tensor,
+    replace_forward,
+)
 
 
 def activation(qscheme: torch.qscheme = torch.per_tensor_affine) -> FusedMovingAvgObsFakeQuantize:
-    return FusedMovingAvgObsFakeQuantize(dtype=torch.quint8, qscheme=qscheme, quant_min=0, quant_max=255)
+    return FusedMovingAvgObsFakeQuantize(
+        dtype=torch.quint8, qscheme=qscheme, quant_min=0, quant_max=255
+    )
 
 
 def compared(module: nn.Module, steps: list[torch.Tensor]) -> None:
@@ -61,12 +67,16 @@ def test_a_weight_is_rounded_on_the_grid_that_conversion_takes(shape: tuple[int,
         for replaced in (True, False):
             given = weight.clone().requires_grad_()
             grid = (module.scale, zero_point.int(), 0, -128, 127)
-            out = module(given) if replaced else torch.fake_quantize_per_channel_affine(given, *grid)
+            out = (
+                module(given) if replaced else torch.fake_quantize_per_channel_affine(given, *grid)
+            )
             (out * torch.linspace(-1, 2, out.numel()).view_as(out)).sum().backward()
             results.append((out.detach(), given.grad))
         torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-6)
         # The end of the range lies half a step beyond the last level: torch's rounding decides whether its gradient passes.
-        apart = ((weight / module.scale.view(-1, *[1] * (len(shape) - 1))).abs() - 127.5).abs() > 1e-3
+        apart = (
+            (weight / module.scale.view(-1, *[1] * (len(shape) - 1))).abs() - 127.5
+        ).abs() > 1e-3
         torch.testing.assert_close(results[0][1][apart], results[1][1][apart])
         module.enable_observer()
 
@@ -107,9 +117,13 @@ def test_schemes_are_as_asked_for_and_shared_modules_stay_shared() -> None:
     assert out.max() - out.min() == pytest.approx(4, abs=0.05)
     assert model["a"][0].scale.item() == pytest.approx(6 / 255, rel=1e-5), "from -3 to 3"
 
-    config = torch.ao.quantization.QConfig(activation=activation, weight=default_fused_per_channel_wt_fake_quant)
+    config = torch.ao.quantization.QConfig(
+        activation=activation, weight=default_fused_per_channel_wt_fake_quant
+    )
     linear = qat.Linear(4, 3, qconfig=config)
     quantize_weights_per_tensor(nn.Sequential(linear))
     replace_forward(linear)
     linear(torch.randn(2, 4))
-    assert linear.weight_fake_quant.scale.item() == pytest.approx(linear.weight.abs().max().item() / 127.5, rel=1e-5)
+    assert linear.weight_fake_quant.scale.item() == pytest.approx(
+        linear.weight.abs().max().item() / 127.5, rel=1e-5
+    )

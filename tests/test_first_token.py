@@ -2,9 +2,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
 
-from pipeline.first_token import FirstTokenOnly, last_layer
+from pipeline.models.first_token import FirstTokenOnly, last_layer
 
 
 def micro_bert(**options: object) -> BertForSequenceClassification:
@@ -59,13 +64,17 @@ def test_the_layer_is_whole_again_after_training() -> None:
     assert "forward" not in vars(last_layer(model))
 
 
-@pytest.mark.parametrize("option", [{"is_decoder": True}, {"output_hidden_states": True}, {"output_attentions": True}])
+@pytest.mark.parametrize(
+    "option", [{"is_decoder": True}, {"output_hidden_states": True}, {"output_attentions": True}]
+)
 def test_a_model_whose_other_tokens_are_read_is_left_alone(option: dict[str, bool]) -> None:
     assert last_layer(micro_bert(**option)) is None
 
 
 def test_an_architecture_that_is_not_known_is_left_alone() -> None:
-    model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=50, dim=32, n_layers=2, n_heads=2, hidden_dim=64))
+    model = DistilBertForSequenceClassification(
+        DistilBertConfig(vocab_size=50, dim=32, n_layers=2, n_heads=2, hidden_dim=64)
+    )
     assert last_layer(model) is None
     FirstTokenOnly().on_epoch_begin(None, None, None, model=model)
     assert "forward" not in vars(model)

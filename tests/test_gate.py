@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import gate
 from pipeline.errors import PipelineError
-from pipeline.gate import Candidate, Gate, checks, load_gate
-from pipeline.significance import mcnemar
+from pipeline.evaluation.significance import mcnemar
+from pipeline.promotion import gate
+from pipeline.promotion.gate import Candidate, Gate, checks, load_gate
 
 RIGHT = np.arange(2000) % 10 != 0  # 90 % of 2,000 rows
 CANDIDATE = Candidate("a", "candidate", 0.002, 4.0, 16.0, 0.5, "a CPU", "digest", RIGHT)
@@ -30,7 +30,9 @@ def test_the_first_good_model_becomes_champion() -> None:
     assert all(check.passed for check in checks(CANDIDATE, None, Gate()))
 
 
-@pytest.mark.parametrize(("drop", "passes"), [(0.0099, True), (0.01, True), (0.0101, False), (float("nan"), False)])
+@pytest.mark.parametrize(
+    ("drop", "passes"), [(0.0099, True), (0.01, True), (0.0101, False), (float("nan"), False)]
+)
 def test_the_accuracy_drop_has_a_limit(drop: float, passes: bool) -> None:
     assert verdict(replace(CANDIDATE, accuracy_drop=drop), None, "max_accuracy_drop")[0] is passes
 
@@ -60,7 +62,9 @@ def test_at_equal_accuracy_the_smaller_or_faster_model_wins(better: dict[str, fl
 
 
 def test_latencies_of_two_cpus_are_not_compared() -> None:
-    passed, reason = verdict(replace(CANDIDATE, latency_p50_ms=0.1), replace(CHAMPION, cpu="another"), "champion")
+    passed, reason = verdict(
+        replace(CANDIDATE, latency_p50_ms=0.1), replace(CHAMPION, cpu="another"), "champion"
+    )
     assert not passed
     assert "timed on another CPU (another)" in reason
 
@@ -76,7 +80,10 @@ def test_the_champion_does_not_replace_itself() -> None:
 
 
 def test_mcnemar_is_the_exact_binomial_test_of_the_disagreements() -> None:
-    one, other = np.array([True] * 8 + [False] * 2 + [True] * 90), np.array([False] * 8 + [True] * 2 + [True] * 90)
+    one, other = (
+        np.array([True] * 8 + [False] * 2 + [True] * 90),
+        np.array([False] * 8 + [True] * 2 + [True] * 90),
+    )
     assert mcnemar(one, other) == pytest.approx(2 * (1 + 10 + 45) / 2**10)  # P(X <= 2 of 10), twice
     assert mcnemar(one, one) == 1.0
 
@@ -91,5 +98,8 @@ def test_an_unknown_gate_or_key_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         load_gate("defalt")
     monkeypatch.setattr(gate, "GATES", tmp_path)
     (tmp_path / "mine.yaml").write_text("max_acuracy_drop: 0.1\n")
-    with pytest.raises(PipelineError, match=r"mine.yaml: .*max_acuracy_drop.*; a gate has: max_accuracy_drop, min_speedup"):
+    with pytest.raises(
+        PipelineError,
+        match=r"mine.yaml: .*max_acuracy_drop.*; a gate has: max_accuracy_drop, min_speedup",
+    ):
         load_gate("mine")

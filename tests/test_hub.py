@@ -5,10 +5,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pipeline.config import Config, DatasetConfig, ModelConfig
-from pipeline.hub import OFFLINE, use_cache_if_silent
+from pipeline.config.hub import OFFLINE, use_cache_if_silent
+from pipeline.config.schema import Config, DatasetConfig, ModelConfig
 
-FROM_HUB = Config(ModelConfig("prajjwal1/bert-tiny"), DatasetConfig(name="emotion", path="dair-ai/emotion"))
+FROM_HUB = Config(
+    ModelConfig("prajjwal1/bert-tiny"), DatasetConfig(name="emotion", path="dair-ai/emotion")
+)
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -46,5 +48,7 @@ def test_the_hub_is_asked_only_if_model_or_corpus_comes_from_it(
     monkeypatch: pytest.MonkeyPatch, model: str, data_dir: str | None, asked: bool
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", NOBODY)
-    use_cache_if_silent(Config(ModelConfig(model), DatasetConfig(name="x", path="owner/x", data_dir=data_dir)))
+    use_cache_if_silent(
+        Config(ModelConfig(model), DatasetConfig(name="x", path="owner/x", data_dir=data_dir))
+    )
     assert (os.environ[OFFLINE] == "1") is asked

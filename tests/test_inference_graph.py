@@ -9,7 +9,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from pipeline.inference_graph import inference_graph
+from pipeline.models.inference_graph import inference_graph
 
 
 def bert(layers: int, **changes: object) -> PreTrainedModel:
@@ -73,14 +73,18 @@ def test_what_padding_holds_does_not_change_the_answer() -> None:
         torch.testing.assert_close(graph(changed, mask), graph(ids, mask), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("changes", [{"position_embedding_type": "relative_key"}, {"output_attentions": True}])
+@pytest.mark.parametrize(
+    "changes", [{"position_embedding_type": "relative_key"}, {"output_attentions": True}]
+)
 def test_a_bert_of_another_kind_is_left_as_it_is(changes: dict[str, object]) -> None:
     model = bert(2, **changes)
     assert_plain(model, model.config)
 
 
 def test_another_architecture_is_left_as_it_is() -> None:
-    config = DistilBertConfig(vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=64, num_labels=5)
+    config = DistilBertConfig(
+        vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=64, num_labels=5
+    )
     assert_plain(randomized(DistilBertForSequenceClassification(config)), config)
 
 

@@ -4,15 +4,18 @@ import time
 
 import psutil
 
-from pipeline import liveness
-from pipeline.liveness import HEARTBEAT_TAG, PROCESS_TAG, is_dead, process_tags
+from pipeline.tracking import liveness
+from pipeline.tracking.liveness import HEARTBEAT_TAG, PROCESS_TAG, is_dead, process_tags
 
 
 def test_this_process_lives_and_one_that_ended_does_not() -> None:
     assert not is_dead(process_tags())
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = psutil.Process(process.pid).create_time()
-    tags = {PROCESS_TAG: f"{liveness._machine()} {process.pid} {started:.2f}", HEARTBEAT_TAG: f"{time.time():.0f}"}
+    tags = {
+        PROCESS_TAG: f"{liveness._machine()} {process.pid} {started:.2f}",
+        HEARTBEAT_TAG: f"{time.time():.0f}",
+    }
     assert not is_dead(tags)
     process.kill()
     deadline = time.monotonic() + 10

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import BertModel
 
-from pipeline.config import ModelConfig
+from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.model import load_model, load_tokenizer
+from pipeline.models.load import load_model, load_tokenizer
 
 LABELS = ("cold", "hot", "wet")
 
@@ -44,9 +44,16 @@ def test_a_longer_text_than_the_model_takes_is_refused(micro_model: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("lost", "what"), [("model.safetensors", "weights"), ("config.json", "config"), ("tokenizer.json vocab.txt", "tokenizer")]
+    ("lost", "what"),
+    [
+        ("model.safetensors", "weights"),
+        ("config.json", "config"),
+        ("tokenizer.json vocab.txt", "tokenizer"),
+    ],
 )
-def test_a_directory_that_lacks_something_says_what(tmp_path: Path, micro_model: Path, lost: str, what: str) -> None:
+def test_a_directory_that_lacks_something_says_what(
+    tmp_path: Path, micro_model: Path, lost: str, what: str
+) -> None:
     folder = tmp_path / "model"
     shutil.copytree(micro_model, folder)
     for name in lost.split():
@@ -65,7 +72,9 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, micro_model: Path) ->
         load_model(ModelConfig(str(folder)), LABELS)
 
 
-def test_a_checkpoint_without_the_encoder_is_refused_instead_of_trained_from_noise(tmp_path: Path, micro_model: Path) -> None:
+def test_a_checkpoint_without_the_encoder_is_refused_instead_of_trained_from_noise(
+    tmp_path: Path, micro_model: Path
+) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "model"
@@ -92,5 +101,7 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path, micro_model: Path) 
 
 
 def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:
-    with pytest.raises(PipelineError, match="model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"):
+    with pytest.raises(
+        PipelineError, match="model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
+    ):
         load_tokenizer(ModelConfig("prajjwal1/bert-tiny"), 128)

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.artifact import Artifact
-from pipeline.evaluation import Result, score
-from pipeline.model_report import (
+from pipeline.evaluation.metrics import Result, score
+from pipeline.models.artifact import Artifact
+from pipeline.reports.model import (
     accuracy_by_length,
     disagreements,
     expected_calibration_error,
@@ -35,7 +35,9 @@ def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> N
     assert expected_calibration_error(right.logits, LABELS) == pytest.approx(0.001, abs=1e-6)
     # Two bins: 0.65 sure and right in both, 0.91 sure and wrong in both.
     mixed = result("fp32", [0.35, 0.91, 0.65, 0.09])
-    assert expected_calibration_error(mixed.logits, LABELS) == pytest.approx((0.35 + 0.91) / 2, abs=1e-6)
+    assert expected_calibration_error(mixed.logits, LABELS) == pytest.approx(
+        (0.35 + 0.91) / 2, abs=1e-6
+    )
 
 
 def test_a_class_has_precision_recall_and_f1() -> None:
@@ -80,7 +82,9 @@ def test_ranges_of_length_hold_every_text_once() -> None:
 def test_a_run_without_int8_has_no_disagreements(tmp_path: Path) -> None:
     split = datasets.Dataset.from_dict({"text": TEXTS})
     tokens = datasets.Dataset.from_dict({"labels": LABELS, "num_tokens": np.arange(4)})
-    write_model_report(tmp_path, {"fp32": result("fp32", [0.1, 0.9, 0.9, 0.9])}, split, tokens, NAMES)
+    write_model_report(
+        tmp_path, {"fp32": result("fp32", [0.1, 0.9, 0.9, 0.9])}, split, tokens, NAMES
+    )
     assert {file.name for file in tmp_path.iterdir()} == {
         "accuracy_by_length.csv",
         "calibration.csv",

@@ -4,8 +4,8 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from pipeline import outbox
-from pipeline.outbox import Outbox
+from pipeline.tracking import outbox
+from pipeline.tracking.outbox import Outbox
 
 
 class Store:
@@ -64,7 +64,9 @@ def test_patience_ends_with_what_the_store_said(store: Store) -> None:
     box.close()
 
 
-def test_the_heart_of_a_run_that_logs_nothing_beats(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heart_of_a_run_that_logs_nothing_beats(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.02)
     monkeypatch.setattr(outbox, "HEARTBEAT_SECONDS", 0.05)
     box = Outbox(store, "run")

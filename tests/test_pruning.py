@@ -1,18 +1,27 @@
 import pytest
 
-from pipeline.config import SweepConfig
+from pipeline.config.schema import SweepConfig
 from pipeline.errors import PipelineError, PrunedError
-from pipeline.pruning import pruned
+from pipeline.sweeps.median_pruner import pruned
 
 FINISHED = [{10: 0.50, 20: 0.70}, {10: 0.60, 20: 0.80}, {10: 0.70, 20: 0.90}]
 
 
-def test_a_job_under_the_median_of_finished_runs_at_the_same_step_is_stopped_after_the_point_is_logged() -> None:
+def test_a_job_under_the_median_of_finished_runs_at_the_same_step_is_stopped_after_the_point_is_logged() -> (
+    None
+):
     logged: list[int] = []
-    log = pruned(lambda entries, step: logged.append(step), SweepConfig(pruner_startup_trials=3), lambda: FINISHED)
+    log = pruned(
+        lambda entries, step: logged.append(step),
+        SweepConfig(pruner_startup_trials=3),
+        lambda: FINISHED,
+    )
     log({"train/loss": 9.0}, 5)
     log({"validation/accuracy": 0.65}, 10)
-    with pytest.raises(PrunedError, match=r"validation accuracy 0.7500 up to step 20 is below the median of 3 finished runs"):
+    with pytest.raises(
+        PrunedError,
+        match=r"validation accuracy 0.7500 up to step 20 is below the median of 3 finished runs",
+    ):
         log({"validation/accuracy": 0.75}, 20)
     assert logged == [5, 10, 20]
 
@@ -33,4 +42,6 @@ def test_a_store_that_is_away_stops_no_job() -> None:
     def away() -> list:
         raise PipelineError("the tracking store cannot be used")
 
-    pruned(lambda *_: None, SweepConfig(pruner_startup_trials=0), away)({"validation/accuracy": 0.1}, 10)
+    pruned(lambda *_: None, SweepConfig(pruner_startup_trials=0), away)(
+        {"validation/accuracy": 0.1}, 10
+    )

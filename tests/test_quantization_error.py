@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import ModelConfig
-from pipeline.model import load_model
-from pipeline.quantization_error import layer_errors
+from pipeline.compression.layer_errors import layer_errors
+from pipeline.config.schema import ModelConfig
+from pipeline.models.load import load_model
 
 
 @pytest.fixture
@@ -17,7 +17,9 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-def test_a_model_does_not_differ_from_itself(micro_model: Path, batch: dict[str, torch.Tensor]) -> None:
+def test_a_model_does_not_differ_from_itself(
+    micro_model: Path, batch: dict[str, torch.Tensor]
+) -> None:
     model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
     table = layer_errors(model, model, batch, frozenset())
     assert len(table) == 3 + 5 + 14
@@ -26,7 +28,9 @@ def test_a_model_does_not_differ_from_itself(micro_model: Path, batch: dict[str,
     assert table["weight_error"].isna().all()
 
 
-def test_an_error_shows_where_it_is_made_and_behind_it(micro_model: Path, batch: dict[str, torch.Tensor]) -> None:
+def test_an_error_shows_where_it_is_made_and_behind_it(
+    micro_model: Path, batch: dict[str, torch.Tensor]
+) -> None:
     model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
     other = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
     with torch.no_grad():
@@ -40,7 +44,9 @@ def test_an_error_shows_where_it_is_made_and_behind_it(micro_model: Path, batch:
 def test_a_converted_module_has_the_error_of_its_weight() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 16))
-    converted = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(16, 16)), {nn.Linear})
+    converted = torch.ao.quantization.quantize_dynamic(
+        nn.Sequential(nn.Linear(16, 16)), {nn.Linear}
+    )
     with torch.no_grad():
         model[0].weight.copy_(converted[0].weight().dequantize())
         model[0].bias.copy_(converted[0].bias())

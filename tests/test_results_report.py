@@ -6,21 +6,26 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from pipeline import corpus_report, results_report
-from pipeline.artifact import Artifact
-from pipeline.benchmark import Benchmark, Point
-from pipeline.config import DatasetConfig
-from pipeline.data import Corpus, load_corpus, tokenize
-from pipeline.evaluation import Metrics, Result
-from pipeline.op_statistics import OpStatistics
+from pipeline.compression.statistics import OpStatistics
+from pipeline.config.schema import DatasetConfig
+from pipeline.data.corpus import Corpus, load_corpus, tokenize
+from pipeline.evaluation.benchmark import Benchmark, Point
+from pipeline.evaluation.metrics import Metrics, Result
+from pipeline.models.artifact import Artifact
+from pipeline.reports import corpus as corpus_report
+from pipeline.reports import results as results_report
 
 LABELS = np.array([0, 0, 1, 1])
 
 
-def result(folder: Path, variant: str, kilobytes: int, predictions: list[int], metrics: Metrics) -> Result:
+def result(
+    folder: Path, variant: str, kilobytes: int, predictions: list[int], metrics: Metrics
+) -> Result:
     (folder / variant).mkdir()
     (folder / variant / "model.safetensors").write_bytes(bytes(1000 * kilobytes))
-    return Result(Artifact(variant, folder / variant), np.eye(2, dtype=np.float32)[predictions], metrics)
+    return Result(
+        Artifact(variant, folder / variant), np.eye(2, dtype=np.float32)[predictions], metrics
+    )
 
 
 @pytest.fixture
@@ -35,14 +40,23 @@ def results(tmp_path: Path) -> dict[str, Result]:
 
 def timed(variant: str, ms: float) -> Benchmark:
     points = tuple(
-        Point(batch, tokens, ms * batch, 2 * ms * batch, 3 * ms * batch, (0.9 * ms * batch, 1.2 * ms * batch))
+        Point(
+            batch,
+            tokens,
+            ms * batch,
+            2 * ms * batch,
+            3 * ms * batch,
+            (0.9 * ms * batch, 1.2 * ms * batch),
+        )
         for batch in (1, 32)
         for tokens in (None, 16)
     )
     return Benchmark(variant, 0.1, 200.0, points)
 
 
-def test_a_corpus_is_described_by_counts_that_add_up(tmp_path: Path, micro_corpus: Path, micro_model: Path) -> None:
+def test_a_corpus_is_described_by_counts_that_add_up(
+    tmp_path: Path, micro_corpus: Path, micro_model: Path
+) -> None:
     config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=8)
     corpus = load_corpus(config)
     tokens = tokenize(corpus, AutoTokenizer.from_pretrained(micro_model), config)
@@ -69,9 +83,14 @@ def test_texts_that_stand_in_two_splits_are_counted() -> None:
         "validation": ["sun", "rain", "Fire"],
         "test": ["ICE and snow", "rain", "fire"],
     }
-    splits = {split: datasets.Dataset.from_dict({"text": found, "label": [0, 1, 0]}) for split, found in texts.items()}
+    splits = {
+        split: datasets.Dataset.from_dict({"text": found, "label": [0, 1, 0]})
+        for split, found in texts.items()
+    }
     tokens = {split: datasets.Dataset.from_dict({"num_tokens": [1, 2, 3]}) for split in texts}
-    description = corpus_report.describe(Corpus("micro", ("cold", "hot"), splits, "here"), tokens, 128)
+    description = corpus_report.describe(
+        Corpus("micro", ("cold", "hot"), splits, "here"), tokens, 128
+    )
     found = {
         split: (described.duplicates, described.shared_with_train, described.shared_with_validation)
         for split, described in description.splits.items()
@@ -81,10 +100,14 @@ def test_texts_that_stand_in_two_splits_are_counted() -> None:
     assert "corpus/train_shared_with_train" not in description.figures
 
 
-def test_the_statistics_have_the_columns_of_neural_compressor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_statistics_have_the_columns_of_neural_compressor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results_report.write_statistics(tmp_path, [OpStatistics("Linear", 14, 12, 0, 2)])
     table = pd.read_csv(tmp_path / "mixed_precision_statistics.csv")
-    assert table.to_dict("records") == [{"Op Type": "Linear", "Total": 14, "INT8": 12, "BF16": 0, "FP32": 2}]
+    assert table.to_dict("records") == [
+        {"Op Type": "Linear", "Total": 14, "INT8": 12, "BF16": 0, "FP32": 2}
+    ]
     assert "Mixed Precision Statistics" in capsys.readouterr().out
 
 
@@ -99,7 +122,18 @@ def test_the_variants_stand_beside_each_other(
     benchmarks = {"fp32": timed("fp32", 2.0), "onnx_int8": timed("onnx_int8", 0.5)}
     results_report.show_results(results, benchmarks, "micro")
     printed = capsys.readouterr().out
-    for cell in ("accuracy", "macro F1", "MB", "0.9000", "0.8000", "0.2", "p50 (ms)", "0.50", "texts/s", "2000"):
+    for cell in (
+        "accuracy",
+        "macro F1",
+        "MB",
+        "0.9000",
+        "0.8000",
+        "0.2",
+        "p50 (ms)",
+        "0.50",
+        "texts/s",
+        "2000",
+    ):
         assert cell in printed
     results_report.write_results(tmp_path, results, benchmarks, LABELS, ["no", "yes"])
     assert list(pd.read_csv(tmp_path / "figures.csv")["model"]) == ["fp32", "onnx_int8"]
@@ -108,19 +142,25 @@ def test_the_variants_stand_beside_each_other(
     predictions = pd.read_csv(tmp_path / "predictions.csv")
     assert list(predictions["label"]) == ["no", "no", "yes", "yes"]
     assert list(predictions["onnx_int8"]) == ["no", "no", "no", "yes"]
-    rows = pd.read_csv(tmp_path / "benchmark.csv").query("model == 'onnx_int8' and batch == 32 and tokens == 16")
+    rows = pd.read_csv(tmp_path / "benchmark.csv").query(
+        "model == 'onnx_int8' and batch == 32 and tokens == 16"
+    )
     assert rows["p50_ms_max"].item() == pytest.approx(19.2)
     assert rows["throughput_per_s"].item() == pytest.approx(2000)
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_was_not_timed_has_no_columns_for_it(tmp_path: Path, results: dict[str, Result]) -> None:
+def test_what_was_not_timed_has_no_columns_for_it(
+    tmp_path: Path, results: dict[str, Result]
+) -> None:
     results_report.write_results(tmp_path, results, {}, LABELS, ["no", "yes"])
     assert "p50 (ms)" not in pd.read_csv(tmp_path / "figures.csv")
     assert not (tmp_path / "benchmark.png").exists()
 
 
-def test_a_name_in_brackets_is_no_markup(results: dict[str, Result], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_in_brackets_is_no_markup(
+    results: dict[str, Result], capsys: pytest.CaptureFixture[str]
+) -> None:
     results_report.show_results({"[red]": results["fp32"]}, {}, "[bold]title")
     printed = capsys.readouterr().out
     assert "[red]" in printed

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.runtime import check_text, open_session, pad, probabilities, refuse_pickles
+from pipeline.inference.classifier import (
+    check_text,
+    open_session,
+    pad,
+    probabilities,
+    refuse_pickles,
+)
 
 
 def test_rows_are_padded_to_the_longest_and_the_mask_says_where() -> None:
@@ -34,7 +40,15 @@ def test_what_is_no_text_is_refused(text: object, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pytorch_model.bin", "training_args.bin", "model.pt", "nested/code.pkl", "x.joblib", "last.CKPT"]
+    "name",
+    [
+        "pytorch_model.bin",
+        "training_args.bin",
+        "model.pt",
+        "nested/code.pkl",
+        "x.joblib",
+        "last.CKPT",
+    ],
 )
 def test_a_pickle_anywhere_in_a_directory_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / "model.onnx").touch()
@@ -58,5 +72,8 @@ def test_openvinos_weights_are_no_pickle(tmp_path: Path) -> None:
 
 def test_a_directory_without_a_model_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(PipelineError, match=r"holds neither model.onnx nor openvino_model.xml; it holds: notes.txt."):
+    with pytest.raises(
+        PipelineError,
+        match=r"holds neither model.onnx nor openvino_model.xml; it holds: notes.txt.",
+    ):
         open_session(tmp_path)

@@ -15,7 +15,8 @@ async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
 def answer(chunks: list[bytes], limit: int) -> tuple[int, bytes, int]:
     """Status and body of the answer, and how many chunks were left unread."""
     waiting = [
-        {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1} for index, chunk in enumerate(chunks)
+        {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1}
+        for index, chunk in enumerate(chunks)
     ]
     sent: list[dict[str, Any]] = []
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.config import DatasetConfig
+from pipeline.config.schema import DatasetConfig
+from pipeline.data.sources import read_sources, read_table
 from pipeline.errors import PipelineError
-from pipeline.sources import read_sources, read_table
 
 ROWS = pd.DataFrame({"text": ["NA", "123", "a, b"], "label": ["null", "x", "y"]})
 
@@ -24,7 +24,10 @@ def test_every_format_gives_the_texts_as_they_were_written(tmp_path: Path, suffi
 
 def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "rows.xlsx").touch()
-    with pytest.raises(PipelineError, match=r"unknown format '.xlsx'; accepted: .csv, .tsv, .jsonl, .json, .parquet"):
+    with pytest.raises(
+        PipelineError,
+        match=r"unknown format '.xlsx'; accepted: .csv, .tsv, .jsonl, .json, .parquet",
+    ):
         read_table(str(tmp_path / "rows.xlsx"))
 
 
@@ -37,7 +40,9 @@ def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
         ("not.parquet", b"text"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PipelineError, match=name) as caught:
         read_table(str(tmp_path / name))
@@ -46,7 +51,11 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(tmp_path: Path
 
 def test_a_folder_is_read_by_the_names_of_its_files(micro_corpus: Path) -> None:
     found = read_sources(DatasetConfig(name="micro", data_dir=str(micro_corpus)))
-    assert {split: len(frame) for split, frame in found.frames.items()} == {"train": 240, "validation": 60, "test": 60}
+    assert {split: len(frame) for split, frame in found.frames.items()} == {
+        "train": 240,
+        "validation": 60,
+        "test": 60,
+    }
 
 
 def test_a_folder_without_train_says_what_it_holds(tmp_path: Path) -> None:

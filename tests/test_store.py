@@ -5,13 +5,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
-from pipeline.store import find_run, store_errors, tracking_uri
+from pipeline.tracking.store import find_run, store_errors, tracking_uri
 
 
-def test_the_store_is_the_one_of_the_environment_or_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_the_one_of_the_environment_or_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(PipelineError, match="sqlite:///mlruns/mlflow.db does not exist yet; make quickstart makes a run"):
+    with pytest.raises(
+        PipelineError,
+        match="sqlite:///mlruns/mlflow.db does not exist yet; make quickstart makes a run",
+    ):
         tracking_uri()
     (tmp_path / "mlruns").mkdir()
     (tmp_path / "mlruns" / "mlflow.db").touch()
@@ -27,7 +32,9 @@ def test_a_run_that_is_not_there_is_named(store: str) -> None:
 
 def test_what_a_store_raises_becomes_one_line_without_its_password() -> None:
     with (
-        pytest.raises(PipelineError, match=r"the tracking store http://\*\*\*@host cannot be used: no route$"),
+        pytest.raises(
+            PipelineError, match=r"the tracking store http://\*\*\*@host cannot be used: no route$"
+        ),
         store_errors("http://me:secret@host"),
     ):
         raise MlflowException("no route\nTraceback ...")

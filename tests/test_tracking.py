@@ -11,7 +11,8 @@ import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import (
+from pipeline.config.identity import config_hash, flat
+from pipeline.config.schema import (
     Config,
     DatasetConfig,
     DistillationConfig,
@@ -23,11 +24,10 @@ from pipeline.config import (
     TrackingConfig,
     TrainerConfig,
 )
-from pipeline.data import load_corpus
+from pipeline.data.corpus import load_corpus
 from pipeline.errors import PipelineError, PrunedError
-from pipeline.identity import config_hash, flat
-from pipeline.naming import description, run_name
-from pipeline.tracking import environment_tags, open_run
+from pipeline.tracking.run_names import description, run_name
+from pipeline.tracking.tracker import environment_tags, open_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,14 +49,18 @@ def logged(store: str) -> Callable[[], Run]:
 
     def find() -> Run:
         client = MlflowClient(store)
-        runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+        runs = client.search_runs(
+            [experiment.experiment_id for experiment in client.search_experiments()]
+        )
         assert len(runs) == 1
         return runs[0]
 
     return find
 
 
-def test_a_block_that_ends_leaves_a_finished_run_with_its_config(config: Config, logged: Callable[[], Run]) -> None:
+def test_a_block_that_ends_leaves_a_finished_run_with_its_config(
+    config: Config, logged: Callable[[], Run]
+) -> None:
     with open_run(config) as tracker:
         tracker.log_figures({"int8/accuracy": 0.9})
     run = logged()
@@ -77,13 +81,21 @@ def test_a_block_that_ends_leaves_a_finished_run_with_its_config(config: Config,
     ("raised", "status", "reason"),
     [
         (PipelineError("the loss became nan"), "FAILED", "the loss became nan"),
-        (ZeroDivisionError("division by zero\nsecond line"), "FAILED", "ZeroDivisionError: division by zero"),
+        (
+            ZeroDivisionError("division by zero\nsecond line"),
+            "FAILED",
+            "ZeroDivisionError: division by zero",
+        ),
         (KeyboardInterrupt(), "KILLED", "interrupted"),
         (PrunedError("validation accuracy 0.1 is below the median"), "KILLED", None),
     ],
 )
 def test_a_block_that_raises_leaves_a_run_with_its_true_status_and_reason(
-    config: Config, logged: Callable[[], Run], raised: BaseException, status: str, reason: str | None
+    config: Config,
+    logged: Callable[[], Run],
+    raised: BaseException,
+    status: str,
+    reason: str | None,
 ) -> None:
     with pytest.raises(type(raised)), open_run(config) as tracker:
         tracker.log_curves({"train/loss": 1.0}, 3)
@@ -108,7 +120,9 @@ def test_every_point_of_a_curve_arrives_in_few_batches(
     with open_run(config) as tracker:
         monkeypatch.setattr(MlflowClient, "log_batch", counted)
         for step in range(600):
-            tracker.log_curves({"train/loss": 1 / (step + 1), "train/learning_rate": step / 600}, step)
+            tracker.log_curves(
+                {"train/loss": 1 / (step + 1), "train/learning_rate": step / 600}, step
+            )
     assert sum(batches) == 1200
     assert len(batches) <= 3
     history = MlflowClient(store).get_metric_history(logged().info.run_id, "train/loss")
@@ -125,7 +139,9 @@ def test_the_splits_are_logged_as_inputs_with_their_digest(
     inputs = {item.dataset.name: item for item in logged().inputs.dataset_inputs}
     assert set(inputs) == {"micro-train", "micro-validation", "micro-test"}
     assert inputs["micro-test"].dataset.digest == corpus.digest("test")
-    assert {tag.key: tag.value for tag in inputs["micro-test"].tags}["mlflow.data.context"] == "testing"
+    assert {tag.key: tag.value for tag in inputs["micro-test"].tags}[
+        "mlflow.data.context"
+    ] == "testing"
 
 
 def test_a_folder_is_stored_and_found_again(config: Config, tmp_path: Path) -> None:
@@ -139,7 +155,10 @@ def test_a_folder_is_stored_and_found_again(config: Config, tmp_path: Path) -> N
 
 
 def test_a_run_that_lacks_what_it_promised_fails(config: Config, logged: Callable[[], Run]) -> None:
-    with pytest.raises(PipelineError, match="lacks the artifacts it promises: int8"), open_run(config) as tracker:
+    with (
+        pytest.raises(PipelineError, match="lacks the artifacts it promises: int8"),
+        open_run(config) as tracker,
+    ):
         tracker.check_promised(("config", "int8"))
     assert logged().info.status == "FAILED"
 
@@ -165,19 +184,29 @@ def test_an_artifact_that_cannot_be_stored_whole_is_not_left_in_part(
 
 def test_processes_that_start_at_once_create_one_store(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
-    program = "import sys; from pipeline.experiment import _prepared; _prepared(sys.argv[1])"
+    program = (
+        "import sys; from pipeline.tracking.connection import _prepared; _prepared(sys.argv[1])"
+    )
     processes = [
-        subprocess.Popen([sys.executable, "-c", program, uri], cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)
+        subprocess.Popen(
+            [sys.executable, "-c", program, uri], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
     assert MlflowClient(uri).search_experiments()[0].name == "Default"
 
 
-def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(config: Config, tmp_path: Path) -> None:
+def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(
+    config: Config, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     config.tracking.tracking_uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
-    with pytest.raises(PipelineError, match="tracking store .* cannot be used") as caught, open_run(config):
+    with (
+        pytest.raises(PipelineError, match="tracking store .* cannot be used") as caught,
+        open_run(config),
+    ):
         pass
     assert "\n" not in str(caught.value)
 
@@ -190,9 +219,15 @@ def test_a_store_that_is_no_database_is_refused(config: Config, tmp_path: Path) 
 
 
 def test_the_hash_is_of_the_experiment_and_not_of_where_or_how_it_is_shown(config: Config) -> None:
-    elsewhere = replace(config, tracking=TrackingConfig("http://127.0.0.1:5000"), trainer=TrainerConfig(disable_tqdm=True))
+    elsewhere = replace(
+        config,
+        tracking=TrackingConfig("http://127.0.0.1:5000"),
+        trainer=TrainerConfig(disable_tqdm=True),
+    )
     assert config_hash(elsewhere) == config_hash(config)
-    assert config_hash(replace(config, trainer=TrainerConfig(learning_rate=1e-4))) != config_hash(config)
+    assert config_hash(replace(config, trainer=TrainerConfig(learning_rate=1e-4))) != config_hash(
+        config
+    )
     assert config_hash(replace(config, trainer=TrainerConfig(seed=7))) != config_hash(config)
 
 
@@ -207,9 +242,18 @@ def test_no_password_reaches_the_store(config: Config, logged: Callable[[], Run]
 
 
 @pytest.mark.parametrize(
-    ("rate", "shown"), [(3e-4, "lr3e-4"), (1e-5, "lr1e-5"), (2.5e-4, "lr0.00025"), (0.1, "lr1e-1"), (1e-10, "lr1e-10")]
+    ("rate", "shown"),
+    [
+        (3e-4, "lr3e-4"),
+        (1e-5, "lr1e-5"),
+        (2.5e-4, "lr0.00025"),
+        (0.1, "lr1e-1"),
+        (1e-10, "lr1e-10"),
+    ],
 )
-def test_a_run_name_shows_the_learning_rate_short_and_exactly(config: Config, rate: float, shown: str) -> None:
+def test_a_run_name_shows_the_learning_rate_short_and_exactly(
+    config: Config, rate: float, shown: str
+) -> None:
     config.trainer.learning_rate = rate
     assert run_name(config).endswith(shown)
 

@@ -7,17 +7,24 @@ import pytest
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from pipeline.artifact import load, save_int8
-from pipeline.checkpoints import Checkpoints
-from pipeline.compression import Phase, qat_config
-from pipeline.config import DatasetConfig, LossConfig, ModelConfig, PhaseConfig, QatConfig, TrainerConfig
-from pipeline.data import collator, load_corpus, tokenize
+from pipeline.compression.inc_configs import Phase, qat_config
+from pipeline.config.schema import (
+    DatasetConfig,
+    LossConfig,
+    ModelConfig,
+    PhaseConfig,
+    QatConfig,
+    TrainerConfig,
+)
+from pipeline.data.corpus import collator, load_corpus, tokenize
 from pipeline.errors import PipelineError
-from pipeline.evaluation import predict_logits
-from pipeline.loss import loss_function
-from pipeline.model import load_model
-from pipeline.stage import Stage
-from pipeline.training import Material, train, training_arguments
+from pipeline.evaluation.metrics import predict_logits
+from pipeline.models.artifact import load, save_int8
+from pipeline.models.load import load_model
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.loss import loss_function
+from pipeline.training.stage import Stage
+from pipeline.training.train_phase import Material, train, training_arguments
 
 Curve = list[tuple[int, Mapping[str, float]]]
 
@@ -39,13 +46,26 @@ def trained(
     """Train one phase of the micro model; keywords are those of TrainerConfig."""
 
     def train_phase(
-        *, quantize: bool, fp32_op_types: tuple[str, ...] = (), short: bool = True, **options: object
+        *,
+        quantize: bool,
+        fp32_op_types: tuple[str, ...] = (),
+        short: bool = True,
+        **options: object,
     ) -> tuple[Stage, Curve]:
         set_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(micro_model)
         recipe = QatConfig("test", {}, fp32_op_types=list(fp32_op_types))
-        trainer = TrainerConfig(**{"num_train_epochs": 1, "learning_rate": 5e-3, "logging_steps": 2, **options})
-        phase = Phase("test", trainer, PhaseConfig(quantize), recipe, qat_config(recipe, ()) if quantize else None, None)
+        trainer = TrainerConfig(
+            **{"num_train_epochs": 1, "learning_rate": 5e-3, "logging_steps": 2, **options}
+        )
+        phase = Phase(
+            "test",
+            trainer,
+            PhaseConfig(quantize),
+            recipe,
+            qat_config(recipe, ()) if quantize else None,
+            None,
+        )
         curve: Curve = []
         material = Material(
             splits=tokens,
@@ -72,14 +92,18 @@ def test_curves_count_steps_over_the_phases(trained: Callable[..., tuple[Stage, 
     assert set(last) == {"validation/accuracy", "validation/loss", "validation/f1_macro"}
 
 
-def test_a_float_phase_has_no_statistics_and_stays_float(trained: Callable[..., tuple[Stage, Curve]]) -> None:
+def test_a_float_phase_has_no_statistics_and_stays_float(
+    trained: Callable[..., tuple[Stage, Curve]],
+) -> None:
     done, _ = trained(quantize=False)
     assert not done.quantized
     assert done.op_statistics == ()
     assert all(parameter.dtype == torch.float32 for parameter in done.model.parameters())
 
 
-def test_the_mixed_precision_statistics_come_as_data(trained: Callable[..., tuple[Stage, Curve]]) -> None:
+def test_the_mixed_precision_statistics_come_as_data(
+    trained: Callable[..., tuple[Stage, Curve]],
+) -> None:
     done, _ = trained(quantize=True)
     by_type = {row.op_type: row for row in done.op_statistics}
     assert (by_type["Embedding"].total, by_type["Embedding"].int8) == (3, 3)
@@ -102,21 +126,29 @@ def test_an_op_left_in_fp32_does_not_become_bf16_where_the_cpu_has_it(
     done, _ = trained(quantize=True, fp32_op_types=("Linear",))
     by_type = {row.op_type: row for row in done.op_statistics}
     assert (by_type["Linear"].bf16, by_type["Linear"].fp32) == (0, 14)
-    assert not [name for name, module in done.model.named_modules() if "BF16" in type(module).__name__]
+    assert not [
+        name for name, module in done.model.named_modules() if "BF16" in type(module).__name__
+    ]
 
 
 def test_the_seed_decides_data_order_and_dropout_of_a_quantizing_phase_too(
     trained: Callable[..., tuple[Stage, Curve]],
 ) -> None:
     losses = [
-        [entries["train/loss"] for _, entries in trained(quantize=True, seed=seed)[1] if "train/loss" in entries]
+        [
+            entries["train/loss"]
+            for _, entries in trained(quantize=True, seed=seed)[1]
+            if "train/loss" in entries
+        ]
         for seed in (1, 1, 2)
     ]
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]
 
 
-def test_the_float_weights_are_those_before_conversion(trained: Callable[..., tuple[Stage, Curve]], micro_model: Path) -> None:
+def test_the_float_weights_are_those_before_conversion(
+    trained: Callable[..., tuple[Stage, Curve]], micro_model: Path
+) -> None:
     done, _ = trained(quantize=True)
     plain = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
     restored = done.float_model(plain.config)
@@ -136,7 +168,9 @@ def test_evaluate_after_a_quantizing_phase_measures_the_converted_model(
     found = done.evaluate()
     collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
     logits = predict_logits(done.model, tokens["validation"], collate, 16)
-    assert found["accuracy"] == pytest.approx((logits.argmax(-1) == np.asarray(tokens["validation"]["labels"])).mean())
+    assert found["accuracy"] == pytest.approx(
+        (logits.argmax(-1) == np.asarray(tokens["validation"]["labels"])).mean()
+    )
     assert curve[-1][0] == 108, "evaluate() adds no point to the validation curve"
 
 
@@ -156,14 +190,26 @@ def test_the_saved_int8_model_answers_as_the_one_in_memory(
     np.testing.assert_array_equal(predict_logits(reloaded, tokens["test"], collate, 16), in_memory)
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step(trained: Callable[..., tuple[Stage, Curve]]) -> None:
-    with pytest.raises(PipelineError, match=r"the training loss became nan at step \d+ .* lower trainer.learning_rate"):
+def test_a_loss_that_is_not_finite_stops_with_the_step(
+    trained: Callable[..., tuple[Stage, Curve]],
+) -> None:
+    with pytest.raises(
+        PipelineError,
+        match=r"the training loss became nan at step \d+ .* lower trainer.learning_rate",
+    ):
         trained(quantize=False, learning_rate=1e30, max_grad_norm=0.0, optim="sgd")
 
 
-@pytest.mark.parametrize(("given", "terminal", "expected"), [(None, True, False), (None, False, True), (False, False, False)])
+@pytest.mark.parametrize(
+    ("given", "terminal", "expected"),
+    [(None, True, False), (None, False, True), (False, False, False)],
+)
 def test_a_progress_bar_is_for_terminals_unless_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool | None, terminal: bool, expected: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: bool | None,
+    terminal: bool,
+    expected: bool,
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     assert training_arguments(TrainerConfig(disable_tqdm=given), tmp_path).disable_tqdm is expected

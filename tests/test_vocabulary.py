@@ -7,12 +7,16 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 from pipeline.errors import PipelineError
-from pipeline.vocabulary import cut_model, cut_tokenizer, kept_ids
+from pipeline.models.vocabulary import cut_model, cut_tokenizer, kept_ids
 
 
 @pytest.fixture
 def texts(micro_corpus: Path) -> list[str]:
-    return [text for text in pd.read_csv(micro_corpus / "train.csv")["text"] if "river" not in text and "again" not in text]
+    return [
+        text
+        for text in pd.read_csv(micro_corpus / "train.csv")["text"]
+        if "river" not in text and "again" not in text
+    ]
 
 
 def rows(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
@@ -26,7 +30,9 @@ def test_texts_of_the_corpus_get_the_same_logits_from_fewer_embeddings(
     model = AutoModelForSequenceClassification.from_pretrained(micro_model, num_labels=3).eval()
     kept = kept_ids(tokenizer, rows(tokenizer, texts))
     assert len(kept) < len(tokenizer)
-    before = {text: model(**tokenizer(text, return_tensors="pt")).logits.detach() for text in texts[:20]}
+    before = {
+        text: model(**tokenizer(text, return_tensors="pt")).logits.detach() for text in texts[:20]
+    }
 
     smaller = cut_tokenizer(tokenizer, kept)
     smaller.save_pretrained(tmp_path)
@@ -35,10 +41,14 @@ def test_texts_of_the_corpus_get_the_same_logits_from_fewer_embeddings(
     for loaded in (smaller, AutoTokenizer.from_pretrained(tmp_path)):
         assert loaded.pad_token_id == model.config.pad_token_id
         for text, logits in before.items():
-            torch.testing.assert_close(model(**loaded(text, return_tensors="pt")).logits.detach(), logits, rtol=0, atol=0)
+            torch.testing.assert_close(
+                model(**loaded(text, return_tensors="pt")).logits.detach(), logits, rtol=0, atol=0
+            )
 
 
-def test_a_word_that_the_corpus_lacks_is_spelt_not_lost(micro_model: Path, texts: list[str]) -> None:
+def test_a_word_that_the_corpus_lacks_is_spelt_not_lost(
+    micro_model: Path, texts: list[str]
+) -> None:
     tokenizer = AutoTokenizer.from_pretrained(micro_model)
     assert tokenizer.tokenize("river") == ["river"]
     smaller = cut_tokenizer(tokenizer, kept_ids(tokenizer, rows(tokenizer, texts)))
@@ -64,4 +74,6 @@ def test_padding_keeps_its_row(micro_model: Path) -> None:
     kept = kept_ids(tokenizer, [])
     cut_model(model, kept)
     assert np.searchsorted(kept, tokenizer.pad_token_id) == model.config.pad_token_id
-    torch.testing.assert_close(model.get_input_embeddings().weight[model.config.pad_token_id].detach(), pad)
+    torch.testing.assert_close(
+        model.get_input_embeddings().weight[model.config.pad_token_id].detach(), pad
+    )

@@ -8,14 +8,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline.differences import Difference, Group, differences, groups
-from pipeline.figures import gain
-from pipeline.store import HASH_TAG, PARENT_TAG, SHIPPED_TAG, model_label, reason_of, status_of
+from pipeline.comparison.differences import Difference, Group, differences, groups
+from pipeline.config.objectives import gain
+from pipeline.tracking.store import (
+    HASH_TAG,
+    PARENT_TAG,
+    SHIPPED_TAG,
+    model_label,
+    reason_of,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-FIGURES = ("accuracy", "accuracy_drop", "loss", "f1_macro", "size_mb", "latency_p50_ms", "speedup", "training_s")
+FIGURES = (
+    "accuracy",
+    "accuracy_drop",
+    "loss",
+    "f1_macro",
+    "size_mb",
+    "latency_p50_ms",
+    "speedup",
+    "training_s",
+)
 
 
 @dataclass(frozen=True)
@@ -73,11 +89,23 @@ class Comparison:
         """
         bare = [_row(run, objectives) for run in _last_attempts(runs)]
         axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(bare)]
-        optimal = pareto_front([[row.figures.get(name, nan) for name in axes] for row in bare], axes)
-        rows = [Row(**{**vars(row), "pareto": best}) for row, best in zip(bare, optimal, strict=True)]
-        rows.sort(key=lambda row: -gain(objectives[0], row.figures[objectives[0]]) if objectives[0] in row.figures else inf)
+        optimal = pareto_front(
+            [[row.figures.get(name, nan) for name in axes] for row in bare], axes
+        )
+        rows = [
+            Row(**{**vars(row), "pareto": best}) for row, best in zip(bare, optimal, strict=True)
+        ]
+        rows.sort(
+            key=lambda row: (
+                -gain(objectives[0], row.figures[objectives[0]])
+                if objectives[0] in row.figures
+                else inf
+            )
+        )
         varying = _varying(rows)
-        finished = [row for row in rows if row.status == "FINISHED" and objectives[0] in row.figures]
+        finished = [
+            row for row in rows if row.status == "FINISHED" and objectives[0] in row.figures
+        ]
         choices = [
             {"model": row.model, "dataset": row.dataset, "recipe": row.recipe}
             | {key: row.params.get(key, "") for key in varying}
@@ -89,7 +117,10 @@ class Comparison:
     @property
     def lines(self) -> list[str]:
         """Groups and differences in words."""
-        return [*(group.line for group in self.groups), *(difference.line for difference in self.differences)]
+        return [
+            *(group.line for group in self.groups),
+            *(difference.line for difference in self.differences),
+        ]
 
     def table(self) -> pd.DataFrame:
         """One line for each run: what differs, the figures, the status; columns that would be empty are left out."""
@@ -127,7 +158,9 @@ def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> lis
     """
     if not points:
         return []
-    values = np.array([[gain(name, value) for name, value in zip(names, point, strict=True)] for point in points])
+    values = np.array(
+        [[gain(name, value) for name, value in zip(names, point, strict=True)] for point in points]
+    )
     complete = ~np.isnan(values).any(axis=1)
     optimal = []
     for index, point in enumerate(values):
@@ -144,15 +177,27 @@ def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
         return run.data.tags.get(PARENT_TAG), run.data.tags.get(HASH_TAG)
 
     last = {job(run): run.info.run_id for run in sorted(runs, key=lambda run: run.info.start_time)}
-    return [run for run in runs if run.info.status == "FINISHED" or None in job(run) or last[job(run)] == run.info.run_id]
+    return [
+        run
+        for run in runs
+        if run.info.status == "FINISHED" or None in job(run) or last[job(run)] == run.info.run_id
+    ]
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     shipped = tags.get(SHIPPED_TAG) or ("int8" if "int8/accuracy" in metrics else "fp32")
-    phases = [value for name, value in metrics.items() if name.startswith("time/") and name != "time/total_s"]
+    phases = [
+        value
+        for name, value in metrics.items()
+        if name.startswith("time/") and name != "time/total_s"
+    ]
     figures = {name: metrics[name] for name in (*FIGURES, *objectives) if name in metrics}
-    figures |= {name: metrics[f"{shipped}/{name}"] for name in ("size_mb", "latency_p50_ms") if f"{shipped}/{name}" in metrics}
+    figures |= {
+        name: metrics[f"{shipped}/{name}"]
+        for name in ("size_mb", "latency_p50_ms")
+        if f"{shipped}/{name}" in metrics
+    }
     figures |= {"training_s": sum(phases)} if phases else {}
     layers = params.get("model.num_hidden_layers", "None")
     return Row(
@@ -161,7 +206,9 @@ def _row(run: "Run", objectives: Sequence[str]) -> Row:
         name=run.info.run_name,
         status=status_of(run),
         reason=reason_of(run),
-        model=model_label(params.get("model.name_or_path", ""), None if layers == "None" else int(layers)),
+        model=model_label(
+            params.get("model.name_or_path", ""), None if layers == "None" else int(layers)
+        ),
         dataset=params.get("dataset.name", ""),
         recipe=params.get("qat.name", ""),
         params=params,
@@ -177,14 +224,20 @@ def _cost(rows: Sequence[Row]) -> str:
 
 def _varying(rows: Sequence[Row]) -> tuple[str, ...]:
     keys = sorted({key for row in rows for key in row.params})
-    names = [[row.model for row in rows], [row.dataset for row in rows], [row.recipe for row in rows]]
+    names = [
+        [row.model for row in rows],
+        [row.dataset for row in rows],
+        [row.recipe for row in rows],
+    ]
     identities = ("model.", "dataset.", "qat.")
 
     def told_by_a_name(key: str) -> bool:
         prefix = next((i for i, prefix in enumerate(identities) if key.startswith(prefix)), None)
         if prefix is None:
             return False
-        pairs = {(name, row.params.get(key, "")) for name, row in zip(names[prefix], rows, strict=True)}
+        pairs = {
+            (name, row.params.get(key, "")) for name, row in zip(names[prefix], rows, strict=True)
+        }
         return len(pairs) == len(set(names[prefix]))
 
     differing = [key for key in keys if len({row.params.get(key, "") for row in rows}) > 1]

@@ -8,7 +8,7 @@ from math import isnan, sqrt
 import numpy as np
 from scipy import stats
 
-from pipeline.figures import gain
+from pipeline.config.objectives import gain
 
 CONFIDENCE = 0.95
 SEEDS = ("trainer.seed", "trainer.data_seed")
@@ -98,17 +98,28 @@ def groups(choices: Sequence[Choice], values: Sequence[float], figure: str) -> t
         found.setdefault(_without(choice, *SEEDS), []).append(value)
     if all(len(group) == 1 for group in found.values()):
         return ()
-    told = [part for part in sorted({part for group in found for part in group}) if any(part not in group for group in found)]
+    told = [
+        part
+        for part in sorted({part for group in found for part in group})
+        if any(part not in group for group in found)
+    ]
 
     def label(group: tuple[tuple[str, str], ...]) -> str:
-        parts = [part for part in group if part in told] or [part for part in group if part[0] == "recipe"]
-        return ", ".join(value if key in NAMED else f"{key.removeprefix('trainer.')} {value}" for key, value in parts)
+        parts = [part for part in group if part in told] or [
+            part for part in group if part[0] == "recipe"
+        ]
+        return ", ".join(
+            value if key in NAMED else f"{key.removeprefix('trainer.')} {value}"
+            for key, value in parts
+        )
 
     made = [Group(label(group), figure, tuple(members)) for group, members in found.items()]
     return tuple(sorted(made, key=lambda group: -gain(figure, group.mean)))
 
 
-def differences(choices: Sequence[Choice], values: Sequence[float], figure: str) -> tuple[Difference, ...]:
+def differences(
+    choices: Sequence[Choice], values: Sequence[float], figure: str
+) -> tuple[Difference, ...]:
     """Compare the values of each key, over pairs of runs that are alike in all else.
 
     Args:
@@ -117,7 +128,10 @@ def differences(choices: Sequence[Choice], values: Sequence[float], figure: str)
         figure: what the values are.
     """
     found = []
-    keys = sorted({key for choice in choices for key in choice} - {*SEEDS, "dataset"}, key=lambda key: (key not in NAMED, key))
+    keys = sorted(
+        {key for choice in choices for key in choice} - {*SEEDS, "dataset"},
+        key=lambda key: (key not in NAMED, key),
+    )
     for key in keys:
         by_value: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
         for choice, value in zip(choices, values, strict=True):
@@ -127,8 +141,12 @@ def differences(choices: Sequence[Choice], values: Sequence[float], figure: str)
         for first, second in combinations(sorted(by_value), 2):
             alike = by_value[first].keys() & by_value[second].keys()
             if alike:
-                gains = [by_value[first][others] - by_value[second][others] for others in sorted(alike)]
-                found.append(Difference(key, first, second, figure, *paired_interval(gains), len(gains)))
+                gains = [
+                    by_value[first][others] - by_value[second][others] for others in sorted(alike)
+                ]
+                found.append(
+                    Difference(key, first, second, figure, *paired_interval(gains), len(gains))
+                )
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ from torch.ao.quantization import (
 )
 from transformers import TrainerCallback
 
-from pipeline.compression import Phase
+from pipeline.compression.inc_configs import Phase
 
 LEVELS = 255  # of an embedding's row, unsigned 8 bits
 EPS = torch.finfo(torch.float32).eps  # the smallest scale, as in torch's observers
@@ -47,11 +47,15 @@ class FakeQuantization(TrainerCallback):
             quantize_activations_around_zero(model)
         self._replaced = replace_forward(model)
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: D102
+    def on_step_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:  # noqa: D102
         share = self._phase.config.freeze_observers_after
         if share is not None and state.global_step >= share * state.max_steps:
             for module in model.modules():
-                if type(module) is FusedMovingAvgObsFakeQuantize:  # an embedding's rows have the ranges of the step
+                if (
+                    type(module) is FusedMovingAvgObsFakeQuantize
+                ):  # an embedding's rows have the ranges of the step
                     module.disable_observer()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
@@ -96,7 +100,10 @@ def quantize_activations_around_zero(model: nn.Module) -> None:
     made: dict[nn.Module, nn.Module] = {}  # one may stand in several places
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            is_activation = isinstance(child, FusedMovingAvgObsFakeQuantize) and child.qscheme == torch.per_tensor_affine
+            is_activation = (
+                isinstance(child, FusedMovingAvgObsFakeQuantize)
+                and child.qscheme == torch.per_tensor_affine
+            )
             if is_activation and child not in made:
                 observer: Any = child.activation_post_process
                 made[child] = FusedMovingAvgObsFakeQuantize(
@@ -141,8 +148,12 @@ def _per_tensor(self: FusedMovingAvgObsFakeQuantize, values: torch.Tensor) -> to
     if self.training and self.observer_enabled.item():
         least, most = (float(value) for value in torch.aminmax(values.detach()))
         if math.isfinite(observer.min_val.item()):
-            least = observer.min_val.item() + observer.averaging_constant * (least - observer.min_val.item())
-            most = observer.max_val.item() + observer.averaging_constant * (most - observer.max_val.item())
+            least = observer.min_val.item() + observer.averaging_constant * (
+                least - observer.min_val.item()
+            )
+            most = observer.max_val.item() + observer.averaging_constant * (
+                most - observer.max_val.item()
+            )
         observer.min_val.fill_(least)
         observer.max_val.fill_(most)
         scale, zero_point = observer.calculate_qparams()
@@ -204,5 +215,12 @@ def _quantized_rows(self: qat.Embedding, ids: torch.Tensor) -> torch.Tensor:
         scale = (high - low) / LEVELS
         scale = torch.where(scale > EPS, scale, torch.ones_like(scale))
         zero_point = -low / scale
-        error = (rows / scale + zero_point).round_().clamp_(0, LEVELS).sub_(zero_point).mul_(scale).sub_(rows)
+        error = (
+            (rows / scale + zero_point)
+            .round_()
+            .clamp_(0, LEVELS)
+            .sub_(zero_point)
+            .mul_(scale)
+            .sub_(rows)
+        )
     return rows + error

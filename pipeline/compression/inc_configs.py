@@ -6,12 +6,23 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
-from neural_compressor import PostTrainingQuantConfig, QuantizationAwareTrainingConfig, WeightPruningConfig
+from neural_compressor import (
+    PostTrainingQuantConfig,
+    QuantizationAwareTrainingConfig,
+    WeightPruningConfig,
+)
 from neural_compressor.config import AccuracyCriterion, TuningCriterion
 
-from pipeline.config import QUANTIZABLE_OP_TYPES, Config, PhaseConfig, PostTrainingConfig, QatConfig, TrainerConfig
+from pipeline.compression.weight_pruning import keeping_config, pruning_config
+from pipeline.config.schema import (
+    QUANTIZABLE_OP_TYPES,
+    Config,
+    PhaseConfig,
+    PostTrainingConfig,
+    QatConfig,
+    TrainerConfig,
+)
 from pipeline.errors import PipelineError, nearest
-from pipeline.sparsity import keeping_config, pruning_config
 
 OpConfig = dict[str, dict[str, list[str]]]
 _FP32: OpConfig = {"weight": {"dtype": ["fp32"]}, "activation": {"dtype": ["fp32"]}}
@@ -50,12 +61,20 @@ def phases(config: Config, fp32_modules: Sequence[str], train_rows: int) -> tupl
     """
     built: list[Phase] = []
     for name, phase in config.qat.phases.items():
-        own = {key: value for key in ("num_train_epochs", "learning_rate") if (value := getattr(phase, key)) is not None}
+        own = {
+            key: value
+            for key in ("num_train_epochs", "learning_rate")
+            if (value := getattr(phase, key)) is not None
+        }
         trainer = replace(config.trainer, **own)
         quantization = qat_config(config.qat, fp32_modules) if phase.quantize else None
         pruning = None
         if config.pruning is not None:
-            pruning = keeping_config(config.pruning) if built else pruning_config(config.pruning, steps(trainer, train_rows))
+            pruning = (
+                keeping_config(config.pruning)
+                if built
+                else pruning_config(config.pruning, steps(trainer, train_rows))
+            )
         built.append(Phase(name, trainer, phase, config.qat, quantization, pruning))
     return tuple(built)
 
@@ -65,7 +84,9 @@ def steps(trainer: TrainerConfig, train_rows: int) -> int:
     if trainer.max_steps > 0:
         return trainer.max_steps
     batches = math.ceil(train_rows / trainer.per_device_train_batch_size)
-    return math.ceil(max(batches // trainer.gradient_accumulation_steps, 1) * trainer.num_train_epochs)
+    return math.ceil(
+        max(batches // trainer.gradient_accumulation_steps, 1) * trainer.num_train_epochs
+    )
 
 
 def qat_config(config: QatConfig, fp32_modules: Sequence[str]) -> QuantizationAwareTrainingConfig:
@@ -130,7 +151,11 @@ def module_names(model: torch.nn.Module, patterns: Sequence[str]) -> tuple[str, 
     known = quantizable(model, QUANTIZABLE_OP_TYPES)
     found: set[str] = set()
     for pattern in patterns:
-        named = {name for name in known if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")}
+        named = {
+            name
+            for name in known
+            if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+        }
         if not named:
             raise PipelineError(
                 f"qat.fp32_modules: {pattern} names no module that can be quantized; {nearest(pattern, known)}"

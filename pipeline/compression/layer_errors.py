@@ -8,14 +8,17 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.compression import quantizable
-from pipeline.config import QUANTIZABLE_OP_TYPES
+from pipeline.compression.inc_configs import quantizable
+from pipeline.config.schema import QUANTIZABLE_OP_TYPES
 
 WRAPPED = ".module"  # Neural Compressor 3.7 puts some modules into a wrapper
 
 
 def layer_errors(
-    float_model: nn.Module, int8_model: nn.Module, inputs: Mapping[str, torch.Tensor], int8_modules: frozenset[str]
+    float_model: nn.Module,
+    int8_model: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    int8_modules: frozenset[str],
 ) -> pd.DataFrame:
     """Compare weights and outputs module by module.
 
@@ -34,7 +37,10 @@ def layer_errors(
     names = quantizable(float_model, QUANTIZABLE_OP_TYPES)
     wanted = _outputs(float_model, {name: name for name in names}, inputs)
     modules = dict(int8_model.named_modules())
-    found = {name: next((each for each in (f"{name}{WRAPPED}", name) if each in modules), "") for name in names}
+    found = {
+        name: next((each for each in (f"{name}{WRAPPED}", name) if each in modules), "")
+        for name in names
+    }
     outputs = _outputs(int8_model, {name: own for name, own in found.items() if own}, inputs)
     rows = []
     for name in names:
@@ -53,17 +59,24 @@ def layer_errors(
                 "output_error": _relative(wanted[name], outputs[name]),
             }
         )
-    return pd.DataFrame(rows, columns=["module", "op_type", "precision", "weight_error", "output_error"])
+    return pd.DataFrame(
+        rows, columns=["module", "op_type", "precision", "weight_error", "output_error"]
+    )
 
 
-def _outputs(model: nn.Module, names: Mapping[str, str], inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _outputs(
+    model: nn.Module, names: Mapping[str, str], inputs: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     kept: dict[str, torch.Tensor] = {}
 
     def keep(name: str, _: nn.Module, __: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
             kept[name] = output.dequantize() if output.is_quantized else output
 
-    hooks = [model.get_submodule(own).register_forward_hook(partial(keep, name)) for name, own in names.items()]
+    hooks = [
+        model.get_submodule(own).register_forward_hook(partial(keep, name))
+        for name, own in names.items()
+    ]
     try:
         model.eval()
         with torch.inference_mode():

@@ -7,7 +7,7 @@ from neural_compressor import WeightPruningConfig
 from torch import nn
 from torch.ao.nn import quantized
 
-from pipeline.config import PruningConfig
+from pipeline.config.schema import PruningConfig
 
 PRUNINGS = 20  # while sparsity grows, if pruning_frequency is not given
 
@@ -26,7 +26,8 @@ def pruning_config(config: PruningConfig, steps: int) -> WeightPruningConfig:
         pruning_scope=config.pruning_scope,
         start_step=config.start_step,
         end_step=end,
-        pruning_frequency=config.pruning_frequency or max(1, math.ceil((end - config.start_step) / PRUNINGS)),
+        pruning_frequency=config.pruning_frequency
+        or max(1, math.ceil((end - config.start_step) / PRUNINGS)),
         **_own(config),
     )
 

@@ -4,7 +4,8 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config import (
+from pipeline.config.hub import looks_local
+from pipeline.config.schema import (
     FASTEST,
     FP32_FORMATS,
     INT8_FORMATS,
@@ -15,7 +16,6 @@ from pipeline.config import (
     QatConfig,
 )
 from pipeline.errors import PipelineError, nearest
-from pipeline.hub import looks_local
 
 ROUNDING = 1e-9
 
@@ -59,8 +59,13 @@ def _check_numbers(config: Config) -> None:
         if value is not None and not value > 0:
             raise PipelineError(f"{key}={value} must be above 0.")
     if dataset.max_length < 3:
-        raise PipelineError(f"dataset.max_length={dataset.max_length} leaves no room for text; it must be at least 3.")
-    for key, share in (("dataset.validation_size", dataset.validation_size), ("dataset.test_size", dataset.test_size)):
+        raise PipelineError(
+            f"dataset.max_length={dataset.max_length} leaves no room for text; it must be at least 3."
+        )
+    for key, share in (
+        ("dataset.validation_size", dataset.validation_size),
+        ("dataset.test_size", dataset.test_size),
+    ):
         if not 0 < share < 1:
             raise PipelineError(f"{key}={share} must lie between 0 and 1.")
     if trainer.eval_strategy == "steps" and not trainer.eval_steps:
@@ -72,10 +77,14 @@ def _check_recipe(qat: QatConfig) -> None:
         raise PipelineError("qat.phases is empty; a recipe needs at least one training phase.")
     early = [name for name, phase in list(qat.phases.items())[:-1] if phase.quantize]
     if early:
-        raise PipelineError(f"qat.phases.{early[0]}.quantize=true is only possible in the last phase: it converts to INT8.")
+        raise PipelineError(
+            f"qat.phases.{early[0]}.quantize=true is only possible in the last phase: it converts to INT8."
+        )
     for op_type in qat.fp32_op_types:
         if op_type not in QUANTIZABLE_OP_TYPES:
-            raise PipelineError(f"qat.fp32_op_types: {op_type} is unknown; {nearest(op_type, QUANTIZABLE_OP_TYPES)}")
+            raise PipelineError(
+                f"qat.fp32_op_types: {op_type} is unknown; {nearest(op_type, QUANTIZABLE_OP_TYPES)}"
+            )
 
     for name, phase in qat.phases.items():
         share = phase.freeze_observers_after
@@ -84,7 +93,9 @@ def _check_recipe(qat: QatConfig) -> None:
                 f"qat.phases.{name}.freeze_observers_after={share} but the phase has none: it does not quantize."
             )
         if share is not None and not 0 < share < 1:
-            raise PipelineError(f"qat.phases.{name}.freeze_observers_after={share} must lie between 0 and 1.")
+            raise PipelineError(
+                f"qat.phases.{name}.freeze_observers_after={share} must lie between 0 and 1."
+            )
     _check_post_training(qat)
 
 
@@ -93,7 +104,9 @@ def _check_post_training(qat: QatConfig) -> None:
     if post_training is None:
         return
     if any(phase.quantize for phase in qat.phases.values()):
-        raise PipelineError("qat.post_training comes after phases that train in FP32; set their quantize to false.")
+        raise PipelineError(
+            "qat.post_training comes after phases that train in FP32; set their quantize to false."
+        )
     if qat.weight_granularity == "per_tensor":
         raise PipelineError(
             "qat.weight_granularity=per_tensor is possible in quantization-aware training only; Neural Compressor quantizes "
@@ -104,25 +117,41 @@ def _check_post_training(qat: QatConfig) -> None:
             "qat.activation_scheme=sym needs ranges that are known before; choose qat=ptq_static, or asym for ptq_dynamic."
         )
     if post_training.calibration_samples < 1:
-        raise PipelineError(f"qat.post_training.calibration_samples={post_training.calibration_samples} must be above 0.")
+        raise PipelineError(
+            f"qat.post_training.calibration_samples={post_training.calibration_samples} must be above 0."
+        )
     if post_training.max_trials < 1:
-        raise PipelineError(f"qat.post_training.max_trials={post_training.max_trials} must be above 0.")
+        raise PipelineError(
+            f"qat.post_training.max_trials={post_training.max_trials} must be above 0."
+        )
     if post_training.tolerable_loss is not None and not 0 < post_training.tolerable_loss < 1:
-        raise PipelineError(f"qat.post_training.tolerable_loss={post_training.tolerable_loss} must lie between 0 and 1.")
+        raise PipelineError(
+            f"qat.post_training.tolerable_loss={post_training.tolerable_loss} must lie between 0 and 1."
+        )
 
 
 def _check_saving(config: Config) -> None:
     trainer = config.trainer
     if trainer.early_stopping_patience is not None and not trainer.load_best_model_at_end:
-        raise PipelineError("trainer.early_stopping_patience needs trainer.load_best_model_at_end=true.")
+        raise PipelineError(
+            "trainer.early_stopping_patience needs trainer.load_best_model_at_end=true."
+        )
     if trainer.early_stopping_patience is not None and trainer.early_stopping_patience < 1:
-        raise PipelineError(f"trainer.early_stopping_patience={trainer.early_stopping_patience} must be above 0.")
-    if trainer.load_best_model_at_end and (trainer.save_strategy == "no" or trainer.save_strategy != trainer.eval_strategy):
+        raise PipelineError(
+            f"trainer.early_stopping_patience={trainer.early_stopping_patience} must be above 0."
+        )
+    if trainer.load_best_model_at_end and (
+        trainer.save_strategy == "no" or trainer.save_strategy != trainer.eval_strategy
+    ):
         raise PipelineError(
             f"trainer.load_best_model_at_end=true needs a checkpoint of every evaluation; set trainer.save_strategy="
             f"{trainer.eval_strategy if trainer.eval_strategy != 'no' else 'epoch'}, and trainer.eval_strategy alike."
         )
-    if trainer.load_best_model_at_end and trainer.save_strategy == "steps" and trainer.save_steps % (trainer.eval_steps or 1):
+    if (
+        trainer.load_best_model_at_end
+        and trainer.save_strategy == "steps"
+        and trainer.save_steps % (trainer.eval_steps or 1)
+    ):
         raise PipelineError(
             f"trainer.save_steps={trainer.save_steps} must be a multiple of trainer.eval_steps={trainer.eval_steps} "
             "with trainer.load_best_model_at_end=true."
@@ -139,7 +168,9 @@ def _check_saving(config: Config) -> None:
     if config.loss.focal_gamma < 0:
         raise PipelineError(f"loss.focal_gamma={config.loss.focal_gamma} must not be negative.")
     if config.loss.focal_gamma and trainer.label_smoothing_factor:
-        raise PipelineError("loss.focal_gamma and trainer.label_smoothing_factor exclude each other; set one of them to 0.")
+        raise PipelineError(
+            "loss.focal_gamma and trainer.label_smoothing_factor exclude each other; set one of them to 0."
+        )
 
 
 def _check_distillation(distillation: DistillationConfig | None) -> None:
@@ -162,22 +193,30 @@ def _check_weight_pruning(pruning: PruningConfig | None) -> None:
     if pruning is None:
         return
     if not 0 < pruning.target_sparsity < 1:
-        raise PipelineError(f"pruning.target_sparsity={pruning.target_sparsity} must lie between 0 and 1.")
+        raise PipelineError(
+            f"pruning.target_sparsity={pruning.target_sparsity} must lie between 0 and 1."
+        )
     of = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", pruning.pattern)
     if not of and not re.fullmatch(r"[1-9]\d*x[1-9]\d*|channelx1|1xchannel", pruning.pattern):
-        raise PipelineError(f"pruning.pattern={pruning.pattern} is unknown; it is like 1x1, 4x1, channelx1 or 2:4.")
+        raise PipelineError(
+            f"pruning.pattern={pruning.pattern} is unknown; it is like 1x1, 4x1, channelx1 or 2:4."
+        )
     if of and pruning.target_sparsity > int(of[1]) / int(of[2]):
         raise PipelineError(
             f"pruning.target_sparsity={pruning.target_sparsity} is more than pruning.pattern={pruning.pattern} can be: "
             f"{int(of[1]) / int(of[2]):g}."
         )
-    if pruning.start_step < 0 or (pruning.end_step is not None and pruning.end_step <= pruning.start_step):
+    if pruning.start_step < 0 or (
+        pruning.end_step is not None and pruning.end_step <= pruning.start_step
+    ):
         raise PipelineError(
             f"pruning.end_step={pruning.end_step} must be above pruning.start_step={pruning.start_step}, "
             "which must not be negative."
         )
     if pruning.pruning_frequency is not None and pruning.pruning_frequency < 1:
-        raise PipelineError(f"pruning.pruning_frequency={pruning.pruning_frequency} must be above 0.")
+        raise PipelineError(
+            f"pruning.pruning_frequency={pruning.pruning_frequency} must be above 0."
+        )
 
 
 def _check_export(config: Config) -> None:
@@ -203,9 +242,13 @@ def _check_export(config: Config) -> None:
             "export.formats: openvino_int8 needs OpenVINO and NNCF: pip install -e '.[openvino]', or choose export=onnx."
         )
     if config.benchmark.repetitions < 0:
-        raise PipelineError(f"benchmark.repetitions={config.benchmark.repetitions} must not be negative.")
+        raise PipelineError(
+            f"benchmark.repetitions={config.benchmark.repetitions} must not be negative."
+        )
     if export.ship != FASTEST and export.ship not in export.formats:
-        raise PipelineError(f"export.ship={export.ship} is not made; {nearest(export.ship, [FASTEST, *export.formats])}")
+        raise PipelineError(
+            f"export.ship={export.ship} is not made; {nearest(export.ship, [FASTEST, *export.formats])}"
+        )
 
 
 def _check_paths(config: Config) -> None:
@@ -215,11 +258,17 @@ def _check_paths(config: Config) -> None:
         if value is not None and "://" not in value and not Path(value).exists():
             raise PipelineError(f"dataset.{key}={value} does not exist{_how_to_fetch(value)}.")
     if dataset.data_dir and not Path(dataset.data_dir).is_dir():
-        raise PipelineError(f"dataset.data_dir={dataset.data_dir} is not a directory; for one file use dataset.train_file.")
+        raise PipelineError(
+            f"dataset.data_dir={dataset.data_dir} is not a directory; for one file use dataset.train_file."
+        )
     if dataset.train_file is None and (dataset.validation_file or dataset.test_file):
-        raise PipelineError("dataset.train_file has no value; it goes with dataset.validation_file and dataset.test_file.")
+        raise PipelineError(
+            "dataset.train_file has no value; it goes with dataset.validation_file and dataset.test_file."
+        )
     if not (dataset.path or dataset.data_dir or dataset.train_file):
-        raise PipelineError("dataset.train_file has no value; give dataset.train_file=FILE or dataset.data_dir=DIR.")
+        raise PipelineError(
+            "dataset.train_file has no value; give dataset.train_file=FILE or dataset.data_dir=DIR."
+        )
     if looks_local(config.model.name_or_path) and not Path(config.model.name_or_path).is_dir():
         path = config.model.name_or_path
         raise PipelineError(f"model.name_or_path={path} is not a directory{_how_to_fetch(path)}.")

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config.schema import Config
 
 OFFLINE = "HF_HUB_OFFLINE"
 SECONDS = 5.0
@@ -33,7 +33,11 @@ def use_cache_if_silent(config: Config) -> None:
 
 def looks_local(name_or_path: str) -> bool:
     """Tell a path from a Hub id: ids are `name` or `owner/name`, and an existing directory is always a path."""
-    return Path(name_or_path).exists() or name_or_path.startswith((".", "/", "~", "assets/")) or name_or_path.count("/") > 1
+    return (
+        Path(name_or_path).exists()
+        or name_or_path.startswith((".", "/", "~", "assets/"))
+        or name_or_path.count("/") > 1
+    )
 
 
 def _needs_hub(config: Config) -> bool:

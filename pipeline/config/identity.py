@@ -7,19 +7,27 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config
+from pipeline.config.schema import Config
 from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
-    from pipeline.data import Corpus
+    from pipeline.data.corpus import Corpus
 
-WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")  # keys of trainer that change no figure
+WITHOUT_EFFECT = (
+    "disable_tqdm",
+    "output_dir",
+    "resume_from_checkpoint",
+)  # keys of trainer that change no figure
 
 
 def experiment_of(config: Config) -> dict[str, Any]:
     """Return the part of a config that decides a run's figures: not where it is stored, nor the sweep around it."""
     parts = asdict(config)
-    return {name: parts[name] for name in parts if name not in ("tracking", "sweep", "objective", "rerun")}
+    return {
+        name: parts[name]
+        for name in parts
+        if name not in ("tracking", "sweep", "objective", "rerun")
+    }
 
 
 def major_version() -> str:

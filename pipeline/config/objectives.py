@@ -1,8 +1,8 @@
 """The names of the figures that a run logs, and which way each of them is better."""
 
-from pipeline.benchmark import LENGTHS
-from pipeline.config import FP32_FORMATS, INT8_FORMATS, Config
+from pipeline.config.schema import FP32_FORMATS, INT8_FORMATS, Config
 from pipeline.errors import PipelineError, nearest
+from pipeline.evaluation.benchmark import LENGTHS
 
 SCORED = ("accuracy", "loss", "f1_macro")
 TIMED = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_spread", "throughput_per_s")
@@ -37,23 +37,43 @@ def logged_by(config: Config) -> list[str]:
     """
     quantizes = config.qat.quantizes
     trained = ["fp32", "int8"] if quantizes else ["fp32"]
-    exported = [name for name in config.export.formats if name in FP32_FORMATS or (quantizes and name in INT8_FORMATS)]
-    names = [*SCORED, "accuracy_drop", "size_ratio", "pretrained/accuracy", "pretrained/loss", "time/total_s"]
+    exported = [
+        name
+        for name in config.export.formats
+        if name in FP32_FORMATS or (quantizes and name in INT8_FORMATS)
+    ]
+    names = [
+        *SCORED,
+        "accuracy_drop",
+        "size_ratio",
+        "pretrained/accuracy",
+        "pretrained/loss",
+        "time/total_s",
+    ]
     names += [f"time/{phase}_s" for phase in config.qat.phases]
     if config.qat.post_training is not None:
         names.append("time/post_training_s")
     if config.pruning is not None:
         names += [f"{variant}/sparsity" for variant in trained]
     if config.distillation is not None:
-        names += [f"teacher/{prefix}{figure}" for prefix in ("", "validation_") for figure in SCORED]
+        names += [
+            f"teacher/{prefix}{figure}" for prefix in ("", "validation_") for figure in SCORED
+        ]
     names += [f"{trained[-1]}/validation_{figure}" for figure in SCORED]
     names += [f"{variant}/reload_max_abs_difference" for variant in trained]
     names += [f"{variant}/differing_predictions" for variant in exported]
     for variant in (*trained, *exported):
         names += [f"{variant}/{figure}" for figure in (*SCORED, "size_mb", "ece")]
     if config.benchmark.repetitions:
-        suffixes = ["", *(f"_{tokens}_tokens" for tokens in LENGTHS if tokens <= config.dataset.max_length)]
-        timed = ["load_s", "peak_memory_mb", *(f"{figure}{suffix}" for figure in TIMED for suffix in suffixes)]
+        suffixes = [
+            "",
+            *(f"_{tokens}_tokens" for tokens in LENGTHS if tokens <= config.dataset.max_length),
+        ]
+        timed = [
+            "load_s",
+            "peak_memory_mb",
+            *(f"{figure}{suffix}" for figure in TIMED for suffix in suffixes),
+        ]
         names.append("speedup")
         names += [f"{variant}/{figure}" for variant in (*trained, *exported) for figure in timed]
     return sorted(names)
@@ -72,4 +92,6 @@ def check_objectives(objectives: list[str], configs: list[Config]) -> None:
     known = {name for config in configs for name in logged_by(config)}
     for name in objectives:
         if name not in known:
-            raise PipelineError(f"objective={name} is logged by no run of this sweep; {nearest(name, known, 5)}")
+            raise PipelineError(
+                f"objective={name} is logged by no run of this sweep; {nearest(name, known, 5)}"
+            )

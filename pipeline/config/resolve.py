@@ -6,8 +6,8 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.checks import check
-from pipeline.config import Config
+from pipeline.config.checks import check
+from pipeline.config.schema import Config
 from pipeline.errors import PipelineError, nearest
 
 
@@ -36,7 +36,10 @@ def unknown_key(key: str) -> str:
             known.split(".")[-1]
             for known in known_keys()
             if known.count(".") == len(parents)
-            and all(part in (typed, "<name>") for part, typed in zip(known.split("."), parents, strict=False))
+            and all(
+                part in (typed, "<name>")
+                for part, typed in zip(known.split("."), parents, strict=False)
+            )
         ]
         if siblings:
             return f"{key} is unknown; {nearest(key.split('.')[len(parents)], siblings)}"
@@ -60,7 +63,9 @@ def resolve(config: Any) -> Config:
         raise PipelineError(f"{missing[0]} has no value; give it as {missing[0]}=VALUE.")
     resolved = OmegaConf.to_object(config)
     if not isinstance(resolved, Config):
-        raise TypeError(f"resolve() takes a config composed over the schema, not {type(resolved).__name__}")
+        raise TypeError(
+            f"resolve() takes a config composed over the schema, not {type(resolved).__name__}"
+        )
     for key in _undeclared(OmegaConf.to_container(config, resolve=True), asdict(resolved)):
         raise PipelineError(unknown_key(key))
     check(resolved)

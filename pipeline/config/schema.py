@@ -149,7 +149,9 @@ class QatConfig:
     @property
     def quantizes(self) -> bool:
         """Whether the recipe ends with an INT8 model."""
-        return self.post_training is not None or any(phase.quantize for phase in self.phases.values())
+        return self.post_training is not None or any(
+            phase.quantize for phase in self.phases.values()
+        )
 
 
 @dataclass
@@ -170,7 +172,13 @@ class TrainerConfig:
     gradient_accumulation_steps: int = 1
     learning_rate: float = 3e-4
     lr_scheduler_type: Literal[
-        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+        "constant",
+        "constant_with_warmup",
+        "inverse_sqrt",
     ] = "linear"
     warmup_ratio: float = 0.0
     warmup_steps: int = 0
@@ -180,7 +188,9 @@ class TrainerConfig:
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.0
-    optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "rmsprop"] = "adamw_torch_fused"
+    optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "rmsprop"] = (
+        "adamw_torch_fused"
+    )
     group_by_length: bool = False
     eval_strategy: Literal["no", "steps", "epoch"] = "epoch"
     eval_steps: Optional[int] = None

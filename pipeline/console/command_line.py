@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from pipeline import interrupt
+from pipeline.console import interrupt
 from pipeline.errors import PipelineError
 from pipeline.redaction import redacted
 

@@ -8,7 +8,10 @@ from rich.text import Text
 
 
 def rich_table(
-    frame: pd.DataFrame, title: str, cell: Callable[[str, object], str], heading: Callable[[str], str] = str
+    frame: pd.DataFrame,
+    title: str,
+    cell: Callable[[str, object], str],
+    heading: Callable[[str], str] = str,
 ) -> Table:
     """Lay out a frame, numbers to the right.
 

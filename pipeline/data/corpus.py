@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from pipeline.config import DatasetConfig
+from pipeline.config.schema import DatasetConfig
+from pipeline.data.sources import read_sources
 from pipeline.errors import PipelineError
-from pipeline.runtime import PAIR_SEPARATOR, split_pairs
-from pipeline.sources import read_sources
+from pipeline.inference.classifier import PAIR_SEPARATOR, split_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -69,9 +69,13 @@ def load_corpus(config: DatasetConfig) -> Corpus:
     """
     sources = read_sources(config)
     frames = {split: _clean(frame, split, config) for split, frame in sources.frames.items()}
-    label_names = tuple(config.label_names or sources.label_names or _names_in(frames["train"]["label"]))
+    label_names = tuple(
+        config.label_names or sources.label_names or _names_in(frames["train"]["label"])
+    )
     if len(label_names) < 2:
-        raise PipelineError(f"dataset {config.name}: train has one class only ({label_names[0]}); a classifier needs two.")
+        raise PipelineError(
+            f"dataset {config.name}: train has one class only ({label_names[0]}); a classifier needs two."
+        )
     frames = {split: _encode(frame, split, label_names) for split, frame in frames.items()}
     seen = set(frames["train"]["label"])
     if len(seen) < 2:
@@ -89,15 +93,23 @@ def load_corpus(config: DatasetConfig) -> Corpus:
     splits = {split: _dataset(frame) for split, frame in frames.items()}
     for split, share in (("test", config.test_size), ("validation", config.validation_size)):
         if split not in splits:
-            splits["train"], splits[split] = _split_off(splits["train"], split, share, label_names, config)
+            splits["train"], splits[split] = _split_off(
+                splits["train"], split, share, label_names, config
+            )
     for split in SPLITS:
         limit = config.max_train_samples if split == "train" else config.max_eval_samples
         if limit is not None and limit < len(splits[split]):
-            splits[split] = splits[split].shuffle(seed=config.split_seed).select(range(limit)).flatten_indices()
-    return Corpus(config.name, label_names, {split: splits[split] for split in SPLITS}, sources.origin)
+            splits[split] = (
+                splits[split].shuffle(seed=config.split_seed).select(range(limit)).flatten_indices()
+            )
+    return Corpus(
+        config.name, label_names, {split: splits[split] for split in SPLITS}, sources.origin
+    )
 
 
-def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Mapping[str, datasets.Dataset]:
+def tokenize(
+    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
+) -> Mapping[str, datasets.Dataset]:
     """Turn every split into token ids, cut at max_length; padding is the collator's.
 
     Args:
@@ -132,8 +144,14 @@ def cache_folder() -> Path:
     return root
 
 
-def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Path:
-    parts = [*(corpus.digest(split) for split in SPLITS), tokenizer.backend_tokenizer.to_str(), type(tokenizer).__name__]
+def _token_cache(
+    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
+) -> Path:
+    parts = [
+        *(corpus.digest(split) for split in SPLITS),
+        tokenizer.backend_tokenizer.to_str(),
+        type(tokenizer).__name__,
+    ]
     parts += [
         str(config.max_length),
         str(config.text_pair_column is not None),
@@ -143,10 +161,16 @@ def _token_cache(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: D
     return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _encode_splits(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> datasets.DatasetDict:
+def _encode_splits(
+    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
+) -> datasets.DatasetDict:
     def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         # Most texts fit: one pass without truncation gives both the tokens and the true length.
-        texts = split_pairs(batch["text"]) if config.text_pair_column else [(text,) for text in batch["text"]]
+        texts = (
+            split_pairs(batch["text"])
+            if config.text_pair_column
+            else [(text,) for text in batch["text"]]
+        )
         encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
         num_tokens = [len(ids) for ids in encoded["input_ids"]]
         for row, count in enumerate(num_tokens):
@@ -159,7 +183,9 @@ def _encode_splits(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config:
 
     return datasets.DatasetDict(
         {
-            split: rows.map(encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}")
+            split: rows.map(
+                encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}"
+            )
             for split, rows in corpus.splits.items()
         }
     )
@@ -180,12 +206,19 @@ def _clean(frame: pd.DataFrame, split: str, config: DatasetConfig) -> pd.DataFra
                 f"dataset.{key}={column!r} is not in {split}; its columns are: {', '.join(map(str, frame.columns))}."
             )
     rows = pd.DataFrame({"text": frame[config.text_column], "label": frame[config.label_column]})
-    bad_text = np.array([not isinstance(text, str) or not text.strip() for text in rows["text"]], dtype=bool)
+    bad_text = np.array(
+        [not isinstance(text, str) or not text.strip() for text in rows["text"]], dtype=bool
+    )
     if config.text_pair_column is not None:
         seconds = frame[config.text_pair_column]
         bad_text |= [not isinstance(text, str) or not text.strip() for text in seconds]
-        rows["text"] = [_pair(first, second) for first, second in zip(rows["text"], seconds, strict=True)]
-    bad_label = [not pd.api.types.is_scalar(label) or pd.isna(label) or not str(label).strip() for label in rows["label"]]
+        rows["text"] = [
+            _pair(first, second) for first, second in zip(rows["text"], seconds, strict=True)
+        ]
+    bad_label = [
+        not pd.api.types.is_scalar(label) or pd.isna(label) or not str(label).strip()
+        for label in rows["label"]
+    ]
     bad = bad_text | np.array(bad_label, dtype=bool)
     if bad.any() and config.on_bad_rows == "error":
         numbers = [str(row + 1) for row in np.flatnonzero(bad)]
@@ -197,7 +230,9 @@ def _clean(frame: pd.DataFrame, split: str, config: DatasetConfig) -> pd.DataFra
         )
     rows = rows[~bad].reset_index(drop=True)
     if rows.empty:
-        raise PipelineError(f"dataset {config.name}: {split} is empty; it needs at least one row with text and label.")
+        raise PipelineError(
+            f"dataset {config.name}: {split} is empty; it needs at least one row with text and label."
+        )
     return rows
 
 
@@ -215,7 +250,11 @@ def _as_ids(labels: "pd.Series[Any]") -> "pd.Series[Any] | None":
 
 def _names_in(labels: "pd.Series[Any]") -> list[str]:
     ids = _as_ids(labels)
-    return [str(i) for i in sorted(ids.unique())] if ids is not None else sorted(labels.astype(str).unique())
+    return (
+        [str(i) for i in sorted(ids.unique())]
+        if ids is not None
+        else sorted(labels.astype(str).unique())
+    )
 
 
 def _encode(frame: pd.DataFrame, split: str, label_names: tuple[str, ...]) -> pd.DataFrame:
@@ -235,16 +274,26 @@ def _encode(frame: pd.DataFrame, split: str, label_names: tuple[str, ...]) -> pd
 
 
 def _dataset(frame: pd.DataFrame) -> datasets.Dataset:
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")})
-    return datasets.Dataset.from_pandas(frame[["text", "label"]], features=features, preserve_index=False)
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.Value("int64")}
+    )
+    return datasets.Dataset.from_pandas(
+        frame[["text", "label"]], features=features, preserve_index=False
+    )
 
 
 def _split_off(
-    rows: datasets.Dataset, split: str, share: float, label_names: tuple[str, ...], config: DatasetConfig
+    rows: datasets.Dataset,
+    split: str,
+    share: float,
+    label_names: tuple[str, ...],
+    config: DatasetConfig,
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     by_class = rows.cast_column("label", datasets.ClassLabel(names=list(label_names)))
     try:
-        parts = by_class.train_test_split(test_size=share, stratify_by_column="label", seed=config.split_seed)
+        parts = by_class.train_test_split(
+            test_size=share, stratify_by_column="label", seed=config.split_seed
+        )
     except ValueError as error:
         raise PipelineError(
             f"dataset {config.name}: {len(rows)} rows of train are too few to split off {split} with every class in both "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import DatasetConfig
+from pipeline.config.schema import DatasetConfig
 from pipeline.errors import PipelineError
 
 LOCAL_HINT = "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
@@ -54,10 +54,14 @@ def read_sources(config: DatasetConfig) -> Sources:
             for split in ("train", "validation", "test")
             if getattr(config, f"{split}_file")
         }
-        return Sources({split: read_table(file) for split, file in files.items()}, None, config.train_file)
+        return Sources(
+            {split: read_table(file) for split, file in files.items()}, None, config.train_file
+        )
     if config.data_dir:
         files = files_in(Path(config.data_dir))
-        return Sources({split: read_table(file) for split, file in files.items()}, None, config.data_dir)
+        return Sources(
+            {split: read_table(file) for split, file in files.items()}, None, config.data_dir
+        )
     return _read_hub(config)
 
 
@@ -93,13 +97,20 @@ def read_table(file: str) -> pd.DataFrame:
     """
     suffix = Path(file.split("?")[0]).suffix.lower()
     if suffix not in READERS:
-        raise PipelineError(f"{file} has an unknown format {suffix!r}; accepted: {', '.join(READERS)}.")
+        raise PipelineError(
+            f"{file} has an unknown format {suffix!r}; accepted: {', '.join(READERS)}."
+        )
     try:
         return READERS[suffix](file)
     except pd.errors.EmptyDataError:
         raise PipelineError(f"{file} is empty; it needs a header and at least one row.") from None
-    except (OSError, ValueError) as error:  # ParserError, UnicodeDecodeError and ArrowInvalid are ValueErrors
-        raise PipelineError(f"{file} cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from error
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # ParserError, UnicodeDecodeError and ArrowInvalid are ValueErrors
+        raise PipelineError(
+            f"{file} cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _read_hub(config: DatasetConfig) -> Sources:
@@ -108,14 +119,24 @@ def _read_hub(config: DatasetConfig) -> Sources:
     try:
         found = datasets.load_dataset(config.path, config.config_name, revision=config.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
+        reason = (
+            f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            if str(error)
+            else type(error).__name__
+        )
         raise PipelineError(
             f"dataset {config.path} cannot be had from the Hugging Face Hub ({reason}); to run from local files: {LOCAL_HINT}"
         ) from error
-    wanted = {"train": config.train_split, "validation": config.validation_split, "test": config.test_split}
+    wanted = {
+        "train": config.train_split,
+        "validation": config.validation_split,
+        "test": config.test_split,
+    }
     for split, name in wanted.items():
         if name is not None and name not in found:
-            raise PipelineError(f"dataset.{split}_split={name} is not in {config.path}; it has: {', '.join(found)}.")
+            raise PipelineError(
+                f"dataset.{split}_split={name} is not in {config.path}; it has: {', '.join(found)}."
+            )
     label = found[config.train_split].features.get(config.label_column)
     label_names = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
     frames = {split: found[name].to_pandas() for split, name in wanted.items() if name is not None}

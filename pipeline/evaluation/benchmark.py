@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.config import FP32_FORMATS, INT8_FORMATS, BenchmarkConfig
+from pipeline.config.schema import FP32_FORMATS, INT8_FORMATS, BenchmarkConfig
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.artifact import Artifact
+    from pipeline.models.artifact import Artifact
 
-LENGTHS = (16, 32, 128)  # tokens; beside the corpus's own lengths, and as far as texts are not cut shorter
+LENGTHS = (
+    16,
+    32,
+    128,
+)  # tokens; beside the corpus's own lengths, and as far as texts are not cut shorter
 BATCHES = (1, 32)
 MAX_TEXTS = 2048
 
@@ -74,7 +78,9 @@ class Benchmark:
 
     def at(self, batch: int, tokens: int | None) -> Point:
         """Return the point of one shape."""
-        return next(point for point in self.points if (point.batch, point.tokens) == (batch, tokens))
+        return next(
+            point for point in self.points if (point.batch, point.tokens) == (batch, tokens)
+        )
 
     @property
     def lengths(self) -> tuple[int | None, ...]:
@@ -122,10 +128,18 @@ def benchmark(
     times: dict[tuple[str, int, int | None], list[list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch, ExitStack() as stack:
         file = Path(scratch) / "texts.json"
-        file.write_text(json.dumps({"max_length": max_length, "texts": list(texts[:MAX_TEXTS])}), encoding="utf-8")
-        workers = {artifact.variant: stack.enter_context(_Worker(artifact, config.threads, file)) for artifact in artifacts}
+        file.write_text(
+            json.dumps({"max_length": max_length, "texts": list(texts[:MAX_TEXTS])}),
+            encoding="utf-8",
+        )
+        workers = {
+            artifact.variant: stack.enter_context(_Worker(artifact, config.threads, file))
+            for artifact in artifacts
+        }
         turns = list(product(range(config.repetitions), points, workers.items()))
-        for _, (batch, tokens), (variant, worker) in tqdm(turns, "benchmark", leave=False, disable=not sys.stderr.isatty()):
+        for _, (batch, tokens), (variant, worker) in tqdm(
+            turns, "benchmark", leave=False, disable=not sys.stderr.isatty()
+        ):
             turn = worker.ask({"batch": batch, "tokens": tokens, "seconds": config.seconds})
             times.setdefault((variant, batch, tokens), []).append(turn["times_s"])
         return {
@@ -133,7 +147,9 @@ def benchmark(
                 variant,
                 worker.load_s,
                 worker.ask({"end": True})["peak_mb"],
-                tuple(_point(batch, tokens, times[variant, batch, tokens]) for batch, tokens in points),
+                tuple(
+                    _point(batch, tokens, times[variant, batch, tokens]) for batch, tokens in points
+                ),
             )
             for variant, worker in workers.items()
         }
@@ -157,7 +173,10 @@ def choose(ship: str, variants: Sequence[str], benchmarks: Mapping[str, Benchmar
     for formats in (INT8_FORMATS, FP32_FORMATS):
         exported = [variant for variant in variants if variant in formats]
         if exported:
-            return min(exported, key=lambda variant: benchmarks[variant].at(1, None).p50_ms if benchmarks else 0.0)
+            return min(
+                exported,
+                key=lambda variant: benchmarks[variant].at(1, None).p50_ms if benchmarks else 0.0,
+            )
     return variants[-1]
 
 
@@ -177,7 +196,7 @@ class _Worker:
             [
                 sys.executable,
                 "-m",
-                "pipeline.benchmark_worker",
+                "pipeline.evaluation.benchmark_worker",
                 artifact.variant,
                 str(artifact.path.absolute()),
                 str(threads),
@@ -187,7 +206,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
         )
         try:

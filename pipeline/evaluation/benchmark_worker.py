@@ -1,6 +1,6 @@
-"""One process of a benchmark: loads one artifact, then times calls as its parent asks. Started by pipeline.benchmark.
+"""One process of a benchmark: loads one artifact, then times calls as its parent asks.
 
-python -m pipeline.benchmark_worker VARIANT DIRECTORY THREADS TEXTS_FILE
+python -m pipeline.evaluation.benchmark_worker VARIANT DIRECTORY THREADS TEXTS_FILE
 """
 
 import importlib
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from pipeline import quiet
-from pipeline.runtime import CONFIG_FILE, ONNX_FILE, TOKENIZER_FILE, open_session, pad
+from pipeline.console import quiet
+from pipeline.inference.classifier import CONFIG_FILE, ONNX_FILE, TOKENIZER_FILE, open_session, pad
 
 MIN_CALLS = 5
 MAX_SECONDS = 4.0  # of one turn at one point, however slow the model
@@ -44,7 +44,10 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
         elif "end" in request:
             answer = {"peak_mb": _peak_mb()}
         else:
-            shapes = [make_batch(rows, pad_token_id, request["batch"], request["tokens"], index) for index in range(SHAPES)]
+            shapes = [
+                make_batch(rows, pad_token_id, request["batch"], request["tokens"], index)
+                for index in range(SHAPES)
+            ]
             answer = {"times_s": _turn(call, shapes, request["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
 
@@ -63,7 +66,11 @@ def _peak_mb() -> float:
     status = Path("/proc/self/status")
     if not status.is_file():  # macOS, whose ru_maxrss is in bytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
+    (line,) = [
+        line
+        for line in status.read_text(encoding="utf-8").splitlines()
+        if line.startswith("VmHWM:")
+    ]
     return int(line.split()[1]) * 1024 / 1e6
 
 
@@ -71,7 +78,9 @@ def _nothing_loaded(input_ids: np.ndarray, attention_mask: np.ndarray) -> object
     raise RuntimeError("the first request has to be load")
 
 
-def _turn(call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: float) -> list[float]:
+def _turn(
+    call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: float
+) -> list[float]:
     for shape in shapes[:3]:
         call(*shape)
     times: list[float] = []
@@ -85,12 +94,16 @@ def _turn(call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: 
     return times
 
 
-def make_batch(rows: Rows, pad_token_id: int, batch: int, tokens: int | None, index: int) -> tuple[np.ndarray, np.ndarray]:
+def make_batch(
+    rows: Rows, pad_token_id: int, batch: int, tokens: int | None, index: int
+) -> tuple[np.ndarray, np.ndarray]:
     """One batch: consecutive texts of the corpus, or their tokens strung together to texts of a given length."""
     if tokens is None:
         return pad([rows[(index * batch + row) % len(rows)] for row in range(batch)], pad_token_id)
     start = index % len(rows)
-    inner = [token for row in (*rows[start:], *rows[:start]) for token in row[1:-1]] or [pad_token_id]
+    inner = [token for row in (*rows[start:], *rows[:start]) for token in row[1:-1]] or [
+        pad_token_id
+    ]
     first, last = rows[0][0], rows[0][-1]
     ids = np.resize(np.array(inner, np.int64), (batch, tokens))
     ids[:, 0], ids[:, -1] = first, last
@@ -99,7 +112,7 @@ def make_batch(rows: Rows, pad_token_id: int, batch: int, tokens: int | None, in
 
 def _library(variant: str, directory: Path) -> str:
     if variant in TORCH_VARIANTS:
-        return "pipeline.artifact"
+        return "pipeline.models.artifact"
     return "onnxruntime" if (directory / ONNX_FILE).is_file() else "openvino"
 
 
@@ -108,15 +121,20 @@ def _load(variant: str, directory: Path, threads: int) -> Call:
         return open_session(directory, threads)
     import torch
 
-    from pipeline.artifact import Artifact, load
+    from pipeline.models.artifact import Artifact, load
 
     torch.set_num_threads(threads)
     model = load(Artifact(variant, directory)).eval()
     takes_token_types = "token_type_ids" in inspect.signature(model.forward).parameters
 
     def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> object:
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
-        if takes_token_types:  # the model's own default is a view that torch 2.13's INT8 embedding refuses
+        inputs = {
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(attention_mask),
+        }
+        if (
+            takes_token_types
+        ):  # the model's own default is a view that torch 2.13's INT8 embedding refuses
             inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
         with torch.inference_mode():
             return model(**inputs)

@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from pipeline.artifact import Artifact
-from pipeline.data import Collate
+from pipeline.data.corpus import Collate
 from pipeline.errors import PipelineError
-from pipeline.significance import mcnemar
+from pipeline.evaluation.significance import mcnemar
+from pipeline.models.artifact import Artifact
 
 NOT_FOR_MODELS = ("labels", "length", "num_tokens", "teacher_logits")
 SIGNIFICANCE = 0.05  # of McNemar's test between an export and the model that was trained
 ROUNDING = 1e-9  # 0.693 - 0.688 is a little more than 0.005
 # A subclass each, because evaluate.load("accuracy") downloads a script from the Hub and runs it.
-_FEATURES = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
+_FEATURES = datasets.Features(
+    {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
+)
 
 
 class Accuracy(evaluate.Metric):
@@ -37,7 +39,9 @@ class MacroF1(evaluate.Metric):
         return evaluate.MetricInfo(description=str(self.__doc__), citation="", features=_FEATURES)
 
     def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        return {"f1_macro": float(f1_score(references, predictions, average="macro", zero_division=0.0))}
+        return {
+            "f1_macro": float(f1_score(references, predictions, average="macro", zero_division=0.0))
+        }
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ class Result:
         return predicted
 
 
-def check_export(exported: Result, trained: Result, labels: np.ndarray, max_accuracy_loss: float) -> float:
+def check_export(
+    exported: Result, trained: Result, labels: np.ndarray, max_accuracy_loss: float
+) -> float:
     """Compare an exported file with the model that was trained.
 
     Args:
@@ -130,9 +136,13 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Metrics:
     return Metrics(figures["accuracy"], float(loss), figures["f1_macro"], confusion)
 
 
-def split_figures(model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int) -> dict[str, float]:
+def split_figures(
+    model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int
+) -> dict[str, float]:
     """Run a model over a tokenized split (see predict_logits) to accuracy, loss and macro F1."""
-    return score(predict_logits(model, rows, collate, batch_size), np.asarray(rows["labels"])).scalars
+    return score(
+        predict_logits(model, rows, collate, batch_size), np.asarray(rows["labels"])
+    ).scalars
 
 
 def label_metrics(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -142,7 +152,9 @@ def label_metrics(predictions: np.ndarray, labels: np.ndarray) -> dict[str, floa
     return result
 
 
-def predict_logits(model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int) -> np.ndarray:
+def predict_logits(
+    model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int
+) -> np.ndarray:
     """Run the model over a tokenized split.
 
     Rows are batched by length, so that little is padded, and put back in order.
@@ -163,7 +175,10 @@ def predict_logits(model: torch.nn.Module, rows: datasets.Dataset, collate: Coll
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             batch = inputs[order[start : start + batch_size]]
-            features = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+            features = [
+                dict(zip(batch, values, strict=True))
+                for values in zip(*batch.values(), strict=True)
+            ]
             chunks.append(model(**collate(features)).logits.numpy())
     logits = np.concatenate(chunks)
     restored = np.empty_like(logits)

@@ -23,7 +23,9 @@ PAIR_SEPARATOR = "\t"
 SHOWN = 8  # files that an error names
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
-MAX_TEXT_CHARACTERS = 100_000  # a model reads the first few hundred; more is a file that was taken for a text
+MAX_TEXT_CHARACTERS = (
+    100_000  # a model reads the first few hundred; more is a file that was taken for a text
+)
 BATCH_SIZE = 32
 _SURROGATE = re.compile("[\ud800-\udfff]")
 WINDOW = 32 * BATCH_SIZE  # texts that are sorted by length before they are cut into batches
@@ -52,7 +54,9 @@ def open_session(directory: Path, threads: int = 0) -> Session:
     found = sorted(file.name for file in directory.iterdir())
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     held = ", ".join(found[:SHOWN]) or "nothing"
-    raise PipelineError(f"{directory} holds neither {ONNX_FILE} nor {OPENVINO_FILE}; it holds: {held}{more}.")
+    raise PipelineError(
+        f"{directory} holds neither {ONNX_FILE} nor {OPENVINO_FILE}; it holds: {held}{more}."
+    )
 
 
 def refuse_pickles(directory: Path) -> None:
@@ -86,7 +90,9 @@ def split_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
     for text in texts:
         first, tab, second = text.partition(PAIR_SEPARATOR)
         if not tab:
-            raise PipelineError(f"{text[:40]!r} is one text; this model takes pairs, with a tab between their texts.")
+            raise PipelineError(
+                f"{text[:40]!r} is one text; this model takes pairs, with a tab between their texts."
+            )
         pairs.append((first, second))
     return pairs
 
@@ -97,7 +103,8 @@ class TextClassifier:
     A model of pairs takes both texts of a pair as one, with a tab between them.
 
     Args:
-        directory: as written by pipeline.export: the model, tokenizer.json (which cuts texts as in training), config.json.
+        directory: as written by pipeline.models.export: the model, tokenizer.json (which cuts texts as in training),
+            config.json.
         threads: of one call; 0 leaves it to the runtime.
 
     Raises:
@@ -193,7 +200,9 @@ def check_text(text: object, name: str) -> None:
     if not text.strip():
         raise PipelineError(f"{name} is empty.")
     if len(text) > MAX_TEXT_CHARACTERS:
-        raise PipelineError(f"{name} has {len(text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are accepted.")
+        raise PipelineError(
+            f"{name} has {len(text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are accepted."
+        )
 
 
 def _onnx_session(file: Path, threads: int) -> Session:
@@ -204,12 +213,18 @@ def _onnx_session(file: Path, threads: int) -> Session:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # its exceptions have no common base but Exception
-        raise PipelineError(f"{file} cannot be loaded by ONNX Runtime: {_first_line(error)}") from error
+        raise PipelineError(
+            f"{file} cannot be loaded by ONNX Runtime: {_first_line(error)}"
+        ) from error
 
     def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+        logits: np.ndarray = session.run(
+            None, {"input_ids": input_ids, "attention_mask": attention_mask}
+        )[0]
         return logits
 
     return run
@@ -219,9 +234,15 @@ def _openvino_session(file: Path, threads: int) -> Session:
     try:
         import openvino
     except ImportError as error:
-        raise PipelineError(f"{file} needs OpenVINO, which is not installed: pip install -e '.[openvino]'.") from error
+        raise PipelineError(
+            f"{file} needs OpenVINO, which is not installed: pip install -e '.[openvino]'."
+        ) from error
     # One stream: a request uses all threads. f32: what is not INT8 stays as it was evaluated, on a CPU with bf16 as well.
-    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     if threads:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
     try:
@@ -232,7 +253,9 @@ def _openvino_session(file: Path, threads: int) -> Session:
 
     def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         with lock:
-            answer = request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
+            answer = request.infer(
+                {"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True
+            )
             logits: np.ndarray = answer[0]
         return logits
 

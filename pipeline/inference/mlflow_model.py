@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.errors import PipelineError
-from pipeline.runtime import TextClassifier, check_text, probabilities
+from pipeline.inference.classifier import TextClassifier, check_text, probabilities
 
 MAX_TEXTS = 10_000  # of one request
 
@@ -20,7 +20,9 @@ class Classifier(PythonModel):
         """Load the model directory, which was logged as the artifact `model`."""
         self._classifier = TextClassifier(Path(context.artifacts["model"]))
 
-    def predict(self, context: PythonModelContext, model_input: list[str], params: Any = None) -> list[dict[str, Any]]:
+    def predict(
+        self, context: PythonModelContext, model_input: list[str], params: Any = None
+    ) -> list[dict[str, Any]]:
         """Classify texts.
 
         Args:
@@ -46,7 +48,12 @@ class Classifier(PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from error
         names = self._classifier.label_names
         return [
-            {"label": names[row.argmax()], "score": row.max(), "scores": dict(zip(names, row, strict=True))} for row in scores
+            {
+                "label": names[row.argmax()],
+                "score": row.max(),
+                "scores": dict(zip(names, row, strict=True)),
+            }
+            for row in scores
         ]
 
 

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 from neural_compressor.adaptor.torch_utils.util import get_embedding_contiguous
 from optimum.intel import INCModelForSequenceClassification
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from pipeline.errors import PipelineError
-from pipeline.stage import Stage
+from pipeline.training.stage import Stage
 
 # Eager attention repeats itself bit for bit on the same texts; the rest is room for another BLAS thread count.
 RELOAD_TOLERANCE = 1e-4
@@ -32,7 +36,9 @@ class Artifact:
     @property
     def size_mb(self) -> float:
         """Size of the weights on disk, in MB of 1,000,000 bytes."""
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.suffix in WEIGHTS) / 1e6
+        return (
+            sum(file.stat().st_size for file in self.path.iterdir() if file.suffix in WEIGHTS) / 1e6
+        )
 
 
 def save_fp32(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> Artifact:
@@ -80,7 +86,9 @@ def load(artifact: Artifact) -> PreTrainedModel:
             return model
         return AutoModelForSequenceClassification.from_pretrained(artifact.path)
     except (OSError, ValueError, RuntimeError) as error:
-        raise PipelineError(f"the {artifact.variant} model cannot be reloaded: {str(error).splitlines()[0]}") from error
+        raise PipelineError(
+            f"the {artifact.variant} model cannot be reloaded: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def check_reload(variant: str, in_memory: np.ndarray, reloaded: np.ndarray) -> float:

@@ -16,10 +16,10 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pipeline.artifact import Artifact
 from pipeline.errors import PipelineError
-from pipeline.inference_graph import inference_graph
-from pipeline.runtime import ONNX_FILE, OPENVINO_FILE, PAIRS_KEY, TOKENIZER_FILE, pad
+from pipeline.inference.classifier import ONNX_FILE, OPENVINO_FILE, PAIRS_KEY, TOKENIZER_FILE, pad
+from pipeline.models.artifact import Artifact
+from pipeline.models.inference_graph import inference_graph
 
 OPSET = 17
 INPUTS = ("input_ids", "attention_mask")
@@ -112,18 +112,24 @@ def _export_graph(model: PreTrainedModel, file: Path, sep_token_id: int | None) 
         ) from error
 
 
-def _onnx_fp32(source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]) -> None:
+def _onnx_fp32(
+    source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]
+) -> None:
     shutil.copy(source, directory / ONNX_FILE)
 
 
-def _onnx_int8(source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]) -> None:
+def _onnx_int8(
+    source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]
+) -> None:
     """Quantize weights per channel in the file, and activations as they come (onnxruntime.quantization.quantize_dynamic)."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = source.with_name("prepared.onnx")
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)  # which gives up on two dynamic axes (onnxruntime 1.32)
+    quant_pre_process(
+        source, prepared, skip_symbolic_shape=True
+    )  # which gives up on two dynamic axes (onnxruntime 1.32)
     graph = onnx.load(prepared).graph
     dimensions = {weight.name: len(weight.dims) for weight in graph.initializer}
     # onnxruntime 1.32 has no kernel for a stack of matrices with one scale per channel; the last layer's two are small.
@@ -142,21 +148,30 @@ def _onnx_int8(source: Path, directory: Path, calibration: Calibration, quantize
     )
 
 
-def _openvino_int8(source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]) -> None:
+def _openvino_int8(
+    source: Path, directory: Path, calibration: Calibration, quantized: Sequence[str]
+) -> None:
     """Quantize weights per channel and activations by their ranges on the calibration texts (nncf.quantize)."""
     import nncf
     import openvino
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, AdvancedSmoothQuantParameters
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        AdvancedSmoothQuantParameters,
+    )
 
     rows = nncf.Dataset(calibration, lambda row: dict(zip(INPUTS, pad([row], 0), strict=True)))
-    with contextlib.redirect_stdout(io.StringIO()):  # nncf 3.4 draws progress bars and takes no option against it
+    with contextlib.redirect_stdout(
+        io.StringIO()
+    ):  # nncf 3.4 draws progress bars and takes no option against it
         quantized_model = nncf.quantize(
             openvino.Core().read_model(source),
             rows,
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(types=["Gather"] if "Embedding" not in quantized else []),
+            ignored_scope=nncf.IgnoredScope(
+                types=["Gather"] if "Embedding" not in quantized else []
+            ),
             # SmoothQuant would move scales between the weights that QAT has placed and their inputs.
             advanced_parameters=AdvancedQuantizationParameters(
                 smooth_quant_alphas=AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)

@@ -16,10 +16,19 @@ def last_layer(model: PreTrainedModel) -> torch.nn.Module | None:
     """Return the last encoder layer if its shape is the one this module knows (BERT with eager attention), else None."""
     encoder = getattr(model.base_model, "encoder", None)
     layers = getattr(encoder, "layer", None)
-    if not layers or model.config.is_decoder or model.config.output_hidden_states or model.config.output_attentions:
+    if (
+        not layers
+        or model.config.is_decoder
+        or model.config.output_hidden_states
+        or model.config.output_attentions
+    ):
         return None
     layer = layers[-1]
-    if type(layer) is BertLayer and type(layer.attention.self) is BertSelfAttention and layer.chunk_size_feed_forward == 0:
+    if (
+        type(layer) is BertLayer
+        and type(layer.attention.self) is BertSelfAttention
+        and layer.chunk_size_feed_forward == 0
+    ):
         return layer
     return None
 
@@ -60,7 +69,9 @@ class FirstTokenOnly(TrainerCallback):
     def __init__(self) -> None:
         self._layer: torch.nn.Module | None = None
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: D102
+    def on_epoch_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:  # noqa: D102
         self._layer = last_layer(model)
         if self._layer is not None:
             self._layer.forward = MethodType(_forward, self._layer)

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertForSequenceClassification, BertLayer
 
-from pipeline.first_token import last_layer
+from pipeline.models.first_token import last_layer
 
 # Added to the scores of padding. exp(-10000) is 0 in float32, and a quantizer's calibration survives it, unlike -3.4e38.
 MASKED = -10_000.0
@@ -33,12 +33,14 @@ def inference_graph(model: PreTrainedModel, sep_token_id: int | None = None) -> 
 
     Returns:
         A module in evaluation mode from input_ids and attention_mask, both (batch, tokens) int64, to logits
-        (batch, num_labels) float32: without the needless work if the model is a BERT that pipeline.first_token knows, else
-        the model as it is.
+        (batch, num_labels) float32: without the needless work if the model is a BERT that first_token knows, else the model as
+        it is.
     """
     known = type(model) is BertForSequenceClassification and last_layer(model) is not None
     absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
-    return (_LeanBert(model, sep_token_id) if known and absolute else Plain(model, sep_token_id)).eval()
+    return (
+        _LeanBert(model, sep_token_id) if known and absolute else Plain(model, sep_token_id)
+    ).eval()
 
 
 def token_types(input_ids: torch.Tensor, sep_token_id: int) -> torch.Tensor:
@@ -57,12 +59,20 @@ class Plain(nn.Module):
         super().__init__()
         self.model = model
         # DistilBERT has no token types, RoBERTa one.
-        self.sep_token_id = sep_token_id if getattr(model.config, "type_vocab_size", 1) > 1 else None
+        self.sep_token_id = (
+            sep_token_id if getattr(model.config, "type_vocab_size", 1) > 1 else None
+        )
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Token ids and mask (batch, tokens) to logits (batch, num_labels)."""
-        types = {} if self.sep_token_id is None else {"token_type_ids": token_types(input_ids, self.sep_token_id)}
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        types = (
+            {}
+            if self.sep_token_id is None
+            else {"token_type_ids": token_types(input_ids, self.sep_token_id)}
+        )
+        logits: torch.Tensor = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, **types
+        ).logits
         return logits
 
 
@@ -73,7 +83,9 @@ class _LeanBert(nn.Module):
         embeddings, layers = model.bert.embeddings, model.bert.encoder.layer
         self.word_embeddings = embeddings.word_embeddings
         self.position_embeddings = nn.Parameter(
-            (embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]).detach()
+            (
+                embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
+            ).detach()
         )
         types = embeddings.token_type_embeddings.weight.detach()
         self.second_text = nn.Parameter(types[1] - types[0]) if sep_token_id is not None else None
@@ -86,7 +98,9 @@ class _LeanBert(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         embedded = self.word_embeddings(input_ids) + self.position_embeddings[: input_ids.shape[1]]
         if self.sep_token_id is not None and self.second_text is not None:
-            embedded = embedded + token_types(input_ids, self.sep_token_id)[..., None] * self.second_text
+            embedded = (
+                embedded + token_types(input_ids, self.sep_token_id)[..., None] * self.second_text
+            )
         hidden = self.norm(embedded)
         masked = ((1 - attention_mask) * MASKED)[:, None, :]
         for layer in self.layers:
@@ -125,7 +139,9 @@ class _FirstToken(nn.Module):
         self.heads, self.size = attention.num_attention_heads, attention.attention_head_size
         self.query = _scaled(attention.query, self.size)
         self.key = nn.Parameter(attention.key.weight.detach().view(self.heads, self.size, -1))
-        self.value = nn.Parameter(attention.value.weight.detach().view(self.heads, self.size, -1).transpose(1, 2))
+        self.value = nn.Parameter(
+            attention.value.weight.detach().view(self.heads, self.size, -1).transpose(1, 2)
+        )
         self.value_bias = attention.value.bias
         self.rest = _Rest(layer)
 
@@ -146,7 +162,11 @@ class _Rest(nn.Module):
 
     def __init__(self, layer: BertLayer) -> None:
         super().__init__()
-        self.attention_output, self.intermediate, self.output = layer.attention.output, layer.intermediate, layer.output
+        self.attention_output, self.intermediate, self.output = (
+            layer.attention.output,
+            layer.intermediate,
+            layer.output,
+        )
 
     def forward(self, context: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         attended = self.attention_output.LayerNorm(self.attention_output.dense(context) + hidden)

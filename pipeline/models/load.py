@@ -16,13 +16,24 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from pipeline.config import ModelConfig
+from pipeline.config.hub import looks_local
+from pipeline.config.schema import ModelConfig
+from pipeline.data.sources import LOCAL_HINT
 from pipeline.errors import PipelineError
-from pipeline.hub import looks_local
-from pipeline.sources import LOCAL_HINT
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+WEIGHTS = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+)
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 
 
 # Architectures whose INT8 model is not to be had, by model_type, and why: what was measured with random weights.
@@ -40,7 +51,9 @@ def check_quantizable(model: PreTrainedModel) -> None:
     if any(isinstance(module, Conv1D) for module in model.modules()):
         reason = "its layers are transformers' Conv1D, which Neural Compressor 3.7 leaves in FP32"
     if reason is not None:
-        raise PipelineError(f"{model.config.model_type} cannot be quantized: {reason}. qat=none fine-tunes it in FP32.")
+        raise PipelineError(
+            f"{model.config.model_type} cannot be quantized: {reason}. qat=none fine-tunes it in FP32."
+        )
 
 
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
@@ -57,7 +70,9 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
     """
     _check_directory(config)
     tokenizer = _from_hub_or_disk(AutoTokenizer, config)
-    architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(_from_hub_or_disk(AutoConfig, config)), None)
+    architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(
+        type(_from_hub_or_disk(AutoConfig, config)), None
+    )
     if architecture is not None:
         taken = inspect.signature(architecture.forward).parameters
         names = [name for name in tokenizer.model_input_names if name in taken]
@@ -122,7 +137,11 @@ def _check_directory(config: ModelConfig) -> None:
     if not looks_local(config.name_or_path):
         return
     folder = Path(config.name_or_path)
-    for what, names in (("config", ("config.json",)), ("weights", WEIGHTS), ("tokenizer", VOCABULARIES)):
+    for what, names in (
+        ("config", ("config.json",)),
+        ("weights", WEIGHTS),
+        ("tokenizer", VOCABULARIES),
+    ):
         if not any((folder / name).is_file() for name in names):
             found = sorted(path.name for path in folder.iterdir())
             raise PipelineError(
@@ -134,12 +153,17 @@ def _check_directory(config: ModelConfig) -> None:
 def _from_hub_or_disk(auto_class: Any, where: ModelConfig, **options: Any) -> Any:
     try:
         return auto_class.from_pretrained(
-            where.name_or_path, revision=where.revision or "main", trust_remote_code=False, **options
+            where.name_or_path,
+            revision=where.revision or "main",
+            trust_remote_code=False,
+            **options,
         )
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         if looks_local(where.name_or_path):
-            raise PipelineError(f"model.name_or_path={where.name_or_path} cannot be loaded: {reason}") from error
+            raise PipelineError(
+                f"model.name_or_path={where.name_or_path} cannot be loaded: {reason}"
+            ) from error
         raise PipelineError(
             f"model {where.name_or_path} is no directory here and cannot be had from the Hugging Face Hub ({reason}); "
             f"to run from local files: {LOCAL_HINT}"

@@ -37,7 +37,11 @@ def kept_ids(tokenizer: PreTrainedTokenizerFast, rows: Iterable[Sequence[int]]) 
             f"export.vocabulary=corpus needs a WordPiece tokenizer; this one is {kind}. Choose export.vocabulary=full."
         )
     kept = set(tokenizer.all_special_ids)
-    kept |= {index for token, index in tokenizer.get_vocab().items() if len(token.removeprefix(CONTINUING)) == 1}
+    kept |= {
+        index
+        for token, index in tokenizer.get_vocab().items()
+        if len(token.removeprefix(CONTINUING)) == 1
+    }
     for row in rows:
         kept.update(row)
     return np.array(sorted(kept), np.int64)
@@ -48,11 +52,15 @@ def cut_tokenizer(tokenizer: PreTrainedTokenizerFast, kept: np.ndarray) -> PreTr
     new_ids = {int(old): new for new, old in enumerate(kept)}
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = parts["model"]["vocab"]
-    parts["model"]["vocab"] = {token: new_ids[index] for token, index in vocabulary.items() if index in new_ids}
+    parts["model"]["vocab"] = {
+        token: new_ids[index] for token, index in vocabulary.items() if index in new_ids
+    }
     for token in parts["added_tokens"]:
         token["id"] = new_ids[token["id"]]
     parts["post_processor"] = _renumbered(parts["post_processor"], new_ids)
-    return type(tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), **_own_arguments(tokenizer))
+    return type(tokenizer)(
+        tokenizer_object=Tokenizer.from_str(json.dumps(parts)), **_own_arguments(tokenizer)
+    )
 
 
 def cut_model(model: PreTrainedModel, kept: np.ndarray) -> PreTrainedModel:
@@ -70,7 +78,9 @@ def _renumbered(part: Any, new_ids: dict[int, int]) -> Any:
     """Renumber a post-processor: TemplateProcessing has {"id": token, "ids": [n]}, BertProcessing has [token, n]."""
     if isinstance(part, dict):
         return {
-            key: [new_ids[index] for index in value] if key == "ids" else _renumbered(value, new_ids)
+            key: [new_ids[index] for index in value]
+            if key == "ids"
+            else _renumbered(value, new_ids)
             for key, value in part.items()
         }
     if isinstance(part, list):
@@ -82,5 +92,12 @@ def _renumbered(part: Any, new_ids: dict[int, int]) -> Any:
 
 def _own_arguments(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """What a tokenizer was made with, but for the files that it was read from."""
-    files = {"vocab_file", "tokenizer_file", "merges_file", "name_or_path", "added_tokens_decoder", "tokenizer_object"}
+    files = {
+        "vocab_file",
+        "tokenizer_file",
+        "merges_file",
+        "name_or_path",
+        "added_tokens_decoder",
+        "tokenizer_object",
+    }
     return {key: value for key, value in tokenizer.init_kwargs.items() if key not in files}

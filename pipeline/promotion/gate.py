@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.errors import PipelineError, nearest
-from pipeline.significance import mcnemar
+from pipeline.evaluation.significance import mcnemar
 
-GATES = Path(__file__).parents[1] / "conf" / "gate"
+GATES = Path(__file__).parents[2] / "conf" / "gate"
 
 
 @dataclass
@@ -103,7 +103,11 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, gate: Ga
         return Check("champion", False, "it is the champion already")
     if candidate.test_digest != champion.test_digest:
         found = f"{candidate.test_digest} and {champion.test_digest}"
-        return Check("champion", False, f"the champion was measured on another test split ({found}): they cannot be compared")
+        return Check(
+            "champion",
+            False,
+            f"the champion was measured on another test split ({found}): they cannot be compared",
+        )
     p_value = mcnemar(candidate.right, champion.right)
     accuracies = f"accuracy {candidate.right.mean():.4f} against {champion.right.mean():.4f}, p={p_value:.2g}"
     if p_value < gate.significance:
@@ -117,7 +121,11 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, gate: Ga
         gained = gained or time <= 1 - gate.min_gain
     else:
         relation += f", timed on another CPU ({champion.cpu})"
-    return Check("champion", gained, relation if gained else f"{relation}; one has to be {gate.min_gain:.0%} less")
+    return Check(
+        "champion",
+        gained,
+        relation if gained else f"{relation}; one has to be {gate.min_gain:.0%} less",
+    )
 
 
 def load_gate(name: str) -> Gate:
@@ -128,12 +136,18 @@ def load_gate(name: str) -> Gate:
     """
     file = GATES / f"{name}.yaml"
     if not file.is_file():
-        raise PipelineError(f"--gate {name} is unknown; {nearest(name, [gate.stem for gate in GATES.glob('*.yaml')])}")
+        raise PipelineError(
+            f"--gate {name} is unknown; {nearest(name, [gate.stem for gate in GATES.glob('*.yaml')])}"
+        )
     try:
-        merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Gate), OmegaConf.load(file)))
+        merged = OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(Gate), OmegaConf.load(file))
+        )
     except OmegaConfBaseException as error:
         known = ", ".join(field.name for field in fields(Gate))
-        raise PipelineError(f"{file.name}: {str(error).splitlines()[0]}; a gate has: {known}.") from error
+        raise PipelineError(
+            f"{file.name}: {str(error).splitlines()[0]}; a gate has: {known}."
+        ) from error
     if not isinstance(merged, Gate):
         raise TypeError(f"a gate was expected, not {type(merged).__name__}")
     return merged

@@ -11,8 +11,17 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
-from pipeline.gate import Candidate, Check
-from pipeline.store import ALIAS, MODEL_NAME, SHIPPED_TAG, children_of, digests_of, find_run, find_sweep, tracking_uri
+from pipeline.promotion.gate import Candidate, Check
+from pipeline.tracking.store import (
+    ALIAS,
+    MODEL_NAME,
+    SHIPPED_TAG,
+    children_of,
+    digests_of,
+    find_run,
+    find_sweep,
+    tracking_uri,
+)
 
 PREDICTIONS = "reports/predictions.csv"
 DECISION_TAG = "promotion"
@@ -39,12 +48,19 @@ class Registry:
         run = find_run(self._client, run_id)
         metrics, shipped = run.data.metrics, run.data.tags.get(SHIPPED_TAG)
         if run.info.status != "FINISHED":
-            raise PipelineError(f"run {run_id} is {run.info.status}; only a FINISHED run can be promoted.")
+            raise PipelineError(
+                f"run {run_id} is {run.info.status}; only a FINISHED run can be promoted."
+            )
         if shipped is None:
-            raise PipelineError(f"run {run_id} shipped no model; run it with export=all or export=onnx.")
+            raise PipelineError(
+                f"run {run_id} shipped no model; run it with export=all or export=onnx."
+            )
         if "speedup" not in metrics:
             raise PipelineError(f"run {run_id} was not timed; run it with benchmark=default.")
-        predictions = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{PREDICTIONS}"), keep_default_na=False)
+        predictions = pd.read_csv(
+            mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{PREDICTIONS}"),
+            keep_default_na=False,
+        )
         return Candidate(
             run_id=run_id,
             name=run.info.run_name,
@@ -63,7 +79,10 @@ class Registry:
         Raises:
             PipelineError: its run is gone, so that nothing can be compared with it.
         """
-        if not self._is_registered() or ALIAS not in self._client.get_registered_model(self._name).aliases:
+        if (
+            not self._is_registered()
+            or ALIAS not in self._client.get_registered_model(self._name).aliases
+        ):
             return None
         version = self._client.get_model_version_by_alias(self._name, ALIAS)
         try:
@@ -83,13 +102,20 @@ class Registry:
         parent = find_sweep(self._client, sweep)
         runs = children_of(self._client, parent)
         finished = [
-            run for run in runs if run.info.status == "FINISHED" and {"accuracy", "speedup"} <= run.data.metrics.keys()
+            run
+            for run in runs
+            if run.info.status == "FINISHED" and {"accuracy", "speedup"} <= run.data.metrics.keys()
         ]
         if not finished:
             raise PipelineError(
                 f"sweep {parent.info.run_name}: none of its {len(runs)} runs is FINISHED with a shipped and timed model."
             )
-        return str(max(finished, key=lambda run: (run.data.metrics["accuracy"], run.data.metrics["speedup"])).info.run_id)
+        return str(
+            max(
+                finished,
+                key=lambda run: (run.data.metrics["accuracy"], run.data.metrics["speedup"]),
+            ).info.run_id
+        )
 
     def promote(self, candidate: Candidate, reasons: str) -> str:
         """Register a candidate's model and move the alias to it; an error leaves neither half done.
@@ -105,8 +131,12 @@ class Registry:
             if not self._is_registered():
                 self._client.create_registered_model(self._name)
                 undo.callback(self._client.delete_registered_model, self._name)
-            with contextlib.redirect_stderr(io.StringIO()):  # mlflow 3.17 prints what promote.py says better
-                version = mlflow.register_model(f"runs:/{candidate.run_id}/{MODEL_NAME}", self._name)
+            with contextlib.redirect_stderr(
+                io.StringIO()
+            ):  # mlflow 3.17 prints what promote.py says better
+                version = mlflow.register_model(
+                    f"runs:/{candidate.run_id}/{MODEL_NAME}", self._name
+                )
             undo.callback(self._client.delete_model_version, self._name, version.version)
             self._client.update_model_version(self._name, version.version, description=reasons)
             self._client.set_registered_model_alias(self._name, ALIAS, version.version)
@@ -127,5 +157,7 @@ class Registry:
 def _test_digest(run: Run) -> str:
     digests = digests_of(run)
     if "testing" not in digests:
-        raise PipelineError(f"run {run.info.run_id} does not say on which test split it was measured.")
+        raise PipelineError(
+            f"run {run.info.run_id} does not say on which test split it was measured."
+        )
     return digests["testing"]

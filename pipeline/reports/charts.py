@@ -41,15 +41,27 @@ def corpus_chart(corpus: pd.DataFrame, lengths: pd.DataFrame, max_length: int) -
         classes.bar(positions + (index - 1) * 0.27, shares, 0.27, label=label, color=COLOURS[index])
     _name_classes(classes, [column.removeprefix("class ") for column in columns])
     classes.set(xlabel="class", ylabel="share of the split (%)", title="classes")
-    classes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28 if len(columns) > MANY else -0.15), ncols=3, fontsize=8)
+    classes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.28 if len(columns) > MANY else -0.15),
+        ncols=3,
+        fontsize=8,
+    )
     train = lengths[lengths["split"] == "train"]
     longest = int(train["tokens"].max())
     counts.hist(
-        train["tokens"], bins=np.arange(0, longest + 3, max(1, longest // 60)), weights=train["texts"], color=COLOURS[0]
+        train["tokens"],
+        bins=np.arange(0, longest + 3, max(1, longest // 60)),
+        weights=train["texts"],
+        color=COLOURS[0],
     )
     counts.axvline(max_length, color="black", linestyle="--", label=f"cut at {max_length}")
     cut = train.loc[train["tokens"] > max_length, "texts"].sum() / train["texts"].sum()
-    counts.set(xlabel="tokens per text", ylabel="texts of train", title=f"token lengths, {cut:.2%} truncated")
+    counts.set(
+        xlabel="tokens per text",
+        ylabel="texts of train",
+        title=f"token lengths, {cut:.2%} truncated",
+    )
     counts.legend()
     return figure
 
@@ -70,7 +82,9 @@ def confusion_chart(confusion: pd.DataFrame, variant: str) -> Figure:
     for row in range(len(names)):
         for column in range(len(names)):
             colour = "black" if shares[row, column] > 55 else "white"
-            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
+            axes.text(
+                column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour
+            )
     _name_classes(axes, names)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted class", ylabel="true class", title=f"{variant}: test texts")
@@ -91,9 +105,23 @@ def calibration_chart(calibration: pd.DataFrame) -> Figure:
     for index, (variant, bins) in enumerate(calibration.groupby("variant", sort=False)):
         colour, marker = COLOURS[index % len(COLOURS)], "os^Dv"[index % 5]
         told = bins[bins["texts"] >= FEW]
-        curve.plot(told["confidence"], told["accuracy"], color=colour, marker=marker, label=str(variant), alpha=0.8)
-        counts.plot((bins["low"] + bins["high"]) / 2, bins["texts"], color=colour, marker=marker, alpha=0.8)
-    curve.set(xlabel="confidence (probability of the predicted class)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        curve.plot(
+            told["confidence"],
+            told["accuracy"],
+            color=colour,
+            marker=marker,
+            label=str(variant),
+            alpha=0.8,
+        )
+        counts.plot(
+            (bins["low"] + bins["high"]) / 2, bins["texts"], color=colour, marker=marker, alpha=0.8
+        )
+    curve.set(
+        xlabel="confidence (probability of the predicted class)",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     curve.set_title("calibration")
     counts.set(xlabel="confidence", ylabel="test texts in a bin", xlim=(0, 1), ylim=(0, None))
     counts.set_title("how sure the models are")
@@ -116,9 +144,16 @@ def length_chart(by_length: pd.DataFrame) -> Figure:
         places = np.arange(len(ranges)) + (index - (len(variants) - 1) / 2) * width
         axes.bar(places, own["accuracy"], width, label=variant, color=COLOURS[index % len(COLOURS)])
     texts = by_length.drop_duplicates("tokens")["texts"]
-    axes.set_xticks(range(len(ranges)), [f"{span}\n{count:,} texts" for span, count in zip(ranges, texts, strict=True)])
-    axes.set(xlabel="tokens per text", ylabel="accuracy", ylim=(0, 1), title="accuracy by length of text")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants))
+    axes.set_xticks(
+        range(len(ranges)),
+        [f"{span}\n{count:,} texts" for span, count in zip(ranges, texts, strict=True)],
+    )
+    axes.set(
+        xlabel="tokens per text", ylabel="accuracy", ylim=(0, 1), title="accuracy by length of text"
+    )
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants)
+    )
     return figure
 
 
@@ -135,7 +170,10 @@ def layer_chart(layers: pd.DataFrame) -> Figure:
     names = [f"{row.module} ({row.precision})" for row in layers.itertuples()]
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="relative error, |FP32 - INT8| / |FP32| (Euclidean norms)", title="quantization error by module")
+    axes.set(
+        xlabel="relative error, |FP32 - INT8| / |FP32| (Euclidean norms)",
+        title="quantization error by module",
+    )
     axes.legend()
     return figure
 
@@ -148,29 +186,47 @@ def benchmark_chart(benchmark: pd.DataFrame) -> Figure:
     """
     figure, (latency, throughput) = plt.subplots(1, 2, figsize=WIDE, layout="constrained")
     variants = list(benchmark["model"].unique())
-    lengths = list(dict.fromkeys("own" if pd.isna(tokens) else str(int(tokens)) for tokens in benchmark["tokens"]))
+    lengths = list(
+        dict.fromkeys(
+            "own" if pd.isna(tokens) else str(int(tokens)) for tokens in benchmark["tokens"]
+        )
+    )
     positions, width = np.arange(len(lengths)), 0.8 / len(variants)
     batches = sorted(benchmark["batch"].unique())
     for index, variant in enumerate(variants):
         places = positions + (index - (len(variants) - 1) / 2) * width
         for axes, batch in ((latency, batches[0]), (throughput, batches[-1])):
             own = benchmark[(benchmark["model"] == variant) & (benchmark["batch"] == batch)]
-            middle, fast, slow = (own[name].to_numpy() for name in ("p50_ms", "p50_ms_min", "p50_ms_max"))
+            middle, fast, slow = (
+                own[name].to_numpy() for name in ("p50_ms", "p50_ms_min", "p50_ms_max")
+            )
             if axes is throughput:
                 middle, fast, slow = (1000 * batch / ms for ms in (middle, slow, fast))
             errors = np.maximum(0, [middle - fast, slow - middle])
-            axes.bar(places, middle, width, yerr=errors, label=variant, color=COLOURS[index % len(COLOURS)], ecolor="black")
+            axes.bar(
+                places,
+                middle,
+                width,
+                yerr=errors,
+                label=variant,
+                color=COLOURS[index % len(COLOURS)],
+                ecolor="black",
+            )
     ticks = ["the corpus's" if length == "own" else length for length in lengths]
     latency.set(title="one text at a time", ylabel="p50 latency (ms, log scale)")
     throughput.set(title=f"batches of {batches[-1]}", ylabel="texts per second (log scale)")
     for axes in (latency, throughput):
         axes.set_xticks(positions, ticks)
         axes.set(xlabel="tokens per text", yscale="log")
-    figure.legend(*latency.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants))
+    figure.legend(
+        *latency.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants)
+    )
     figure.suptitle("bars: median; lines: slowest and fastest repetition")
     return figure
 
 
 def _name_classes(axes: Axes, names: list[str]) -> None:
     many = len(names) > MANY
-    axes.set_xticks(range(len(names)), names, rotation=30 if many else 0, ha="right" if many else "center")
+    axes.set_xticks(
+        range(len(names)), names, rotation=30 if many else 0, ha="right" if many else "center"
+    )

@@ -8,10 +8,10 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from pipeline.comparison import Comparison, Row, number
-from pipeline.comparison_table import cell, heading
-from pipeline.figures import higher_is_better
-from pipeline.html_page import ASSETS, write_html
+from pipeline.comparison.comparison import Comparison, Row, number
+from pipeline.config.objectives import higher_is_better
+from pipeline.reports.comparison_table import cell, heading
+from pipeline.reports.html import ASSETS, write_html
 
 # Okabe and Ito's palette and three shapes, told apart by colour-blind readers (jfly.uni-koeln.de/color).
 STAR = "★"
@@ -49,22 +49,31 @@ def write_page(comparison: Comparison, title: str, ui: str, file: Path) -> None:
             for index, (heading, _) in enumerate(plots)
         ),
         # "</" would end the script that the figures stand in.
-        "figures": json.dumps([json.loads(figure.to_json()) for _, figure in plots]).replace("</", "<\\/"),
+        "figures": json.dumps([json.loads(figure.to_json()) for _, figure in plots]).replace(
+            "</", "<\\/"
+        ),
     }
     write_html("comparison", parts, file)
 
 
 def _notes(comparison: Comparison) -> list[str]:
     both = " and ".join(comparison.objectives)
-    optimal = f"{STAR} Pareto-optimal in {both}: no other run is better in one and as good in the other."
+    optimal = (
+        f"{STAR} Pareto-optimal in {both}: no other run is better in one and as good in the other."
+    )
     return [optimal, *comparison.lines]
 
 
 def _table(comparison: Comparison, ui: str) -> str:
     frame = comparison.table()
-    hidden = {"run_id"} | {name for name in ("model", "dataset", "recipe") if frame[name].nunique() == 1}
+    hidden = {"run_id"} | {
+        name for name in ("model", "dataset", "recipe") if frame[name].nunique() == 1
+    }
     columns = [name for name in frame.columns if name not in hidden]
-    head = "".join(f'<th scope="col"><button type="button">{html.escape(_heading(name))}</button></th>' for name in columns)
+    head = "".join(
+        f'<th scope="col"><button type="button">{html.escape(_heading(name))}</button></th>'
+        for name in columns
+    )
     body = []
     for row, line in zip(comparison.rows, frame.to_dict("records"), strict=True):
         cells = "".join(_cell(row, name, line[name], ui) for name in columns)
@@ -147,7 +156,12 @@ def _parallel(comparison: Comparison) -> tuple[str, go.Figure] | None:
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
-            line={"color": scores, "colorscale": "Cividis", "showscale": True, "colorbar": {"title": _axis(objective)}},
+            line={
+                "color": scores,
+                "colorscale": "Cividis",
+                "showscale": True,
+                "colorbar": {"title": _axis(objective)},
+            },
             labelangle=-15,
         )
     )
@@ -171,7 +185,9 @@ def _dimension(key: str, values: list[str]) -> dict[str, object]:
 
 def _tooltip(row: Row, comparison: Comparison) -> str:
     lines = [f"<b>{html.escape(row.name)}</b>"]
-    lines += [f"{html.escape(key)} = {html.escape(row.params.get(key, ''))}" for key in comparison.varying]
+    lines += [
+        f"{html.escape(key)} = {html.escape(row.params.get(key, ''))}" for key in comparison.varying
+    ]
     lines += [f"{heading(name)} {cell(name, value)}" for name, value in row.figures.items()]
     return "<br>".join(lines)
 

@@ -5,11 +5,17 @@ from math import isnan
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.comparison import FIGURES, Comparison
-from pipeline.tables import rich_table
+from pipeline.comparison.comparison import FIGURES, Comparison
+from pipeline.console.tables import rich_table
 
 PIPED_WIDTH = 160  # columns, where no terminal says how many it has
-SPARE = ("training_s", "loss", "f1_macro", "size_mb", "dataset")  # given up first where there is little room
+SPARE = (
+    "training_s",
+    "loss",
+    "f1_macro",
+    "size_mb",
+    "dataset",
+)  # given up first where there is little room
 DECIMALS = {"size_mb": 1, "latency_p50_ms": 2, "speedup": 1, "training_s": 0}
 HEADINGS = {
     "pareto": " ",
@@ -41,7 +47,10 @@ def show(comparison: Comparison, title: str) -> None:
     if (frame["status"] == "FINISHED").all():
         frame = frame.drop(columns="status")
     spare = [name for name in SPARE if name in frame.columns and name not in comparison.objectives]
-    while console.measure(table := rich_table(frame, title, cell, heading)).maximum > console.width and spare:
+    while (
+        console.measure(table := rich_table(frame, title, cell, heading)).maximum > console.width
+        and spare
+    ):
         frame = frame.drop(columns=spare.pop(0))
     console.print(table)
     console.print(Text(f"* Pareto-optimal in {' and '.join(comparison.objectives)}"))

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.charts import corpus_chart, save
-from pipeline.data import SPLITS, Corpus
+from pipeline.data.corpus import SPLITS, Corpus
+from pipeline.reports.charts import corpus_chart, save
 
 EXAMPLES_PER_CLASS = 3
 
@@ -66,7 +66,9 @@ class Description:
         }
 
 
-def describe(corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length: int) -> Description:
+def describe(
+    corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length: int
+) -> Description:
     """Count rows, classes, token lengths, cut texts, and texts that occur twice.
 
     Args:
@@ -80,18 +82,30 @@ def describe(corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length:
         lengths = np.asarray(tokens[split]["num_tokens"])
         splits[split] = SplitDescription(
             rows=len(lengths),
-            class_counts=tuple(np.bincount(corpus.splits[split]["label"], minlength=len(corpus.label_names)).tolist()),
+            class_counts=tuple(
+                np.bincount(
+                    corpus.splits[split]["label"], minlength=len(corpus.label_names)
+                ).tolist()
+            ),
             tokens_median=float(np.median(lengths)),
             tokens_p95=float(np.percentile(lengths, 95)),
             tokens_max=int(lengths.max()),
             truncated_share=float((lengths > max_length).mean()),
             duplicates=len(texts) - len(np.unique(texts)),
             shared_with_train=_shared(texts, fingerprints["train"]) if split != "train" else None,
-            shared_with_validation=_shared(texts, fingerprints["validation"]) if split != "validation" else None,
+            shared_with_validation=_shared(texts, fingerprints["validation"])
+            if split != "validation"
+            else None,
         )
     train = corpus.splits["train"].to_pandas()
-    examples = train.groupby("label", sort=True).head(EXAMPLES_PER_CLASS).sort_values("label", kind="stable")
-    examples = examples.assign(label=[corpus.label_names[index] for index in examples["label"]])[["label", "text"]]
+    examples = (
+        train.groupby("label", sort=True)
+        .head(EXAMPLES_PER_CLASS)
+        .sort_values("label", kind="stable")
+    )
+    examples = examples.assign(label=[corpus.label_names[index] for index in examples["label"]])[
+        ["label", "text"]
+    ]
     return Description(corpus.label_names, splits, examples)
 
 
@@ -102,14 +116,20 @@ def _shared(texts: np.ndarray, others: np.ndarray) -> int:
 def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
     """64 bits for each text, (rows,), equal for texts that differ in case and spaces only."""
     hashed = [
-        pd.util.hash_array(np.array([" ".join(text.casefold().split()) for text in batch["text"]], dtype=object))
+        pd.util.hash_array(
+            np.array([" ".join(text.casefold().split()) for text in batch["text"]], dtype=object)
+        )
         for batch in rows.iter(batch_size=10_000)
     ]
     return np.concatenate(hashed)
 
 
 def write_corpus(
-    folder: Path, corpus: Corpus, tokens: Mapping[str, datasets.Dataset], description: Description, max_length: int
+    folder: Path,
+    corpus: Corpus,
+    tokens: Mapping[str, datasets.Dataset],
+    description: Description,
+    max_length: int,
 ) -> None:
     """Write corpus.csv, token_lengths.csv, examples.csv and corpus.png.
 
@@ -127,7 +147,9 @@ def write_corpus(
         rows.append({**row, **{f"class {name}": count for name, count in counts}})
     table = pd.DataFrame(rows)
     table.to_csv(folder / "corpus.csv", index=False)
-    lengths = pd.concat([_length_counts(split, tokens[split]) for split in SPLITS], ignore_index=True)
+    lengths = pd.concat(
+        [_length_counts(split, tokens[split]) for split in SPLITS], ignore_index=True
+    )
     lengths.to_csv(folder / "token_lengths.csv", index=False)
     description.examples.to_csv(folder / "examples.csv", index=False)
     save(corpus_chart(table, lengths, max_length), folder / "corpus.png")
@@ -141,14 +163,18 @@ def _length_counts(split: str, rows: datasets.Dataset) -> pd.DataFrame:
 def show_corpus(name: str, description: Description) -> None:
     """Print the description with one column a split, and one example a class."""
     splits = list(description.splits.values())
-    printed = Table(title=Text(f"{name}: {len(description.label_names)} classes"), title_justify="left")
+    printed = Table(
+        title=Text(f"{name}: {len(description.label_names)} classes"), title_justify="left"
+    )
     printed.add_column()
     for split in description.splits:
         printed.add_column(split, justify="right")
     printed.add_row("texts", *(f"{split.rows:,}" for split in splits))
     for index, label in enumerate(description.label_names):
         counts = [(split.class_counts[index], split.rows) for split in splits]
-        printed.add_row(Text(f"  {label}"), *(f"{count:,} ({count / rows:.1%})" for count, rows in counts))
+        printed.add_row(
+            Text(f"  {label}"), *(f"{count:,} ({count / rows:.1%})" for count, rows in counts)
+        )
     printed.add_row("tokens, median", *(f"{split.tokens_median:,.0f}" for split in splits))
     printed.add_row("tokens, 95th percentile", *(f"{split.tokens_p95:,.0f}" for split in splits))
     printed.add_row("tokens, longest", *(f"{split.tokens_max:,}" for split in splits))
@@ -156,7 +182,9 @@ def show_corpus(name: str, description: Description) -> None:
     printed.add_row("duplicates", *(f"{split.duplicates:,}" for split in splits))
     for name in ("train", "validation"):
         shared = [getattr(split, f"shared_with_{name}") for split in splits]
-        printed.add_row(f"also in {name}", *("" if count is None else f"{count:,}" for count in shared))
+        printed.add_row(
+            f"also in {name}", *("" if count is None else f"{count:,}" for count in shared)
+        )
     console = Console()
     console.print(printed)
     widest = max(len(label) for label in description.label_names)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-ASSETS = Path(__file__).with_name("page")
+ASSETS = Path(__file__).with_name("templates")
 
 
 def write_html(name: str, parts: Mapping[str, str], file: Path) -> None:
@@ -16,8 +16,14 @@ def write_html(name: str, parts: Mapping[str, str], file: Path) -> None:
         file: to write.
     """
     body = _filled((ASSETS / f"{name}.html").read_text(encoding="utf-8"), parts)
-    around = {"title": parts["title"], "style": (ASSETS / f"{name}.css").read_text(encoding="utf-8"), "body": body}
-    file.write_text(_filled((ASSETS / "page.html").read_text(encoding="utf-8"), around), encoding="utf-8")
+    around = {
+        "title": parts["title"],
+        "style": (ASSETS / f"{name}.css").read_text(encoding="utf-8"),
+        "body": body,
+    }
+    file.write_text(
+        _filled((ASSETS / "page.html").read_text(encoding="utf-8"), around), encoding="utf-8"
+    )
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:

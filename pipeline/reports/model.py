@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.evaluation import Result
-from pipeline.runtime import probabilities
+from pipeline.evaluation.metrics import Result
+from pipeline.inference.classifier import probabilities
 
 BINS = 15  # of the calibration curve
 RANGES = 5  # of text lengths
@@ -35,17 +35,29 @@ def write_model_report(
     texts: Sequence[str] = split["text"]  # a column that is read where it is looked at
     labels, num_tokens = np.asarray(tokens["labels"]), np.asarray(tokens["num_tokens"])
     tables = {
-        "per_class": pd.concat([per_class(result, labels, label_names) for result in results.values()]),
+        "per_class": pd.concat(
+            [per_class(result, labels, label_names) for result in results.values()]
+        ),
         "calibration": pd.concat([calibration(result, labels) for result in results.values()]),
-        "mistakes": pd.concat([mistakes(result, texts, labels, label_names) for result in results.values()]),
-        "accuracy_by_length": pd.concat([accuracy_by_length(result, labels, num_tokens) for result in results.values()]),
+        "mistakes": pd.concat(
+            [mistakes(result, texts, labels, label_names) for result in results.values()]
+        ),
+        "accuracy_by_length": pd.concat(
+            [accuracy_by_length(result, labels, num_tokens) for result in results.values()]
+        ),
     }
     pairs = [
-        (results[one], results[other]) for one, other in (("fp32", "int8"), ("onnx_fp32", "onnx_int8")) if other in results
+        (results[one], results[other])
+        for one, other in (("fp32", "int8"), ("onnx_fp32", "onnx_int8"))
+        if other in results
     ]
     if pairs:
         tables["disagreements"] = pd.concat(
-            [disagreements(one, other, texts, labels, label_names) for one, other in pairs if one.variant in results]
+            [
+                disagreements(one, other, texts, labels, label_names)
+                for one, other in pairs
+                if one.variant in results
+            ]
         )
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
@@ -61,7 +73,9 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def calibration_error(bins: pd.DataFrame) -> float:
     """Return the expected calibration error of one variant's bins, as calibration() gives them."""
-    return float((bins["texts"] * (bins["confidence"] - bins["accuracy"]).abs()).sum() / bins["texts"].sum())
+    return float(
+        (bins["texts"] * (bins["confidence"] - bins["accuracy"]).abs()).sum() / bins["texts"].sum()
+    )
 
 
 def calibration(result: Result, labels: np.ndarray) -> pd.DataFrame:
@@ -86,7 +100,9 @@ def per_class(result: Result, labels: np.ndarray, label_names: Sequence[str]) ->
     )
 
 
-def mistakes(result: Result, texts: Sequence[str], labels: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
+def mistakes(
+    result: Result, texts: Sequence[str], labels: np.ndarray, label_names: Sequence[str]
+) -> pd.DataFrame:
     """The mistakes that the model is most sure of: variant, confidence, label, predicted, text."""
     confidence = probabilities(result.logits).max(-1)
     wrong = np.flatnonzero(result.predictions != labels)
@@ -133,14 +149,21 @@ def accuracy_by_length(result: Result, labels: np.ndarray, num_tokens: np.ndarra
     """Accuracy on ranges of length with about as many texts each: variant, tokens (the range), texts, accuracy."""
     edges = np.unique(np.quantile(num_tokens, np.linspace(0, 1, RANGES + 1)).astype(int))
     right = result.predictions == labels
-    places = np.clip(np.searchsorted(edges, num_tokens, side="right") - 1, 0, max(0, len(edges) - 2))
+    places = np.clip(
+        np.searchsorted(edges, num_tokens, side="right") - 1, 0, max(0, len(edges) - 2)
+    )
     rows = []
     for place in range(max(1, len(edges) - 1)):
         inside = places == place
         if inside.any():
             span = f"{num_tokens[inside].min()} to {num_tokens[inside].max()}"
             rows.append(
-                {"variant": result.variant, "tokens": span, "texts": int(inside.sum()), "accuracy": right[inside].mean()}
+                {
+                    "variant": result.variant,
+                    "tokens": span,
+                    "texts": int(inside.sum()),
+                    "accuracy": right[inside].mean(),
+                }
             )
     return pd.DataFrame(rows)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from pipeline.benchmark import BATCHES, Benchmark, Point
-from pipeline.charts import benchmark_chart, save
-from pipeline.evaluation import Result
-from pipeline.op_statistics import OpStatistics
-from pipeline.tables import rich_table
+from pipeline.compression.statistics import OpStatistics
+from pipeline.console.tables import rich_table
+from pipeline.evaluation.benchmark import BATCHES, Benchmark, Point
+from pipeline.evaluation.metrics import Result
+from pipeline.reports.charts import benchmark_chart, save
 
 DECIMALS = {"MB": 1, "p50 (ms)": 2}
 PREDICTIONS_FILE = "predictions.csv"
@@ -27,7 +27,13 @@ def write_statistics(folder: Path, statistics: Sequence[OpStatistics]) -> None:
     """
     if not statistics:
         return
-    columns = {"op_type": "Op Type", "total": "Total", "int8": "INT8", "bf16": "BF16", "fp32": "FP32"}
+    columns = {
+        "op_type": "Op Type",
+        "total": "Total",
+        "int8": "INT8",
+        "bf16": "BF16",
+        "fp32": "FP32",
+    }
     table = pd.DataFrame([asdict(row) for row in statistics]).rename(columns=columns)
     table.to_csv(folder / "mixed_precision_statistics.csv", index=False)
     _show(table, "Mixed Precision Statistics")
@@ -55,7 +61,9 @@ def write_results(
     figures_table(results, benchmarks).to_csv(folder / "figures.csv", index=False)
     names = np.array(label_names, dtype=object)
     predicted = {variant: names[result.predictions] for variant, result in results.items()}
-    pd.DataFrame({"label": names[labels], **predicted}).to_csv(folder / PREDICTIONS_FILE, index=False)
+    pd.DataFrame({"label": names[labels], **predicted}).to_csv(
+        folder / PREDICTIONS_FILE, index=False
+    )
     for variant, result in results.items():
         index = pd.Index(label_names, name="true \\ predicted")
         confusion = pd.DataFrame(result.metrics.confusion, index=index, columns=list(label_names))
@@ -66,17 +74,25 @@ def write_results(
         save(benchmark_chart(table), folder / "benchmark.png")
 
 
-def show_results(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], title: str) -> None:
+def show_results(
+    results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], title: str
+) -> None:
     """Print the variants beside each other."""
     _show(figures_table(results, benchmarks), title)
 
 
-def figures_table(results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
+def figures_table(
+    results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark]
+) -> pd.DataFrame:
     """One row a variant: model, accuracy, loss, macro F1, MB; p50 (ms) of one text and texts/s if it was timed."""
     rows = []
     for variant, result in results.items():
         metrics = result.metrics
-        row: dict[str, object] = {"model": variant, "accuracy": metrics.accuracy, "loss": metrics.loss}
+        row: dict[str, object] = {
+            "model": variant,
+            "accuracy": metrics.accuracy,
+            "loss": metrics.loss,
+        }
         row |= {"macro F1": metrics.f1_macro, "MB": result.artifact.size_mb}
         if variant in benchmarks:
             measured = benchmarks[variant]
@@ -111,23 +127,37 @@ def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
     ).astype({"tokens": "Int64"})
 
 
-def show_benchmarks(benchmarks: Mapping[str, Benchmark], sizes_mb: Mapping[str, float], title: str) -> None:
+def show_benchmarks(
+    benchmarks: Mapping[str, Benchmark], sizes_mb: Mapping[str, float], title: str
+) -> None:
     """Print what every variant costs to run, one column each; ± is half the range of the repetitions' medians."""
     single, many = min(BATCHES), max(BATCHES)
     columns: dict[str, list[str]] = {"": []}
     for variant, measured in benchmarks.items():
         own = measured.at(single, None)
-        rows = {"MB": f"{sizes_mb[variant]:.1f}", "load s": f"{measured.load_s:.2f}", "peak MB": f"{measured.peak_mb:.0f}"}
-        rows |= {"p50 own": _with_spread(own), "p95 own": f"{own.p95_ms:.2f}", "p99 own": f"{own.p99_ms:.2f}"}
-        rows |= {f"p50 {tokens}": _with_spread(measured.at(single, tokens)) for tokens in measured.lengths if tokens}
+        rows = {
+            "MB": f"{sizes_mb[variant]:.1f}",
+            "load s": f"{measured.load_s:.2f}",
+            "peak MB": f"{measured.peak_mb:.0f}",
+        }
+        rows |= {
+            "p50 own": _with_spread(own),
+            "p95 own": f"{own.p95_ms:.2f}",
+            "p99 own": f"{own.p99_ms:.2f}",
+        }
+        rows |= {
+            f"p50 {tokens}": _with_spread(measured.at(single, tokens))
+            for tokens in measured.lengths
+            if tokens
+        }
         for tokens in measured.lengths:
-            rows[f"texts/s {tokens or 'own'}"] = f"{measured.at(many, tokens).throughput_per_s:,.0f}"
+            rows[f"texts/s {tokens or 'own'}"] = (
+                f"{measured.at(many, tokens).throughput_per_s:,.0f}"
+            )
         columns[""] = list(rows)
         columns[variant] = list(rows.values())
     _show(pd.DataFrame(columns), title)
-    legend = (
-        f"p50, p95, p99: ms a call of {single} text; texts/s: in batches of {many}; own: the corpus's lengths, else tokens"
-    )
+    legend = f"p50, p95, p99: ms a call of {single} text; texts/s: in batches of {many}; own: the corpus's lengths, else tokens"
     Console().print(legend, highlight=False)
 
 
@@ -138,7 +168,10 @@ def show_rerun(rows: Mapping[str, tuple[float, float]], name: str) -> None:
         rows: by name: then and now.
         name: of the run.
     """
-    lines = [{"figure": figure, "then": then, "now": now, "difference": now - then} for figure, (then, now) in rows.items()]
+    lines = [
+        {"figure": figure, "then": then, "now": now, "difference": now - then}
+        for figure, (then, now) in rows.items()
+    ]
     _show(pd.DataFrame(lines), f"{name}, repeated")
 
 

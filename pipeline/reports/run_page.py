@@ -14,9 +14,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from pipeline import charts, results_report
-from pipeline.html_page import write_html
-from pipeline.model_report import calibration_error
+from pipeline.reports import charts
+from pipeline.reports import results as results_report
+from pipeline.reports.html import write_html
+from pipeline.reports.model import calibration_error
 
 PAGE = "report.html"
 # Decimals that tell the values of a column apart, where that are not four.
@@ -70,16 +71,22 @@ def write_report(folder: Path, title: str, description: str, max_length: int, fi
     parts = {
         "title": html.escape(title),
         "description": html.escape(description.replace("`", "")),
-        "contents": "".join(f'<a href="#{name}">{heading}</a>' for name, heading, body in sections if body),
+        "contents": "".join(
+            f'<a href="#{name}">{heading}</a>' for name, heading, body in sections if body
+        ),
         "sections": "".join(
-            f'<section id="{name}"><h2>{heading}</h2>{body}</section>' for name, heading, body in sections if body
+            f'<section id="{name}"><h2>{heading}</h2>{body}</section>'
+            for name, heading, body in sections
+            if body
         ),
     }
     write_html("report", parts, file)
 
 
 def _corpus(tables: Tables, max_length: int) -> Iterator[str]:
-    corpus, lengths, examples = (tables.read(name) for name in ("corpus", "token_lengths", "examples"))
+    corpus, lengths, examples = (
+        tables.read(name) for name in ("corpus", "token_lengths", "examples")
+    )
     if corpus is not None:
         yield _table(_turned(corpus))
         if lengths is not None:
@@ -89,14 +96,20 @@ def _corpus(tables: Tables, max_length: int) -> Iterator[str]:
 
 
 def _model(tables: Tables) -> Iterator[str]:
-    figures, per_class, calibration = (tables.read(name) for name in ("figures", "per_class", "calibration"))
+    figures, per_class, calibration = (
+        tables.read(name) for name in ("figures", "per_class", "calibration")
+    )
     if figures is not None:
         yield _table(figures)
         pictures = []
         for variant in figures["model"]:
             confusion = tables.read(f"confusion_{variant}")
             if confusion is not None:
-                pictures.append(_picture(charts.confusion_chart, confusion.set_index(confusion.columns[0]), variant))
+                pictures.append(
+                    _picture(
+                        charts.confusion_chart, confusion.set_index(confusion.columns[0]), variant
+                    )
+                )
         yield f'<h3>Confusion matrices</h3><div class="side">{"".join(pictures)}</div>'
     if per_class is not None:
         yield "<h3>Precision, recall and F1</h3>" + _table(per_class)
@@ -105,7 +118,9 @@ def _model(tables: Tables) -> Iterator[str]:
             "A calibrated model that is 80 % sure is right in 80 % of its answers. "
             f"The curve leaves out bins of fewer than {charts.FEW} texts; the error below counts them."
         )
-        yield f'<h3>Calibration</h3><p class="hint">{said}</p>' + _picture(charts.calibration_chart, calibration)
+        yield f'<h3>Calibration</h3><p class="hint">{said}</p>' + _picture(
+            charts.calibration_chart, calibration
+        )
         yield _table(_calibration_errors(calibration))
     by_length, mistakes = tables.read("accuracy_by_length"), tables.read("mistakes")
     if by_length is not None:
@@ -117,13 +132,19 @@ def _model(tables: Tables) -> Iterator[str]:
 
 
 def _quantization(tables: Tables) -> Iterator[str]:
-    statistics, layers, differing = (tables.read(name) for name in ("mixed_precision_statistics", "layers", "disagreements"))
+    statistics, layers, differing = (
+        tables.read(name) for name in ("mixed_precision_statistics", "layers", "disagreements")
+    )
     if statistics is not None:
-        said = "How many ops of each type run in which precision, as Neural Compressor counted them."
+        said = (
+            "How many ops of each type run in which precision, as Neural Compressor counted them."
+        )
         yield f'<h3>Mixed Precision Statistics</h3><p class="hint">{said}</p>' + _table(statistics)
     if layers is not None:
         said = "The INT8 model in PyTorch against the FP32 one with the same weights; an output's error carries on behind it."
-        yield f'<h3>Quantization error by module</h3><p class="hint">{said}</p>' + _picture(charts.layer_chart, layers)
+        yield f'<h3>Quantization error by module</h3><p class="hint">{said}</p>' + _picture(
+            charts.layer_chart, layers
+        )
     if differing is not None:
         for pair, rows in differing.groupby("pair", sort=False):
             one, other = str(pair).split(" and ")
@@ -136,18 +157,25 @@ def _quantization(tables: Tables) -> Iterator[str]:
                 }
             )
             count = int(rows["differing"].iloc[0])
-            yield f"<h3>Texts on which {html.escape(str(pair))} disagree ({count:,} in all)</h3>" + _table(named)
+            yield (
+                f"<h3>Texts on which {html.escape(str(pair))} disagree ({count:,} in all)</h3>"
+                + _table(named)
+            )
 
 
 def _cost(tables: Tables) -> Iterator[str]:
     benchmark = tables.read("benchmark")
     if benchmark is not None:
-        yield _picture(charts.benchmark_chart, benchmark) + _table(benchmark.astype({"tokens": "Int64"}).rename(columns=COSTS))
+        yield _picture(charts.benchmark_chart, benchmark) + _table(
+            benchmark.astype({"tokens": "Int64"}).rename(columns=COSTS)
+        )
 
 
 def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
     """A column a split, as people read it."""
-    columns: dict[str, list[str]] = {"": [name.replace("_", " ") for name in corpus.columns if name != "split"]}
+    columns: dict[str, list[str]] = {
+        "": [name.replace("_", " ") for name in corpus.columns if name != "split"]
+    }
     for row in corpus.to_dict("records"):
         values = {str(name): float(value) for name, value in row.items() if name != "split"}
         columns[str(row["split"])] = [
@@ -158,14 +186,20 @@ def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration_errors(calibration: pd.DataFrame) -> pd.DataFrame:
-    errors = {variant: calibration_error(bins) for variant, bins in calibration.groupby("variant", sort=False)}
-    return pd.DataFrame({"variant": list(errors), "expected calibration error": list(errors.values())})
+    errors = {
+        variant: calibration_error(bins)
+        for variant, bins in calibration.groupby("variant", sort=False)
+    }
+    return pd.DataFrame(
+        {"variant": list(errors), "expected calibration error": list(errors.values())}
+    )
 
 
 def _table(frame: pd.DataFrame) -> str:
     kinds = [_kind(frame[name]) for name in frame.columns]
     head = "".join(
-        f'<th scope="col"{kind}>{html.escape(str(name))}</th>' for name, kind in zip(frame.columns, kinds, strict=True)
+        f'<th scope="col"{kind}>{html.escape(str(name))}</th>'
+        for name, kind in zip(frame.columns, kinds, strict=True)
     )
     columns = [
         [f"<td{kind}>{html.escape(cell)}</td>" for cell in _cells(frame[name])]

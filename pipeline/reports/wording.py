@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.comparison_table import cell
+from pipeline.reports.comparison_table import cell
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

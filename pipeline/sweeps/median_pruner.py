@@ -4,17 +4,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.config import SweepConfig
+from pipeline.config.schema import SweepConfig
 from pipeline.errors import PipelineError, PrunedError
 
 if TYPE_CHECKING:
-    from pipeline.training_log import LogMetrics
+    from pipeline.training.callbacks import LogMetrics
 
 VALIDATION_ACCURACY = "validation/accuracy"
 Curve = Mapping[int, float]
 
 
-def pruned(log_curves: "LogMetrics", config: SweepConfig, finished: Callable[[], Sequence[Curve]]) -> "LogMetrics":
+def pruned(
+    log_curves: "LogMetrics", config: SweepConfig, finished: Callable[[], Sequence[Curve]]
+) -> "LogMetrics":
     """Let Optuna's MedianPruner look at each point of the validation curve after it is logged.
 
     The pruner sees a study made of the finished runs' curves, which are in the tracking store: it works wherever a job runs,
@@ -42,10 +44,16 @@ def pruned(log_curves: "LogMetrics", config: SweepConfig, finished: Callable[[],
             curves = [curve for curve in finished() if curve]
         except PipelineError:  # a store that is away for a while stops no training
             return
-        pruner = optuna.pruners.MedianPruner(config.pruner_startup_trials, config.pruner_warmup_steps)
+        pruner = optuna.pruners.MedianPruner(
+            config.pruner_startup_trials, config.pruner_warmup_steps
+        )
         study = optuna.create_study(direction="maximize", pruner=pruner)
         for curve in curves:
-            study.add_trial(optuna.trial.create_trial(value=max(curve.values()), intermediate_values=dict(curve)))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=max(curve.values()), intermediate_values=dict(curve)
+                )
+            )
         trial = study.ask()
         for point, value in seen.items():
             trial.report(value, point)

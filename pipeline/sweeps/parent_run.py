@@ -12,13 +12,13 @@ from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import TrackingConfig
+from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError, reason_line
-from pipeline.experiment import mark_dead, next_step, open_experiment, ui_address
-from pipeline.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
-from pipeline.outbox import STORE_ERRORS
 from pipeline.redaction import redacted
-from pipeline.store import (
+from pipeline.tracking.connection import mark_dead, next_step, open_experiment, ui_address
+from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
+from pipeline.tracking.outbox import STORE_ERRORS
+from pipeline.tracking.store import (
     FAILURE_TAG,
     HASH_TAG,
     MAJOR_TAG,
@@ -94,7 +94,9 @@ class Parent:
         tracking: of the store.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, tracking: TrackingConfig) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, run_id: str, tracking: TrackingConfig
+    ) -> None:
         self.run_id = run_id
         self.next_step = next_step(tracking.tracking_uri, experiment_id, run_id)
         self.ui = ui_address(tracking.tracking_uri)
@@ -120,10 +122,14 @@ class Parent:
         """Renew the heartbeat, if it is time."""
         if time.monotonic() - self._beaten > HEARTBEAT_SECONDS:
             with store_errors():
-                self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in heartbeat().items()])
+                self._client.log_batch(
+                    self.run_id, tags=[RunTag(name, value) for name, value in heartbeat().items()]
+                )
             self._beaten = time.monotonic()
 
-    def log_progress(self, counts: Mapping[str, int], best: Child | None, objectives: Sequence[str]) -> None:
+    def log_progress(
+        self, counts: Mapping[str, int], best: Child | None, objectives: Sequence[str]
+    ) -> None:
         """Write how many jobs came to which end, and which run is the best so far.
 
         Args:
@@ -134,12 +140,17 @@ class Parent:
         figures = {f"jobs/{status}": float(count) for status, count in counts.items()}
         tags = heartbeat()
         if best is not None:
-            figures |= {f"best/{name}": best.metrics[name] for name in objectives if name in best.metrics}
+            figures |= {
+                f"best/{name}": best.metrics[name] for name in objectives if name in best.metrics
+            }
             tags |= {"best_run_id": best.run_id, "best_run": best.name}
         with store_errors():
             self._client.log_batch(
                 self.run_id,
-                metrics=[Metric(name, value, int(time.time() * 1000), 0) for name, value in figures.items()],
+                metrics=[
+                    Metric(name, value, int(time.time() * 1000), 0)
+                    for name, value in figures.items()
+                ],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
 
@@ -172,13 +183,19 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise PipelineError("this sweep is running already on this machine; wait for it, or stop it first.") from error
+        raise PipelineError(
+            "this sweep is running already on this machine; wait for it, or stop it first."
+        ) from error
     try:
         with store_errors():
-            run_id = (None if fresh else _earlier(client, experiment_id, plan.key)) or _create(client, experiment_id, plan)
+            run_id = (None if fresh else _earlier(client, experiment_id, plan.key)) or _create(
+                client, experiment_id, plan
+            )
             client.update_run(run_id, status="RUNNING")
             _forget(client, run_id, FAILURE_TAG)
-            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in process_tags().items()])
+            client.log_batch(
+                run_id, tags=[RunTag(name, value) for name, value in process_tags().items()]
+            )
         try:
             yield Parent(client, experiment_id, run_id, tracking)
         except BaseException as error:
@@ -193,19 +210,26 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
 def _close_early(client: MlflowClient, run_id: str, error: BaseException) -> None:
     with contextlib.suppress(*STORE_ERRORS):
         client.set_tag(run_id, FAILURE_TAG, redacted(reason_line(error))[:TAG_LENGTH])
-        client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        client.set_terminated(
+            run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        )
         mark_dead(client, client.get_run(run_id).info.experiment_id)
 
 
 def _earlier(client: MlflowClient, experiment_id: str, key: str) -> str | None:
     found = client.search_runs(
-        [experiment_id], f"tags.`{SWEEP_TAG}` = '{key}'", order_by=["attributes.start_time DESC"], max_results=1
+        [experiment_id],
+        f"tags.`{SWEEP_TAG}` = '{key}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
     )
     if not found:
         return None
     run = found[0]
     if run.info.status == "RUNNING" and not is_dead(run.data.tags):
-        raise PipelineError(f"this sweep is running already as {run.info.run_id}; wait for it, or use sweep.fresh=true.")
+        raise PipelineError(
+            f"this sweep is running already as {run.info.run_id}; wait for it, or use sweep.fresh=true."
+        )
     return str(run.info.run_id)
 
 
@@ -213,12 +237,17 @@ def _create(client: MlflowClient, experiment_id: str, plan: Plan) -> str:
     swept = "\n".join(f"- `{key}`: `{values}`" for key, values in plan.space.items())
     tags = {
         SWEEP_TAG: plan.key,
-        "mlflow.note.content": redacted(f"`{plan.command}`\n\n{swept}\n\nObjective: {', '.join(plan.objectives)}."),
+        "mlflow.note.content": redacted(
+            f"`{plan.command}`\n\n{swept}\n\nObjective: {', '.join(plan.objectives)}."
+        ),
     }
     run = client.create_run(experiment_id, tags=tags, run_name=plan.name)
     params = {"sweep.command": plan.command, "objective": ", ".join(plan.objectives)}
     params |= {f"space.{key}": values for key, values in plan.space.items()}
-    client.log_batch(run.info.run_id, params=[Param(name, redacted(value)[:PARAM_LENGTH]) for name, value in params.items()])
+    client.log_batch(
+        run.info.run_id,
+        params=[Param(name, redacted(value)[:PARAM_LENGTH]) for name, value in params.items()],
+    )
     return str(run.info.run_id)
 
 

@@ -8,9 +8,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from pipeline.config.objectives import gain
 from pipeline.errors import PipelineError
-from pipeline.figures import gain
-from pipeline.parent import Child, Parent
+from pipeline.sweeps.parent_run import Child, Parent
 
 POLL_SECONDS = 1.0
 
@@ -30,7 +30,12 @@ class Progress:
         self._ended = 0
         self._best: float | None = None
         self._bar = tqdm(
-            total=jobs, unit="job", file=self._stream, disable=not self._stream.isatty(), leave=False, dynamic_ncols=True
+            total=jobs,
+            unit="job",
+            file=self._stream,
+            disable=not self._stream.isatty(),
+            leave=False,
+            dynamic_ncols=True,
         )
 
     def say(self, line: str) -> None:
@@ -44,10 +49,14 @@ class Progress:
         if jobs:
             self._ended += jobs
             self._bar.update(jobs)
-            self.say(f"{jobs} of {self._jobs} jobs have ended before and are skipped (sweep.fresh=true runs them anew)")
+            self.say(
+                f"{jobs} of {self._jobs} jobs have ended before and are skipped (sweep.fresh=true runs them anew)"
+            )
 
     @contextlib.contextmanager
-    def watching(self, parent: Parent, known: set[str], changed: Callable[[], None]) -> Iterator[None]:
+    def watching(
+        self, parent: Parent, known: set[str], changed: Callable[[], None]
+    ) -> Iterator[None]:
         """Follow the sweep's runs while the block launches them, wherever they run.
 
         Args:
@@ -97,10 +106,16 @@ class Progress:
         seconds = (child.ended - child.started) / 1000
         if child.status != "FINISHED":
             return f"{child.status} after {seconds:.0f} s: {child.name}: {child.reason}"
-        figures = ", ".join(f"{name} {child.metrics[name]:.4g}" for name in self._objectives if name in child.metrics)
+        figures = ", ".join(
+            f"{name} {child.metrics[name]:.4g}"
+            for name in self._objectives
+            if name in child.metrics
+        )
         value = child.metrics.get(self._objectives[0])
         first = self._objectives[0]
-        best = value is not None and (self._best is None or gain(first, value) > gain(first, self._best))
+        best = value is not None and (
+            self._best is None or gain(first, value) > gain(first, self._best)
+        )
         if best:
             self._best = value
         return f"FINISHED after {seconds:.0f} s: {child.name}: {figures}{' (the best so far)' if best else ''}"

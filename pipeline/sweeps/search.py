@@ -13,15 +13,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.config.objectives import check_objectives, higher_is_better
 from pipeline.errors import PipelineError
-from pipeline.experiment import SQLITE
-from pipeline.figures import check_objectives, higher_is_better
 from pipeline.redaction import redacted
-from pipeline.sweep import Outcome, Sweep, jobs_of, open_sweep
+from pipeline.sweeps.sweep import Outcome, Sweep, jobs_of, open_sweep
+from pipeline.tracking.connection import SQLITE
 
 INTERRUPTED = "interrupted"  # user attribute of a trial whose job never ended
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-RESEEDED = ("TPESampler", "RandomSampler")  # the others keep their state in the study, or draw one sequence
+RESEEDED = (
+    "TPESampler",
+    "RandomSampler",
+)  # the others keep their state in the study, or draw one sequence
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -73,7 +76,9 @@ class OptunaSearch(OptunaSweeperImpl):
         objectives = list(self.config.objective)
         corners = jobs_of(self._compose, _corners(space, fixed, fixed_lines))
         check_objectives(objectives, [job.config for job in corners])
-        written = {key: text for key, _, text in (line.partition("=") for line in typed) if key in space}
+        written = {
+            key: text for key, _, text in (line.partition("=") for line in typed) if key in space
+        }
         with open_sweep(self.config, self.launcher, corners, written, self.n_trials) as sweep:
             study = self._study(sweep, objectives)
             _retry_interrupted(study)
@@ -91,10 +96,16 @@ class OptunaSearch(OptunaSweeperImpl):
 
     def _study(self, sweep: Sweep, objectives: Sequence[str]) -> optuna.Study:
         storage = self.storage or _beside(self.config.tracking.tracking_uri)
-        directions = [StudyDirection.MAXIMIZE if higher_is_better(name) else StudyDirection.MINIMIZE for name in objectives]
+        directions = [
+            StudyDirection.MAXIMIZE if higher_is_better(name) else StudyDirection.MINIMIZE
+            for name in objectives
+        ]
         try:
             return optuna.create_study(
-                study_name=self.study_name or sweep.run_id, storage=storage, directions=directions, load_if_exists=True
+                study_name=self.study_name or sweep.run_id,
+                storage=storage,
+                directions=directions,
+                load_if_exists=True,
             )
         except Exception as error:
             raise PipelineError(
@@ -121,13 +132,19 @@ def _last_of_each(lines: Sequence[str]) -> list[str]:
     return list({line.partition("=")[0]: line for line in lines}.values())
 
 
-def _distributions(typed: Sequence[str]) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
+def _distributions(
+    typed: Sequence[str],
+) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
     try:
         space, fixed, fixed_lines = create_params_from_overrides(list(typed))
     except (ValueError, NotImplementedError, AssertionError) as error:
-        raise PipelineError(f"the search space cannot be used: {str(error).splitlines()[0]}") from error
+        raise PipelineError(
+            f"the search space cannot be used: {str(error).splitlines()[0]}"
+        ) from error
     if not space:
-        raise PipelineError("the search space is empty; give KEY='interval(a,b)', KEY='choice(a,b)' or sweep=NAME.")
+        raise PipelineError(
+            "the search space is empty; give KEY='interval(a,b)', KEY='choice(a,b)' or sweep=NAME."
+        )
     return space, fixed, fixed_lines
 
 
@@ -143,14 +160,23 @@ def _corners(
     for name, one in space.items():
         points += [
             {**first, name: value}
-            for value in (one.choices[1:] if isinstance(one, CategoricalDistribution) else [one.high])  # type: ignore[attr-defined]
+            for value in (
+                one.choices[1:] if isinstance(one, CategoricalDistribution) else [one.high]
+            )  # type: ignore[attr-defined]
         ]
-    return [(*(f"{key}={value}" for key, value in {**point, **fixed}.items()), *fixed_lines) for point in points]
+    return [
+        (*(f"{key}={value}" for key, value in {**point, **fixed}.items()), *fixed_lines)
+        for point in points
+    ]
 
 
 def _beside(tracking_uri: str) -> str:
     """Return the URL of optuna.db in the folder of a SQLite tracking store, or in mlruns/ if a server has the runs."""
-    file = Path(tracking_uri.removeprefix(SQLITE)) if tracking_uri.startswith(SQLITE) else Path("mlruns/mlflow.db")
+    file = (
+        Path(tracking_uri.removeprefix(SQLITE))
+        if tracking_uri.startswith(SQLITE)
+        else Path("mlruns/mlflow.db")
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     return f"{SQLITE}{file.absolute().with_name('optuna.db')}"
 

@@ -13,14 +13,14 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from pipeline import interrupt
-from pipeline.config import Config, DatasetConfig
+from pipeline.config.identity import config_hash, experiment_of, major_version
+from pipeline.config.objectives import check_objectives, gain
+from pipeline.config.resolve import resolve
+from pipeline.config.schema import Config, DatasetConfig
+from pipeline.console import interrupt
 from pipeline.errors import JobsFailedError, reason_line
-from pipeline.figures import check_objectives, gain
-from pipeline.identity import config_hash, experiment_of, major_version
-from pipeline.parent import Child, Parent, Plan, open_parent
-from pipeline.progress import Progress
-from pipeline.resolve import resolve
+from pipeline.sweeps.parent_run import Child, Parent, Plan, open_parent
+from pipeline.sweeps.progress import Progress
 
 Compose = Callable[[Sequence[str]], DictConfig]
 ATTEMPTS = 2  # of a job whose process was killed: it may have been a neighbour's fault
@@ -87,7 +87,11 @@ def jobs_of(compose: Compose, overrides: Sequence[Sequence[str]]) -> list[Job]:
 
 @contextlib.contextmanager
 def open_sweep(
-    config: DictConfig, launcher: Launcher, jobs: Sequence[Job], space: Mapping[str, str], count: int
+    config: DictConfig,
+    launcher: Launcher,
+    jobs: Sequence[Job],
+    space: Mapping[str, str],
+    count: int,
 ) -> Iterator["Sweep"]:
     """Open a sweep's run, let the block run its jobs, and end with the comparison and the summary.
 
@@ -133,9 +137,17 @@ def _plan(config: DictConfig, first: Config, space: Mapping[str, str]) -> Plan:
         "space": space,
         "objective": first.objective,
         "sweeper": config.hydra.sweeper["_target_"],
-        "overrides": [line for line in base["hydra"]["overrides"]["task"] if not line.startswith(("sweep.", "tracking"))],
+        "overrides": [
+            line
+            for line in base["hydra"]["overrides"]["task"]
+            if not line.startswith(("sweep.", "tracking"))
+        ],
     }
-    name = first.sweep.name or "×".join(key.removeprefix("trainer.") for key in sorted(swept)) or "one job"
+    name = (
+        first.sweep.name
+        or "×".join(key.removeprefix("trainer.") for key in sorted(swept))
+        or "one job"
+    )
     model = Path(first.model.name_or_path).name if "model" not in swept else "models"
     return Plan(
         name=f"sweep·{model}·{first.dataset.name if 'dataset' not in swept else 'datasets'}·{name}",
@@ -185,12 +197,16 @@ class Sweep:
         Returns:
             What came of each job, in their order.
         """
-        before = {child.config_hash: child for child in self._parent.children() if self._is_twin(child)}
+        before = {
+            child.config_hash: child for child in self._parent.children() if self._is_twin(child)
+        }
         settled: dict[str, Outcome] = {}
         for job in jobs:
             twin = before.get(job.key)
             if twin is not None and twin.digests == self._data_digests(job.config.dataset):
-                settled[job.key] = Outcome(job, "SKIPPED" if twin.status == "FINISHED" else twin.status, twin, twin.reason)
+                settled[job.key] = Outcome(
+                    job, "SKIPPED" if twin.status == "FINISHED" else twin.status, twin, twin.reason
+                )
         pending = list({job.key: job for job in jobs if job.key not in settled}.values())
         self.skip(len(settled))
         attempts: Counter[str] = Counter()
@@ -201,10 +217,18 @@ class Sweep:
                 reasons = self._launch_all(pending)
             interrupt.check()
             self._parent.mark_dead()
-            latest = {child.config_hash: child for child in self._parent.children() if child.run_id not in known}
+            latest = {
+                child.config_hash: child
+                for child in self._parent.children()
+                if child.run_id not in known
+            }
             for job in pending:
                 settled[job.key] = _outcome(job, latest.get(job.key), reasons)
-            pending = [job for job in pending if _lost(settled[job.key], reasons) and attempts[job.key] < ATTEMPTS]
+            pending = [
+                job
+                for job in pending
+                if _lost(settled[job.key], reasons) and attempts[job.key] < ATTEMPTS
+            ]
         self.outcomes += settled.values()
         self._log_progress()
         return [settled[job.key] for job in jobs]
@@ -221,9 +245,9 @@ class Sweep:
 
     def conclude(self) -> None:
         """Show what the sweep found, and store the comparison with its run."""
-        from pipeline.comparison import Comparison
-        from pipeline.comparison_page import write_page
-        from pipeline.comparison_table import show
+        from pipeline.comparison.comparison import Comparison
+        from pipeline.reports.comparison_page import write_page
+        from pipeline.reports.comparison_table import show
 
         for outcome in self.failed:
             name = outcome.child.name if outcome.child else " ".join(outcome.job.overrides)
@@ -234,10 +258,14 @@ class Sweep:
         comparison = Comparison.of(runs, self._plan.objectives)
         show(comparison, self._plan.name)
         with tempfile.TemporaryDirectory() as scratch:
-            write_page(comparison, self._plan.name, self._parent.ui, Path(scratch) / "comparison.html")
+            write_page(
+                comparison, self._plan.name, self._parent.ui, Path(scratch) / "comparison.html"
+            )
             comparison.table().to_csv(Path(scratch) / "comparison.csv", index=False)
             self._parent.log_files(Path(scratch))
-        self.progress.say(f"next: python -m pipeline.compare --sweep {self.run_id} --format html, or {self._parent.next_step}")
+        self.progress.say(
+            f"next: python -m pipeline.compare --sweep {self.run_id} --format html, or {self._parent.next_step}"
+        )
 
     def _counts(self, children: Sequence[Child]) -> dict[str, int]:
         """Jobs of the whole sweep by what came of them, earlier starts of it included, by the names in MLflow."""
@@ -260,7 +288,7 @@ class Sweep:
         return child.status in ("FINISHED", "PRUNED") and child.major_version == major_version()
 
     def _data_digests(self, config: DatasetConfig) -> dict[str, str]:
-        from pipeline.data import load_corpus
+        from pipeline.data.corpus import load_corpus
 
         name = repr(asdict(config))
         if name not in self._digests:
@@ -295,21 +323,30 @@ class Sweep:
 
 def best_of(children: Sequence[Child], objectives: Sequence[str]) -> Child | None:
     """Return the finished run that is best by the first objective, the next ones deciding ties; None without any."""
-    finished = [child for child in children if child.status == "FINISHED" and objectives[0] in child.metrics]
+    finished = [
+        child for child in children if child.status == "FINISHED" and objectives[0] in child.metrics
+    ]
 
     def rank(child: Child) -> tuple[float, ...]:
         worst = float("-inf")
-        return tuple(gain(name, child.metrics[name]) if name in child.metrics else worst for name in objectives)
+        return tuple(
+            gain(name, child.metrics[name]) if name in child.metrics else worst
+            for name in objectives
+        )
 
     return max(finished, key=rank, default=None)
 
 
 def _outcome(job: Job, child: Child | None, reasons: Mapping[str, str]) -> Outcome:
     if child is None:
-        return Outcome(job, "FAILED", None, reasons.get(job.key) or reasons.get("") or "it was never started")
+        return Outcome(
+            job, "FAILED", None, reasons.get(job.key) or reasons.get("") or "it was never started"
+        )
     if child.status in ("FINISHED", "PRUNED"):
         return Outcome(job, child.status, child, child.reason)
-    return Outcome(job, "FAILED", child, child.reason or reasons.get(job.key) or f"its run is {child.status}")
+    return Outcome(
+        job, "FAILED", child, child.reason or reasons.get(job.key) or f"its run is {child.status}"
+    )
 
 
 def _lost(outcome: Outcome, reasons: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from pipeline import quiet
+from pipeline.console import quiet
 from pipeline.errors import PipelineError
 
 
@@ -30,15 +30,23 @@ class Grid(BasicSweeper):
         """Run every combination that is not FINISHED already."""
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        space = {item.get_key_element(): item.input_line.partition("=")[2] for item in overrides if item.is_sweep_override()}
+        space = {
+            item.get_key_element(): item.input_line.partition("=")[2]
+            for item in overrides
+            if item.is_sweep_override()
+        }
         for item in overrides:
             if item.is_sweep_override() and not item.is_discrete_sweep():
-                raise PipelineError(f"{item.input_line} has no end of values to try one by one; add hydra/sweeper=optuna.")
+                raise PipelineError(
+                    f"{item.input_line} has no end of values to try one by one; add hydra/sweeper=optuna."
+                )
         (lines,) = self.split_arguments(overrides, max_batch_size=None)
         if not lines:
-            raise PipelineError(f"the search space is empty: {', '.join(f'{key}={values}' for key, values in space.items())}.")
+            raise PipelineError(
+                f"the search space is empty: {', '.join(f'{key}={values}' for key, values in space.items())}."
+            )
         quiet.third_parties()
-        from pipeline.sweep import jobs_of, open_sweep
+        from pipeline.sweeps.sweep import jobs_of, open_sweep
 
         def compose(line: Sequence[str]) -> DictConfig:
             return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
@@ -51,7 +59,7 @@ class Grid(BasicSweeper):
 
 
 class Search(Sweeper):
-    """A search by Optuna: hydra-optuna-sweeper, subclassed in pipeline.search.
+    """A search by Optuna: hydra-optuna-sweeper, subclassed in pipeline.sweeps.search.
 
     Args:
         options: hydra.sweeper's keys (conf/hydra/sweeper/optuna.yaml).
@@ -61,10 +69,12 @@ class Search(Sweeper):
         self._options = options
         self._search: Any = None
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Make the plugin's sweeper; optuna takes half a second to import."""
         quiet.third_parties()
-        from pipeline.search import OptunaSearch
+        from pipeline.sweeps.search import OptunaSearch
 
         self._search = OptunaSearch(**self._options)
         self._search.setup(hydra_context=hydra_context, task_function=task_function, config=config)

@@ -9,11 +9,11 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import TrackingConfig
+from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
-from pipeline.liveness import is_dead
 from pipeline.redaction import redacted
-from pipeline.store import DEFAULT_TRACKING_URI, FAILURE_TAG, store_errors
+from pipeline.tracking.liveness import is_dead
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, FAILURE_TAG, store_errors
 
 SQLITE = "sqlite:///"
 ANSWER_SECONDS = 10.0
@@ -51,7 +51,9 @@ def mark_dead(client: MlflowClient, experiment_id: str) -> None:
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         if is_dead(run.data.tags):
             client.set_tag(
-                run.info.run_id, FAILURE_TAG, "its process ended without a word: kill -9, out of memory or a reboot"
+                run.info.run_id,
+                FAILURE_TAG,
+                "its process ended without a word: kill -9, out of memory or a reboot",
             )
             client.set_terminated(run.info.run_id, "FAILED")
 
@@ -60,12 +62,20 @@ def next_step(uri: str, experiment_id: str, run_id: str) -> str:
     """Return the command or address that shows a run."""
     if uri.startswith("http"):
         return f"{redacted(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
-    return "make ui" if uri == DEFAULT_TRACKING_URI else f"mlflow ui --backend-store-uri {redacted(uri)}"
+    return (
+        "make ui"
+        if uri == DEFAULT_TRACKING_URI
+        else f"mlflow ui --backend-store-uri {redacted(uri)}"
+    )
 
 
 def ui_address(uri: str) -> str:
     """Return the address of the MLflow UI: the server's, or that of `make ui`."""
-    return redacted(uri).replace("***@", "").rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    return (
+        redacted(uri).replace("***@", "").rstrip("/")
+        if uri.startswith("http")
+        else "http://127.0.0.1:5000"
+    )
 
 
 def _check_answers(uri: str) -> None:
@@ -75,7 +85,9 @@ def _check_answers(uri: str) -> None:
     request = urllib.request.Request(f"{ui_address(uri)}/health")  # noqa: S310
     try:
         urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
-    except urllib.error.HTTPError:  # an answer, if not a friendly one: MLflow's client brings credentials
+    except (
+        urllib.error.HTTPError
+    ):  # an answer, if not a friendly one: MLflow's client brings credentials
         return
     except OSError as error:
         raise PipelineError(
@@ -93,7 +105,9 @@ def _prepared(uri: str) -> str:
         return uri
     file = Path(uri.removeprefix(SQLITE)).absolute()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock"), timeout=120):  # a read-only folder shows itself here
+    with FileLock(
+        file.with_name(f".{file.name}.lock"), timeout=120
+    ):  # a read-only folder shows itself here
         MlflowClient(f"{SQLITE}{file}").search_experiments(max_results=1)
     return f"{SQLITE}{file}"
 

@@ -17,7 +17,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 def process_tags() -> dict[str, str]:
     """Return the tags by which this process can be found again: machine, boot, pid and start, and a first heartbeat."""
-    return {PROCESS_TAG: f"{_machine()} {os.getpid()} {psutil.Process().create_time():.2f}", **heartbeat()}
+    return {
+        PROCESS_TAG: f"{_machine()} {os.getpid()} {psutil.Process().create_time():.2f}",
+        **heartbeat(),
+    }
 
 
 def heartbeat() -> dict[str, str]:
@@ -50,5 +53,9 @@ def _lives(pid: int, started: float) -> bool:
 
 
 def _machine() -> str:
-    boot = _BOOT_ID.read_text(encoding="utf-8").strip() if _BOOT_ID.is_file() else f"{psutil.boot_time():.0f}"
+    boot = (
+        _BOOT_ID.read_text(encoding="utf-8").strip()
+        if _BOOT_ID.is_file()
+        else f"{psutil.boot_time():.0f}"
+    )
     return f"{socket.gethostname()} {boot}"

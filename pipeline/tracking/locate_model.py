@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from pipeline.errors import PipelineError, nearest
-from pipeline.runtime import MLFLOW_FILE
-from pipeline.store import MODEL_NAME, NOT_FOUND, store_errors, tracking_uri
+from pipeline.inference.classifier import MLFLOW_FILE
+from pipeline.tracking.store import MODEL_NAME, NOT_FOUND, store_errors, tracking_uri
 
 _RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -38,7 +38,7 @@ def model_directory(reference: str) -> Path:
     """Find the directory with the deployed model, its tokenizer and config.json that a reference names.
 
     Args:
-        reference: as for mlflow_directory, or a directory that pipeline.export wrote.
+        reference: as for mlflow_directory, or a directory that pipeline.models.export wrote.
 
     Raises:
         PipelineError: there is none.
@@ -82,15 +82,23 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
             if error.error_code != NOT_FOUND:
                 raise
             names = [registered.name for registered in client.search_registered_models()]
-            hint = nearest(name, names) if names else "none is registered; python -m pipeline.promote RUN_ID registers one."
+            hint = (
+                nearest(name, names)
+                if names
+                else "none is registered; python -m pipeline.promote RUN_ID registers one."
+            )
             raise PipelineError(f"models:/{name} is not registered; {hint}") from error
         if alias is not None and alias not in model.aliases:
             hint = nearest(alias, model.aliases) if model.aliases else "it has none."
             raise PipelineError(f"models:/{name} has no alias {alias!r}; {hint}")
         if version is not None:
-            known = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+            known = [
+                str(found.version) for found in client.search_model_versions(f"name = '{name}'")
+            ]
             if version not in known:
-                raise PipelineError(f"models:/{name} has no version {version}; {nearest(version, known)}")
+                raise PipelineError(
+                    f"models:/{name} has no version {version}; {nearest(version, known)}"
+                )
 
 
 def _download(uri: str, otherwise: str) -> Path:

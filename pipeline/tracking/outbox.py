@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.liveness import HEARTBEAT_SECONDS, heartbeat
+from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat
 
 # Curves are sent in batches: one metric costs 3 ms on SQLite, a thousand at once 70 ms.
 BATCH = 500
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class Outbox:
     """What one run has to send. Whoever puts something in never waits for the store, and never sees it fail.
 
-    The thread also renews the run's heartbeat (pipeline.liveness).
+    The thread also renews the run's heartbeat (pipeline.tracking.liveness).
 
     Args:
         client: of the tracking store.
@@ -63,8 +63,13 @@ class Outbox:
             self._hurry = True
             self._changed.notify_all()
             while self._waiting:
-                if not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
-                    raise self._error or MlflowException(f"{len(self._waiting)} metrics were not taken in {patience_s:.0f} s")
+                if (
+                    not self._changed.wait(timeout=max(0.0, deadline - time.monotonic()))
+                    and time.monotonic() >= deadline
+                ):
+                    raise self._error or MlflowException(
+                        f"{len(self._waiting)} metrics were not taken in {patience_s:.0f} s"
+                    )
             self._hurry = False
 
     def close(self) -> None:
@@ -78,7 +83,11 @@ class Outbox:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closed or len(self._waiting) >= BATCH or (self._hurry and self._waiting),
+                    lambda: (
+                        self._closed
+                        or len(self._waiting) >= BATCH
+                        or (self._hurry and self._waiting)
+                    ),
                     timeout=FLUSH_SECONDS,
                 )
                 if self._closed:
@@ -103,7 +112,9 @@ class Outbox:
 
     def _wait_after(self, error: Exception) -> None:
         if self._error is None:
-            log.warning("the tracking store does not answer; what is logged meanwhile is kept and sent later")
+            log.warning(
+                "the tracking store does not answer; what is logged meanwhile is kept and sent later"
+            )
         with self._changed:
             self._error = error
             self._changed.wait_for(lambda: self._closed, timeout=RETRY_SECONDS)

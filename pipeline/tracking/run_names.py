@@ -1,11 +1,17 @@
 """What a run is called in MLflow, and the sentence on its page."""
 
-from pipeline.config import Config
-from pipeline.identity import flat
+from pipeline.config.identity import flat
+from pipeline.config.schema import Config
 from pipeline.redaction import redacted
-from pipeline.store import model_label
+from pipeline.tracking.store import model_label
 
-NAMED = ("model.name_or_path", "model.num_hidden_layers", "dataset.name", "qat.name", "trainer.learning_rate")
+NAMED = (
+    "model.name_or_path",
+    "model.num_hidden_layers",
+    "dataset.name",
+    "qat.name",
+    "trainer.learning_rate",
+)
 
 
 def run_name(config: Config) -> str:
@@ -38,8 +44,16 @@ def short(value: float) -> str:
 
 def _last(key: str) -> str:
     """Shorten a key: trainer.seed to seed, qat.phases.qat.learning_rate to qat.lr."""
-    parts = [part for part in key.split(".") if part not in ("trainer", "phases", "model", "dataset", "export")]
-    return ".".join(dict.fromkeys(parts)).replace("learning_rate", "lr").replace("num_train_epochs", "epochs")
+    parts = [
+        part
+        for part in key.split(".")
+        if part not in ("trainer", "phases", "model", "dataset", "export")
+    ]
+    return (
+        ".".join(dict.fromkeys(parts))
+        .replace("learning_rate", "lr")
+        .replace("num_train_epochs", "epochs")
+    )
 
 
 def _shown(value: str) -> str:
@@ -51,7 +65,10 @@ def _shown(value: str) -> str:
 
 def description(config: Config) -> str:
     """One sentence for the run's page in the UI."""
-    steps = [f"{name} ({'INT8 QAT' if phase.quantize else 'FP32'})" for name, phase in config.qat.phases.items()]
+    steps = [
+        f"{name} ({'INT8 QAT' if phase.quantize else 'FP32'})"
+        for name, phase in config.qat.phases.items()
+    ]
     if config.qat.post_training is not None:
         steps.append(f"post-training quantization ({config.qat.post_training.approach}, INT8)")
     model, recipe = redacted(config.model.name_or_path), ", then ".join(steps)

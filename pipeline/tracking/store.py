@@ -61,7 +61,9 @@ def store_errors(uri: str = "") -> Iterator[None]:
     except (OSError, SQLAlchemyError, MlflowException) as error:
         where = uri or mlflow.get_tracking_uri()
         reason = str(error).splitlines()[0]
-        raise PipelineError(redacted(f"the tracking store {where} cannot be used: {reason}")) from error
+        raise PipelineError(
+            redacted(f"the tracking store {where} cannot be used: {reason}")
+        ) from error
 
 
 def find_run(client: "MlflowClient", run_id: str) -> "Run":
@@ -98,7 +100,12 @@ def reason_of(run: "Run") -> str:
 def digests_of(run: "Run") -> dict[str, str]:
     """Return the digests of the splits that a run was given, by MLflow's contexts: training, validation, testing."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
-    return {tag.value: item.dataset.digest for item in inputs for tag in item.tags if tag.key == "mlflow.data.context"}
+    return {
+        tag.value: item.dataset.digest
+        for item in inputs
+        for tag in item.tags
+        if tag.key == "mlflow.data.context"
+    }
 
 
 def model_label(name_or_path: str, num_hidden_layers: int | None) -> str:
@@ -107,7 +114,9 @@ def model_label(name_or_path: str, num_hidden_layers: int | None) -> str:
     return f"{Path(name_or_path).name}{layers}"
 
 
-def search_all(client: "MlflowClient", experiments: Sequence[str], wanted: str, order_by: Sequence[str] = ()) -> "list[Run]":
+def search_all(
+    client: "MlflowClient", experiments: Sequence[str], wanted: str, order_by: Sequence[str] = ()
+) -> "list[Run]":
     """Read every run that a filter of MLflow finds, page by page.
 
     Args:
@@ -119,7 +128,9 @@ def search_all(client: "MlflowClient", experiments: Sequence[str], wanted: str, 
     found: list[Run] = []
     token = None
     while True:
-        page = client.search_runs(list(experiments), wanted, order_by=list(order_by), page_token=token)
+        page = client.search_runs(
+            list(experiments), wanted, order_by=list(order_by), page_token=token
+        )
         found += page
         token = page.token
         if not token:
@@ -145,7 +156,9 @@ def find_sweep(client: "MlflowClient", reference: str) -> "Run":
     """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     newest = ["attributes.start_time DESC"]
-    sweeps = client.search_runs(experiments, f"tags.`{SWEEP_TAG}` LIKE '%'", order_by=newest, max_results=1000)
+    sweeps = client.search_runs(
+        experiments, f"tags.`{SWEEP_TAG}` LIKE '%'", order_by=newest, max_results=1000
+    )
     if not sweeps:
         raise PipelineError("there is no sweep yet; python -m pipeline -m KEY=A,B makes one.")
     if reference == "latest":

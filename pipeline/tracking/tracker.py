@@ -20,17 +20,17 @@ from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.tracking import MlflowClient
 
-from pipeline import interrupt
-from pipeline.config import Config
+from pipeline.config.identity import config_hash, flat, major_version
+from pipeline.config.schema import Config
+from pipeline.console import interrupt
 from pipeline.errors import PipelineError, PrunedError, reason_line
-from pipeline.experiment import next_step, open_experiment
-from pipeline.identity import config_hash, flat, major_version
-from pipeline.liveness import process_tags
-from pipeline.naming import description, run_name
-from pipeline.outbox import STORE_ERRORS, Outbox
-from pipeline.pruning import VALIDATION_ACCURACY
 from pipeline.redaction import redacted
-from pipeline.store import (
+from pipeline.sweeps.median_pruner import VALIDATION_ACCURACY
+from pipeline.tracking.connection import next_step, open_experiment
+from pipeline.tracking.liveness import process_tags
+from pipeline.tracking.outbox import STORE_ERRORS, Outbox
+from pipeline.tracking.run_names import description, run_name
+from pipeline.tracking.store import (
     FAILURE_TAG,
     HASH_TAG,
     MAJOR_TAG,
@@ -43,12 +43,19 @@ from pipeline.store import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.data import Corpus
+    from pipeline.data.corpus import Corpus
 
 PARAMS_PER_BATCH = 100  # MLflow's limit
-KEY_PACKAGES = ("torch", "transformers", "optimum-intel", "neural-compressor", "hydra-core", "mlflow")
+KEY_PACKAGES = (
+    "torch",
+    "transformers",
+    "optimum-intel",
+    "neural-compressor",
+    "hydra-core",
+    "mlflow",
+)
 LAST_WORDS_SECONDS = 30.0  # for the metrics of a run that ended early
-SERVED_MODULES = ("__init__.py", "errors.py", "runtime.py")
+SERVED_MODULES = ("__init__.py", "errors.py", "inference/__init__.py", "inference/classifier.py")
 
 
 class Tracker:
@@ -62,7 +69,9 @@ class Tracker:
         outbox: takes the run's metrics.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, name: str, next_step: str, outbox: Outbox) -> None:
+    def __init__(
+        self, client: MlflowClient, run_id: str, name: str, next_step: str, outbox: Outbox
+    ) -> None:
         self.run_id = run_id
         self.name = name
         self.next_step = next_step
@@ -83,8 +92,15 @@ class Tracker:
         contexts = {"train": "training", "validation": "validation", "test": "testing"}
         with store_errors():
             for split, rows in corpus.splits.items():
-                dataset = from_huggingface(rows, targets="label", name=f"{corpus.name}-{split}", digest=corpus.digest(split))
-                mlflow.log_input(dataset, context=contexts[split], tags={"source": redacted(corpus.source)})
+                dataset = from_huggingface(
+                    rows,
+                    targets="label",
+                    name=f"{corpus.name}-{split}",
+                    digest=corpus.digest(split),
+                )
+                mlflow.log_input(
+                    dataset, context=contexts[split], tags={"source": redacted(corpus.source)}
+                )
 
     def log_folder(self, folder: Path, name: str) -> Path:
         """Store a folder as artifacts.
@@ -100,7 +116,9 @@ class Tracker:
             local = self.local_artifacts
             try:
                 self._client.log_artifacts(self.run_id, str(folder), name)
-            except OSError:  # a full disk: half a model is of no use, and the run's status has to be written yet
+            except (
+                OSError
+            ):  # a full disk: half a model is of no use, and the run's status has to be written yet
                 if local is not None:
                     shutil.rmtree(local / name, ignore_errors=True)
                 raise
@@ -119,20 +137,25 @@ class Tracker:
             texts: the input example.
         """
         runtime = "openvino" if variant.startswith("openvino") else "onnxruntime"
-        package = Path(__file__).parent
+        package = Path(__file__).parents[1]
         with store_errors(), tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow 3.17 has its own filter, and a word on predict's type hint
+            warnings.simplefilter(
+                "ignore"
+            )  # MLflow 3.17 has its own filter, and a word on predict's type hint
             # The two modules that served.py imports, not the package around them.
             code = Path(scratch) / package.name
-            code.mkdir()
             for module in SERVED_MODULES:
-                shutil.copy(package / module, code)
+                (code / module).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(package / module, code / module)
             mlflow.pyfunc.log_model(
                 name=MODEL_NAME,
-                python_model=str(package / "served.py"),
+                python_model=str(package / "inference" / "mlflow_model.py"),
                 artifacts={"model": str(directory)},
                 code_paths=[str(code)],
-                pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "tokenizers", runtime)],
+                pip_requirements=[
+                    f"{name}=={version(name)}"
+                    for name in ("mlflow", "numpy", "tokenizers", runtime)
+                ],
                 input_example=texts,
                 metadata={"variant": variant},
             )
@@ -144,9 +167,13 @@ class Tracker:
             own = self._client.get_run(self.run_id)
             parent = own.data.tags[PARENT_TAG]
             found = self._client.search_runs(
-                [own.info.experiment_id], f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'FINISHED'"
+                [own.info.experiment_id],
+                f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'FINISHED'",
             )
-            histories = [self._client.get_metric_history(run.info.run_id, VALIDATION_ACCURACY) for run in found]
+            histories = [
+                self._client.get_metric_history(run.info.run_id, VALIDATION_ACCURACY)
+                for run in found
+            ]
             return [{point.step: point.value for point in history} for history in histories]
 
     @property
@@ -162,9 +189,13 @@ class Tracker:
             PipelineError: a folder is missing or empty.
         """
         with store_errors():
-            lacking = [name for name in folders if not self._client.list_artifacts(self.run_id, name)]
+            lacking = [
+                name for name in folders if not self._client.list_artifacts(self.run_id, name)
+            ]
         if lacking:
-            raise PipelineError(f"run {self.run_id} lacks the artifacts it promises: {', '.join(lacking)}.")
+            raise PipelineError(
+                f"run {self.run_id} lacks the artifacts it promises: {', '.join(lacking)}."
+            )
 
 
 @contextlib.contextmanager
@@ -189,7 +220,12 @@ def open_run(config: Config) -> Iterator[Tracker]:
             experiment_id=experiment_id,
             run_name=run_name(config),
             parent_run_id=config.sweep.parent_run_id,
-            tags={**environment_tags(), **process_tags(), HASH_TAG: config_hash(config), MAJOR_TAG: major_version()},
+            tags={
+                **environment_tags(),
+                **process_tags(),
+                HASH_TAG: config_hash(config),
+                MAJOR_TAG: major_version(),
+            },
             description=description(config),
         )
     run_id = run.info.run_id
@@ -257,7 +293,9 @@ def git_commit() -> str:
 def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
     params = [Param(key, value) for key, value in flat(config).items()]
     written = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=1000)
-    packages = sorted({f"{package.name}=={package.version}" for package in distributions()}, key=str.lower)
+    packages = sorted(
+        {f"{package.name}=={package.version}" for package in distributions()}, key=str.lower
+    )
     with store_errors(), tempfile.TemporaryDirectory() as scratch:
         for start in range(0, len(params), PARAMS_PER_BATCH):
             client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])

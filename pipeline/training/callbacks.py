@@ -35,12 +35,16 @@ class Curves(TrainerCallback):
         for entry in state.log_history:
             self.log(entry, entry["step"])
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:  # noqa: D102
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
+    ) -> None:  # noqa: D102
         self.log(logs or {}, state.global_step)
 
     def log(self, logs: Mapping[str, float], step: int) -> None:
         """Pass on what belongs to a curve; step is that of the phase."""
-        entries = {self.NAMES[key]: float(value) for key, value in logs.items() if key in self.NAMES}
+        entries = {
+            self.NAMES[key]: float(value) for key, value in logs.items() if key in self.NAMES
+        }
         if entries:
             self._log_metrics(entries, self._first_step + step)
 
@@ -48,7 +52,9 @@ class Curves(TrainerCallback):
 class Narrator(TrainerCallback):
     """Say what each evaluation found in one line, where the Trainer would print every log entry as a dict."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:  # noqa: D102
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
+    ) -> None:  # noqa: D102
         if logs and "eval_accuracy" in logs:
             line = f"  epoch {state.epoch:.2g}: validation accuracy {logs['eval_accuracy']:.4f}, loss {logs['eval_loss']:.4f}"
             tqdm.write(line, file=sys.stderr)
@@ -57,5 +63,7 @@ class Narrator(TrainerCallback):
 class Bar(ProgressCallback):
     """The Trainer's progress bar without the dicts."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
+    ) -> None:
         """Left to Narrator."""

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.trainer_utils import get_last_checkpoint
 
-from pipeline.config import TrainerConfig
+from pipeline.config.schema import TrainerConfig
 from pipeline.errors import PipelineError
 
 EXPERIMENT_FILE = "experiment.json"
@@ -79,7 +79,9 @@ class Checkpoints:
         (folder / END_FILE).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
 
-def open_checkpoints(config: TrainerConfig, experiment: Mapping[str, str], scratch: Path) -> Checkpoints:
+def open_checkpoints(
+    config: TrainerConfig, experiment: Mapping[str, str], scratch: Path
+) -> Checkpoints:
     """Find or make the folder of a run's checkpoints.
 
     Args:
@@ -110,14 +112,19 @@ def open_checkpoints(config: TrainerConfig, experiment: Mapping[str, str], scrat
             f"trainer.resume_from_checkpoint={folder}, or name another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / EXPERIMENT_FILE).write_text(json.dumps(dict(experiment), indent=2) + "\n", encoding="utf-8")
+    (folder / EXPERIMENT_FILE).write_text(
+        json.dumps(dict(experiment), indent=2) + "\n", encoding="utf-8"
+    )
     return Checkpoints(folder, resumed=False, chosen=None)
 
 
 def save_weights(state: Mapping[str, torch.Tensor], folder: Path) -> None:
     """Write weights, fake-quantization's state included, without a pickle."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, folder / WEIGHTS_FILE)
+    save_file(
+        {name: value.detach().clone().contiguous() for name, value in state.items()},
+        folder / WEIGHTS_FILE,
+    )
 
 
 def restore_weights(model: torch.nn.Module, folder: Path) -> None:
@@ -129,7 +136,9 @@ def restore_weights(model: torch.nn.Module, folder: Path) -> None:
     try:
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise PipelineError(f"the checkpoint {folder} cannot be restored: {str(error).splitlines()[0]}") from error
+        raise PipelineError(
+            f"the checkpoint {folder} cannot be restored: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _check_same(folder: Path, given: Path, experiment: Mapping[str, str]) -> None:
@@ -140,7 +149,9 @@ def _check_same(folder: Path, given: Path, experiment: Mapping[str, str]) -> Non
             "earlier start, or a checkpoint-N in it."
         )
     before = json.loads(file.read_text(encoding="utf-8"))
-    differing = sorted(key for key in before.keys() | experiment.keys() if before.get(key) != experiment.get(key))
+    differing = sorted(
+        key for key in before.keys() | experiment.keys() if before.get(key) != experiment.get(key)
+    )
     if differing:
         key, more = differing[0], f", and {len(differing) - 1} more" if len(differing) > 1 else ""
         raise PipelineError(

@@ -14,18 +14,23 @@ from filelock import FileLock
 from neural_compressor import DistillationConfig as IncDistillationConfig
 from neural_compressor.config import KnowledgeDistillationLossConfig
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
-from pipeline.checkpoints import Checkpoints
-from pipeline.compression import Phase
-from pipeline.config import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
-from pipeline.data import Collate, Corpus, cache_folder, collator, tokenize
+from pipeline.compression.inc_configs import Phase
+from pipeline.config.schema import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
+from pipeline.data.corpus import Collate, Corpus, cache_folder, collator, tokenize
 from pipeline.errors import PipelineError
-from pipeline.evaluation import predict_logits, score
-from pipeline.locate import fp32_directory
-from pipeline.loss import loss_function
-from pipeline.model import load_model, load_tokenizer
-from pipeline.training import Material, train
+from pipeline.evaluation.metrics import predict_logits, score
+from pipeline.models.load import load_model, load_tokenizer
+from pipeline.tracking.locate_model import fp32_directory
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.loss import loss_function
+from pipeline.training.train_phase import Material, train
 
 LOGITS = "teacher_logits"
 FIGURES_FILE = "figures.json"
@@ -49,7 +54,9 @@ class Teaching:
         return datasets.concatenate_datasets([train, self.logits], axis=1)
 
 
-def teach(config: Config, distillation: DistillationConfig, corpus: Corpus, work_dir: Path) -> Teaching:
+def teach(
+    config: Config, distillation: DistillationConfig, corpus: Corpus, work_dir: Path
+) -> Teaching:
     """Let the teacher answer the training texts, once for all runs with the same teacher and corpus.
 
     Args:
@@ -62,13 +69,18 @@ def teach(config: Config, distillation: DistillationConfig, corpus: Corpus, work
         PipelineError: the teacher cannot be loaded, or was trained for other labels.
     """
     where = ModelConfig(
-        fp32_directory(distillation.teacher, config.tracking.tracking_uri), num_hidden_layers=distillation.num_hidden_layers
+        fp32_directory(distillation.teacher, config.tracking.tracking_uri),
+        num_hidden_layers=distillation.num_hidden_layers,
     )
     ready = _is_classifier(where, corpus.label_names)
     folder = _cache(config, distillation, corpus, where, ready)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / FIGURES_FILE).is_file():
-            log.info("teacher %s: %s", distillation.teacher, "answers the training texts" if ready else "is fine-tuned first")
+            log.info(
+                "teacher %s: %s",
+                distillation.teacher,
+                "answers the training texts" if ready else "is fine-tuned first",
+            )
             unfinished = folder.with_suffix(".part")
             shutil.rmtree(unfinished, ignore_errors=True)
             _answer(config, distillation, corpus, where, ready, work_dir, unfinished)
@@ -91,9 +103,13 @@ def teach(config: Config, distillation: DistillationConfig, corpus: Corpus, work
 def inc_distillation(config: DistillationConfig) -> IncDistillationConfig:
     """Build Neural Compressor's config; the teacher in it is a name, because its logits are on disk."""
     criterion = KnowledgeDistillationLossConfig(
-        temperature=config.temperature, loss_types=["CE", "CE"], loss_weights=list(config.loss_weights)
+        temperature=config.temperature,
+        loss_types=["CE", "CE"],
+        loss_weights=list(config.loss_weights),
     )
-    return IncDistillationConfig(teacher_model=_Absent(Path(config.teacher).name), criterion=criterion)
+    return IncDistillationConfig(
+        teacher_model=_Absent(Path(config.teacher).name), criterion=criterion
+    )
 
 
 class _Absent(nn.Module):
@@ -127,19 +143,40 @@ def _is_classifier(where: ModelConfig, label_names: Sequence[str]) -> bool:
     return True
 
 
-def _cache(config: Config, distillation: DistillationConfig, corpus: Corpus, where: ModelConfig, ready: bool) -> Path:
-    parts = [_weights_digest(where), *(corpus.digest(split) for split in corpus.splits), str(config.dataset.max_length)]
+def _cache(
+    config: Config,
+    distillation: DistillationConfig,
+    corpus: Corpus,
+    where: ModelConfig,
+    ready: bool,
+) -> Path:
+    parts = [
+        _weights_digest(where),
+        *(corpus.digest(split) for split in corpus.splits),
+        str(config.dataset.max_length),
+    ]
     if not ready:
         trained_by = {**asdict(config.trainer), **asdict(distillation)}
-        for name in ("disable_tqdm", "output_dir", "resume_from_checkpoint", "teacher", "temperature", "loss_weights"):
+        for name in (
+            "disable_tqdm",
+            "output_dir",
+            "resume_from_checkpoint",
+            "teacher",
+            "temperature",
+            "loss_weights",
+        ):
             del trained_by[name]
         parts.append(json.dumps(trained_by, sort_keys=True))
-    return cache_folder() / f"teacher-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}"
+    return (
+        cache_folder() / f"teacher-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}"
+    )
 
 
 def _weights_digest(where: ModelConfig) -> str:
     """Tell a teacher's weights by their content, or by name and revision if they are on the Hub."""
-    files = sorted(Path(where.name_or_path).glob("*.safetensors")) or sorted(Path(where.name_or_path).glob("*.bin"))
+    files = sorted(Path(where.name_or_path).glob("*.safetensors")) or sorted(
+        Path(where.name_or_path).glob("*.bin")
+    )
     if not files:
         return where.name_or_path
     sha = hashlib.sha256()
@@ -163,20 +200,28 @@ def _answer(
     tokens = tokenize(corpus, tokenizer, config.dataset)
     collate = collator(tokenizer, config.dataset)
     if ready:
-        model = AutoModelForSequenceClassification.from_pretrained(where.name_or_path, attn_implementation="eager")
+        model = AutoModelForSequenceClassification.from_pretrained(
+            where.name_or_path, attn_implementation="eager"
+        )
         order = [model.config.label2id[name] for name in corpus.label_names]
     else:
         model = load_model(where, corpus.label_names)
         order = list(range(len(corpus.label_names)))
         own = {name: getattr(distillation, name) for name in ("num_train_epochs", "learning_rate")}
-        trainer = replace(config.trainer, **{name: value for name, value in own.items() if value is not None})
+        trainer = replace(
+            config.trainer, **{name: value for name, value in own.items() if value is not None}
+        )
         trainer = replace(trainer, output_dir=None, resume_from_checkpoint=None)
-        phase = Phase("teacher", trainer, PhaseConfig(quantize=False), QatConfig("teacher"), None, None)
+        phase = Phase(
+            "teacher", trainer, PhaseConfig(quantize=False), QatConfig("teacher"), None, None
+        )
         material = Material(
             splits=tokens,
             tokenizer=tokenizer,
             collate=collate,
-            loss=loss_function(config.loss, tokens["train"]["labels"], len(order), trainer.label_smoothing_factor),
+            loss=loss_function(
+                config.loss, tokens["train"]["labels"], len(order), trainer.label_smoothing_factor
+            ),
             distillation=None,
             checkpoints=Checkpoints(work_dir / "teacher", resumed=False, chosen=None),
             log_metrics=lambda entries, step: None,
@@ -195,10 +240,13 @@ def _write(
     batch_size: int,
 ) -> None:
     found = {
-        split: predict_logits(model, tokens[split], collate, batch_size)[:, order] for split in ("train", "validation", "test")
+        split: predict_logits(model, tokens[split], collate, batch_size)[:, order]
+        for split in ("train", "validation", "test")
     }
     features = datasets.Features({LOGITS: datasets.Sequence(datasets.Value("float32"))})
-    datasets.Dataset.from_dict({LOGITS: found["train"]}, features=features).save_to_disk(str(folder))
+    datasets.Dataset.from_dict({LOGITS: found["train"]}, features=features).save_to_disk(
+        str(folder)
+    )
     figures: dict[str, float] = {}
     for split, prefix in (("test", ""), ("validation", "validation_")):
         metrics = score(found[split], np.asarray(tokens[split]["labels"]))

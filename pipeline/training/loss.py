@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.config import LossConfig
+from pipeline.config.schema import LossConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def loss_function(config: LossConfig, labels: Sequence[int], num_labels: int, label_smoothing: float) -> Loss:
+def loss_function(
+    config: LossConfig, labels: Sequence[int], num_labels: int, label_smoothing: float
+) -> Loss:
     """Build the loss.
 
     Args:
@@ -27,11 +29,15 @@ def loss_function(config: LossConfig, labels: Sequence[int], num_labels: int, la
     if config.class_weights == "balanced":
         counts = np.bincount(np.asarray(labels), minlength=num_labels)
         # sklearn.utils.class_weight's "balanced"; a class that train lacks never asks for its weight.
-        weights = torch.tensor(len(labels) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32)
+        weights = torch.tensor(
+            len(labels) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32
+        )
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if not config.focal_gamma:
-            return functional.cross_entropy(logits, targets, weights, label_smoothing=label_smoothing)
+            return functional.cross_entropy(
+                logits, targets, weights, label_smoothing=label_smoothing
+            )
         log_p = functional.log_softmax(logits, dim=-1).gather(1, targets[:, None])[:, 0]
         weight = torch.ones_like(log_p) if weights is None else weights[targets]
         return -(weight * (1 - log_p.exp()) ** config.focal_gamma * log_p).sum() / weight.sum()

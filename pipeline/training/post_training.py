@@ -14,17 +14,20 @@ import torch
 from optimum.intel import INCQuantizer
 from transformers import PreTrainedModel
 
-from pipeline.compression import post_training_config, quantizable
-from pipeline.config import Config, PostTrainingConfig
-from pipeline.data import Collate
+from pipeline.compression.inc_configs import post_training_config, quantizable
+from pipeline.compression.statistics import captured_statistics, int8_modules
+from pipeline.config.schema import Config, PostTrainingConfig
+from pipeline.data.corpus import Collate
 from pipeline.errors import PipelineError
-from pipeline.evaluation import split_figures
-from pipeline.op_statistics import captured_statistics, int8_modules
-from pipeline.stage import Stage
+from pipeline.evaluation.metrics import split_figures
+from pipeline.training.stage import Stage
 
 NAME = "post_training"
 CALIBRATION_BATCH = 8
-QUANTIZED = ("Embedding", "Linear")  # op types that become INT8 after training, if nothing speaks against it
+QUANTIZED = (
+    "Embedding",
+    "Linear",
+)  # op types that become INT8 after training, if nothing speaks against it
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +56,10 @@ def quantize(
     if settings is None:
         raise ValueError("the recipe has no post_training")
     validation = partial(
-        split_figures, rows=splits["validation"], collate=collate, batch_size=config.trainer.per_device_eval_batch_size
+        split_figures,
+        rows=splits["validation"],
+        collate=collate,
+        batch_size=config.trainer.per_device_eval_batch_size,
     )
     rows = _calibration_rows(splits["train"], settings.calibration_samples, config.trainer.seed)
     trials: list[float] = []
@@ -66,12 +72,17 @@ def quantize(
 
     tuned = settings.tolerable_loss is not None
     quantizer = INCQuantizer.from_pretrained(
-        model, task="text-classification", eval_fn=accuracy if tuned else None, seed=config.trainer.seed
+        model,
+        task="text-classification",
+        eval_fn=accuracy if tuned else None,
+        seed=config.trainer.seed,
     )
     folder = work_dir / NAME
     # Its default is a folder in the current one; it keeps pickles of its trials there.
     neural_compressor.set_workspace(str(work_dir / "neural_compressor"))
-    logging.getLogger("neural_compressor").setLevel(logging.CRITICAL)  # that tuning found nothing is said below
+    logging.getLogger("neural_compressor").setLevel(
+        logging.CRITICAL
+    )  # that tuning found nothing is said below
     started = time.perf_counter()
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     with captured_statistics() as statistics:

@@ -7,16 +7,16 @@ from pathlib import Path
 import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pipeline.checkpoints import Checkpoints
-from pipeline.compression import phases
-from pipeline.config import Config
-from pipeline.data import Collate, Corpus
-from pipeline.loss import loss_function
-from pipeline.post_training import quantize
-from pipeline.stage import Stage
-from pipeline.teacher import inc_distillation, teach
-from pipeline.training import Material, train
-from pipeline.training_log import LogMetrics
+from pipeline.compression.inc_configs import phases
+from pipeline.config.schema import Config
+from pipeline.data.corpus import Collate, Corpus
+from pipeline.training.callbacks import LogMetrics
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.distillation import inc_distillation, teach
+from pipeline.training.loss import loss_function
+from pipeline.training.post_training import quantize
+from pipeline.training.stage import Stage
+from pipeline.training.train_phase import Material, train
 
 LogFigures = Callable[[Mapping[str, float]], None]
 
@@ -75,7 +75,9 @@ def train_recipe(
         splits=splits,
         tokenizer=inputs.tokenizer,
         collate=inputs.collate,
-        loss=loss_function(config.loss, splits["train"]["labels"], len(inputs.corpus.label_names), smoothing),
+        loss=loss_function(
+            config.loss, splits["train"]["labels"], len(inputs.corpus.label_names), smoothing
+        ),
         distillation=distillation,
         checkpoints=inputs.checkpoints,
         log_metrics=log_curves,
@@ -83,7 +85,9 @@ def train_recipe(
     )
     done: list[Stage] = []
     for phase in phases(config, inputs.fp32_modules, len(splits["train"])):
-        done.append(train(model, phase, material, first_step=sum(earlier.steps for earlier in done)))
+        done.append(
+            train(model, phase, material, first_step=sum(earlier.steps for earlier in done))
+        )
         model = done[-1].model
         log_figures({f"time/{phase.name}_s": done[-1].seconds})
     if config.qat.post_training is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
-from pipeline.op_statistics import OpStatistics
+from pipeline.compression.statistics import OpStatistics
 
 
 @dataclass(frozen=True)

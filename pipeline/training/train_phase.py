@@ -25,22 +25,27 @@ from transformers import (
     set_seed,
 )
 
-from pipeline.checkpoints import Checkpoints, PhaseEnd
-from pipeline.compression import Phase
-from pipeline.config import TrainerConfig
-from pipeline.data import Collate
+from pipeline.compression.fake_quantization import FakeQuantization
+from pipeline.compression.inc_configs import Phase
+from pipeline.compression.statistics import captured_statistics, int8_modules
+from pipeline.config.schema import TrainerConfig
+from pipeline.data.corpus import Collate
 from pipeline.errors import PipelineError
-from pipeline.evaluation import label_metrics, split_figures
-from pipeline.fake_quantization import FakeQuantization
-from pipeline.first_token import FirstTokenOnly
-from pipeline.loss import Loss
-from pipeline.op_statistics import captured_statistics, int8_modules
-from pipeline.stage import Stage
-from pipeline.trainer import AFTER_TRAINING, EarlyStopping, PhaseTrainer
-from pipeline.training_log import Bar, Curves, LogMetrics, Narrator
+from pipeline.evaluation.metrics import label_metrics, split_figures
+from pipeline.models.first_token import FirstTokenOnly
+from pipeline.training.callbacks import Bar, Curves, LogMetrics, Narrator
+from pipeline.training.checkpoints import Checkpoints, PhaseEnd
+from pipeline.training.loss import Loss
+from pipeline.training.stage import Stage
+from pipeline.training.trainer import AFTER_TRAINING, EarlyStopping, PhaseTrainer
 
 log = logging.getLogger(__name__)
-OWN_ARGUMENTS = ("early_stopping_patience", "early_stopping_threshold", "output_dir", "resume_from_checkpoint")
+OWN_ARGUMENTS = (
+    "early_stopping_patience",
+    "early_stopping_threshold",
+    "output_dir",
+    "resume_from_checkpoint",
+)
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,14 @@ class _FloatState(TrainerCallback):
         self._keys = keys
         self.state: dict[str, torch.Tensor] = {}
 
-    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        self.state = {key: value.detach().clone() for key, value in model.state_dict().items() if key in self._keys}
+    def on_train_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        self.state = {
+            key: value.detach().clone()
+            for key, value in model.state_dict().items()
+            if key in self._keys
+        }
 
 
 def train(model: PreTrainedModel, phase: Phase, material: Material, first_step: int) -> Stage:
@@ -106,7 +117,11 @@ def train(model: PreTrainedModel, phase: Phase, material: Material, first_step: 
     if material.classification_token_only:
         callbacks.append(FirstTokenOnly())
     if phase.trainer.early_stopping_patience is not None:
-        callbacks.append(EarlyStopping(phase.trainer.early_stopping_patience, phase.trainer.early_stopping_threshold))
+        callbacks.append(
+            EarlyStopping(
+                phase.trainer.early_stopping_patience, phase.trainer.early_stopping_threshold
+            )
+        )
     fake_quantization = FakeQuantization(phase) if phase.quantization is not None else None
     if fake_quantization is not None:
         callbacks.append(fake_quantization)
@@ -135,11 +150,15 @@ def train(model: PreTrainedModel, phase: Phase, material: Material, first_step: 
     if checkpoint is not None:
         log.info("phase %s: going on from %s", phase.name, checkpoint.name)
     with captured_statistics() as statistics, _frozen(model, phase.config.freeze_embeddings):
-        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        result = trainer.train(
+            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+        )
     seconds = result.metrics["train_runtime"]
     log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
     if phase.quantization is not None and not statistics:
-        raise PipelineError(f"phase {phase.name} ended without Mixed Precision Statistics: the model was not converted.")
+        raise PipelineError(
+            f"phase {phase.name} ended without Mixed Precision Statistics: the model was not converted."
+        )
     if phase.trainer.output_dir is not None or checkpoint is not None:
         end = PhaseEnd(capture.state, result.global_step, seconds, trainer.state.log_history)
         material.checkpoints.write_end(phase.name, end)
@@ -156,7 +175,9 @@ def train(model: PreTrainedModel, phase: Phase, material: Material, first_step: 
     )
 
 
-def _taken_up(model: PreTrainedModel, phase: Phase, ended: PhaseEnd, material: Material, curves: Curves) -> Stage:
+def _taken_up(
+    model: PreTrainedModel, phase: Phase, ended: PhaseEnd, material: Material, curves: Curves
+) -> Stage:
     log.info("phase %s: its %d steps were done in an earlier start", phase.name, ended.steps)
     for entry in ended.history:
         curves.log(entry, entry["step"])

@@ -12,11 +12,11 @@ from optimum.intel import INCTrainer
 from transformers import EarlyStoppingCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from pipeline import interrupt
-from pipeline.checkpoints import restore_weights, save_weights
+from pipeline.compression.fake_quantization import FakeQuantization
+from pipeline.console import interrupt
 from pipeline.errors import PipelineError
-from pipeline.fake_quantization import FakeQuantization
-from pipeline.loss import Loss
+from pipeline.training.checkpoints import restore_weights, save_weights
+from pipeline.training.loss import Loss
 
 log = logging.getLogger(__name__)
 AFTER_TRAINING = "after_training"  # not "eval", so that it is no point of the validation curve
@@ -34,7 +34,9 @@ class PhaseTrainer(INCTrainer):
         options: INCTrainer's.
     """
 
-    def __init__(self, *, loss: Loss, fake_quantization: FakeQuantization | None, **options: Any) -> None:
+    def __init__(
+        self, *, loss: Loss, fake_quantization: FakeQuantization | None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._loss = loss
         self._fake_quantization = fake_quantization
@@ -63,7 +65,9 @@ class PhaseTrainer(INCTrainer):
             )
         return loss
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """Compute the loss group's loss in training, with the teacher's share if rows have its logits; else cross-entropy."""
         teacher_logits = inputs.pop("teacher_logits", None)
         outputs = model(**inputs)
@@ -133,4 +137,6 @@ class EarlyStopping(EarlyStoppingCallback):
         """Take the count from the state, which a checkpoint may have brought."""
         super().on_train_begin(args, state, control, **options)
         saved = state.stateful_callbacks[type(self).__name__]
-        self.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+        self.early_stopping_patience_counter = saved["attributes"][
+            "early_stopping_patience_counter"
+        ]

@@ -26,7 +26,10 @@ class Deployed:
 
 @pytest.fixture(scope="session")
 def deployed(
-    tmp_path_factory: pytest.TempPathFactory, migrated_store: Path, micro_model: Path, micro_corpus: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    migrated_store: Path,
+    micro_model: Path,
+    micro_corpus: Path,
 ) -> Deployed:
     """One run for the whole session: it takes half a minute."""
     folder = tmp_path_factory.mktemp("deployed")
@@ -48,11 +51,21 @@ def deployed(
         f"tracking.artifact_location={folder / 'artifacts'}",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *overrides], cwd=ROOT, capture_output=True, text=True, check=False, timeout=170
+        [sys.executable, "-m", "pipeline", *overrides],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
     )
     assert done.returncode == 0, done.stderr
     (run,) = MlflowClient(store).search_runs(["1"])
-    return Deployed(store, run, Path(run.info.artifact_uri.removeprefix("file://")), pd.read_csv(micro_corpus / "test.csv"))
+    return Deployed(
+        store,
+        run,
+        Path(run.info.artifact_uri.removeprefix("file://")),
+        pd.read_csv(micro_corpus / "test.csv"),
+    )
 
 
 @pytest.fixture
@@ -69,4 +82,4 @@ def any_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A gate that the micro model passes, whose speed is all overhead."""
     (tmp_path / "any.yaml").write_text("max_accuracy_drop: 1.0\nmin_speedup: 0.0\n")
     (tmp_path / "strict.yaml").write_text("max_accuracy_drop: -2.0\nmin_speedup: 0.0\n")
-    monkeypatch.setattr("pipeline.gate.GATES", tmp_path)
+    monkeypatch.setattr("pipeline.promotion.gate.GATES", tmp_path)

@@ -43,7 +43,7 @@ from transformers import (
 )
 
 from pipeline.errors import PipelineError
-from pipeline.runtime import TextClassifier
+from pipeline.inference.classifier import TextClassifier
 from tests.conftest import Output, micro_rows
 
 Command = Callable[..., Output]
@@ -61,7 +61,9 @@ def word_pieces(folder: Path, like: Path, kind: type) -> int:
     """Save the micro model's WordPiece tokenizer as another class's; return its size."""
     tokenizer = AutoTokenizer.from_pretrained(like)
     special = {f"{name}_token": token for name, token in NAMED.items()}
-    kind(tokenizer_object=tokenizer.backend_tokenizer, model_max_length=64, **special).save_pretrained(folder)
+    kind(
+        tokenizer_object=tokenizer.backend_tokenizer, model_max_length=64, **special
+    ).save_pretrained(folder)
     return len(tokenizer)
 
 
@@ -72,7 +74,9 @@ def byte_pairs(folder: Path, corpus: Path) -> int:
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     trained.train_from_iterator(texts, vocab_size=400, special_tokens=special, show_progress=False)
     trained.save_model(str(folder))
-    tokenizer = RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=64)
+    tokenizer = RobertaTokenizerFast(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=64
+    )
     tokenizer.save_pretrained(folder)
     return len(tokenizer)
 
@@ -81,25 +85,43 @@ def encoder(kind: str, folder: Path, like: Path, corpus: Path) -> PreTrainedMode
     roberta = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
     if kind == "distilbert":
         size = word_pieces(folder, like, DistilBertTokenizerFast)
-        shape = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 66}
+        shape = {
+            "dim": 32,
+            "n_layers": 2,
+            "n_heads": 2,
+            "hidden_dim": 64,
+            "max_position_embeddings": 66,
+        }
         return DistilBertModel(DistilBertConfig(vocab_size=size, **shape))
     if kind == "electra":
         size = word_pieces(folder, like, ElectraTokenizerFast)
         return ElectraModel(ElectraConfig(vocab_size=size, embedding_size=16, **SHAPE))
     if kind == "roberta":
-        return RobertaModel(RobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
+        return RobertaModel(
+            RobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta)
+        )
     if kind == "xlm-roberta":
-        return XLMRobertaModel(XLMRobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
+        return XLMRobertaModel(
+            XLMRobertaConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta)
+        )
     if kind == "camembert":
-        return CamembertModel(CamembertConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta))
+        return CamembertModel(
+            CamembertConfig(vocab_size=byte_pairs(folder, corpus), **SHAPE, **roberta)
+        )
     size = word_pieces(folder, like, ElectraTokenizerFast)
     if kind == "mpnet":  # does not take the token_type_ids of this tokenizer
         return MPNetModel(MPNetConfig(vocab_size=size, **SHAPE))
     if kind == "squeezebert":  # its layers are convolutions
         groups = {f"{name}_groups": 2 for name in ("q", "k", "v", "intermediate", "output")}
-        return SqueezeBertModel(SqueezeBertConfig(vocab_size=size, embedding_size=32, **groups, **SHAPE))
+        return SqueezeBertModel(
+            SqueezeBertConfig(vocab_size=size, embedding_size=32, **groups, **SHAPE)
+        )
     if kind == "gpt2":
-        return GPT2Model(GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=66, pad_token_id=0))
+        return GPT2Model(
+            GPT2Config(
+                vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=66, pad_token_id=0
+            )
+        )
     if kind == "deberta":
         return DebertaModel(DebertaConfig(vocab_size=size, **SHAPE))
     if kind == "albert":
@@ -140,11 +162,18 @@ def test_an_architecture_goes_through_qat_save_reload_and_onnx(
     command: Command, micro: list[str], store: str, made: Callable[[str], Path], kind: str
 ) -> None:
     typed = [item for item in micro if not item.startswith(("model.", "export="))]
-    typed += [f"model.name_or_path={made(kind)}", "export=all", "export.max_accuracy_loss=1", "trainer.max_steps=4"]
+    typed += [
+        f"model.name_or_path={made(kind)}",
+        "export=all",
+        "export.max_accuracy_loss=1",
+        "trainer.max_steps=4",
+    ]
     output = command(*typed)
     assert output.code == 0, output.err
     client = MlflowClient(store)
-    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    (run,) = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()]
+    )
     metrics = run.data.metrics
     # The reloaded INT8 model is the one that was converted, and the FP32 export the model that was trained.
     assert metrics["int8/reload_max_abs_difference"] == 0
@@ -155,22 +184,52 @@ def test_an_architecture_goes_through_qat_save_reload_and_onnx(
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta"])
 def test_pairs_of_texts_go_the_same_way(
-    command: Command, micro: list[str], store: str, made: Callable[[str], Path], micro_model: Path, tmp_path: Path, kind: str
+    command: Command,
+    micro: list[str],
+    store: str,
+    made: Callable[[str], Path],
+    micro_model: Path,
+    tmp_path: Path,
+    kind: str,
 ) -> None:
     for split, count in (("train", 120), ("validation", 30), ("test", 30)):
         first, second = micro_rows(count, count), micro_rows(count, count + 1)
-        same = first["label"].sample(frac=1, random_state=1).to_numpy() == second["label"].to_numpy()
-        frame = pd.DataFrame({"question": first["text"], "answer": second["text"], "label": np.where(same, "yes", "no")})
+        same = (
+            first["label"].sample(frac=1, random_state=1).to_numpy() == second["label"].to_numpy()
+        )
+        frame = pd.DataFrame(
+            {
+                "question": first["text"],
+                "answer": second["text"],
+                "label": np.where(same, "yes", "no"),
+            }
+        )
         frame.to_csv(tmp_path / f"{split}.csv", index=False)
     model = micro_model if kind == "bert" else made(kind)
-    typed = [item for item in micro if not item.startswith(("model.", "export=", "dataset.data_dir"))]
-    typed += [f"model.name_or_path={model}", f"dataset.data_dir={tmp_path}", "export=all", "export.max_accuracy_loss=1"]
-    output = command(*typed, "dataset.text_column=question", "dataset.text_pair_column=answer", "trainer.max_steps=4")
+    typed = [
+        item for item in micro if not item.startswith(("model.", "export=", "dataset.data_dir"))
+    ]
+    typed += [
+        f"model.name_or_path={model}",
+        f"dataset.data_dir={tmp_path}",
+        "export=all",
+        "export.max_accuracy_loss=1",
+    ]
+    output = command(
+        *typed,
+        "dataset.text_column=question",
+        "dataset.text_pair_column=answer",
+        "trainer.max_steps=4",
+    )
     assert output.code == 0, output.err
     client = MlflowClient(store)
-    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    (run,) = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()]
+    )
     # The export is given texts and finds the second one itself.
-    assert run.data.metrics["onnx_fp32/loss"] == pytest.approx(run.data.metrics["fp32/loss"], abs=1e-5)
+    assert run.data.metrics["onnx_fp32/loss"] == pytest.approx(
+        run.data.metrics["fp32/loss"], abs=1e-5
+    )
     assert run.data.metrics["int8/reload_max_abs_difference"] == 0
 
     folder = Path(run.info.artifact_uri.removeprefix("file://")) / "onnx_fp32"

@@ -25,7 +25,10 @@ def figures(run: Run) -> dict[str, float]:
 
 
 def curve(store: str, run: Run, name: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in MlflowClient(store).get_metric_history(run.info.run_id, name)]
+    return [
+        (point.step, point.value)
+        for point in MlflowClient(store).get_metric_history(run.info.run_id, name)
+    ]
 
 
 def forget(folder: Path, phase: str, after: int) -> None:
@@ -40,8 +43,17 @@ def forget(folder: Path, phase: str, after: int) -> None:
 def test_a_run_that_goes_on_in_either_phase_ends_with_the_figures_of_one_that_was_not_interrupted(
     command: Command, micro: list[str], store: str, tmp_path: Path, grouped: bool
 ) -> None:
-    typed = [*micro, "trainer.save_strategy=steps", "trainer.save_steps=3", "trainer.logging_steps=1"]
-    typed += [f"trainer.group_by_length={grouped}", "qat.phases.qat.freeze_observers_after=0.6", "trainer.weight_decay=0.01"]
+    typed = [
+        *micro,
+        "trainer.save_strategy=steps",
+        "trainer.save_steps=3",
+        "trainer.logging_steps=1",
+    ]
+    typed += [
+        f"trainer.group_by_length={grouped}",
+        "qat.phases.qat.freeze_observers_after=0.6",
+        "trainer.weight_decay=0.01",
+    ]
     whole = tmp_path / "whole"
     assert command(*typed, f"trainer.output_dir={whole}").code == 0
     # 16 steps of fine-tuning and 8 of QAT, 8 batches an epoch: both cuts lie within an epoch, one in the second.
@@ -62,7 +74,9 @@ def test_a_run_that_goes_on_in_either_phase_ends_with_the_figures_of_one_that_wa
             assert curve(store, run, name) == curve(store, first, name)
 
 
-def test_no_pickled_weights_are_among_the_checkpoints(command: Command, micro: list[str], tmp_path: Path) -> None:
+def test_no_pickled_weights_are_among_the_checkpoints(
+    command: Command, micro: list[str], tmp_path: Path
+) -> None:
     folder = tmp_path / "kept"
     assert command(*micro, "trainer.save_strategy=epoch", f"trainer.output_dir={folder}").code == 0
     assert {path.name for path in (folder / "qat/checkpoint-8").iterdir()} == {
@@ -74,7 +88,9 @@ def test_no_pickled_weights_are_among_the_checkpoints(command: Command, micro: l
     }
 
 
-def test_checkpoints_of_another_config_or_of_none_are_refused(command: Command, micro: list[str], tmp_path: Path) -> None:
+def test_checkpoints_of_another_config_or_of_none_are_refused(
+    command: Command, micro: list[str], tmp_path: Path
+) -> None:
     folder = tmp_path / "kept"
     typed = [*micro, "trainer.save_strategy=epoch", "qat=none"]
     assert command(*typed, f"trainer.output_dir={folder}").code == 0
@@ -84,7 +100,9 @@ def test_checkpoints_of_another_config_or_of_none_are_refused(command: Command, 
         f"holds the checkpoints of an earlier start; go on from them with trainer.resume_from_checkpoint={folder}"
         in again.error
     )
-    other = command(*typed, f"trainer.resume_from_checkpoint={folder}", "trainer.learning_rate=1e-3")
+    other = command(
+        *typed, f"trainer.resume_from_checkpoint={folder}", "trainer.learning_rate=1e-3"
+    )
     assert other.code == 2
     assert "is of another experiment: there trainer.learning_rate=0.005, here 0.001." in other.error
     nothing = command(*typed, f"trainer.resume_from_checkpoint={tmp_path / 'nothing'}")
@@ -103,7 +121,11 @@ def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
         "trainer.learning_rate=2e-2",
         "trainer.lr_scheduler_type=constant",
     ]
-    typed += ["trainer.load_best_model_at_end=true", "trainer.save_strategy=epoch", "trainer.early_stopping_patience=2"]
+    typed += [
+        "trainer.load_best_model_at_end=true",
+        "trainer.save_strategy=epoch",
+        "trainer.early_stopping_patience=2",
+    ]
     output = command(*typed, f"trainer.metric_for_best_model={metric}")
     assert output.code == 0, output.err
     (run,) = runs(store)
@@ -111,6 +133,11 @@ def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
     best = max(values) if metric == "accuracy" else min(values)
     assert len(values) < 12, "it stopped early"
     assert len(values) == values.index(best) + 3
-    assert f"restored the best checkpoint, checkpoint-{8 * (values.index(best) + 1)}: validation {metric}" in output.err
+    assert (
+        f"restored the best checkpoint, checkpoint-{8 * (values.index(best) + 1)}: validation {metric}"
+        in output.err
+    )
     # INT8 may answer one text of 60 otherwise than the fake-quantized model; the last epochs were worse by more.
-    assert run.data.metrics[f"int8/validation_{metric}"] == pytest.approx(best, abs=0.02 if metric == "accuracy" else 0.05)
+    assert run.data.metrics[f"int8/validation_{metric}"] == pytest.approx(
+        best, abs=0.02 if metric == "accuracy" else 0.05
+    )

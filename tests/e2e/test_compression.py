@@ -31,15 +31,24 @@ def test_post_training_quantization_leaves_what_a_qat_run_leaves(
     command: Command, micro: list[str], store: str, recipe: str
 ) -> None:
     typed = [item for item in micro if item not in ("export=none", "benchmark=none")]
-    typed += ["export=onnx", "export.max_accuracy_loss=1", "benchmark.repetitions=1", "benchmark.seconds=0.01"]
+    typed += [
+        "export=onnx",
+        "export.max_accuracy_loss=1",
+        "benchmark.repetitions=1",
+        "benchmark.seconds=0.01",
+    ]
     calibration = ["qat.post_training.calibration_samples=50"] if recipe == "ptq_static" else []
     output = command(*typed, f"qat={recipe}", "trainer.num_train_epochs=6", *calibration)
     assert output.code == 0, output.err
     (run,) = runs(store)
     metrics = run.data.metrics
-    assert {"fp32/accuracy", "int8/accuracy", "int8/validation_accuracy", "time/post_training_s", "accuracy_drop"} <= set(
-        metrics
-    )
+    assert {
+        "fp32/accuracy",
+        "int8/accuracy",
+        "int8/validation_accuracy",
+        "time/post_training_s",
+        "accuracy_drop",
+    } <= set(metrics)
     assert {"onnx_int8/accuracy", "int8/latency_p50_ms", "speedup"} <= set(metrics)
     assert metrics["int8/reload_max_abs_difference"] == 0
     assert metrics["fp32/accuracy"] > 0.6
@@ -51,17 +60,26 @@ def test_post_training_quantization_leaves_what_a_qat_run_leaves(
 def test_tuning_says_which_modules_it_left_in_fp32_and_gives_up_in_words(
     command: Command, micro: list[str], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import post_training
+    from pipeline.training import post_training
 
     asked: list[int] = []
 
     def figures(*_: object, **__: object) -> dict[str, float]:
         """FP32 is right, and INT8 only from the fourth trial on, in which Neural Compressor has left ops in FP32."""
         asked.append(1)
-        return {"accuracy": 1.0 if len(asked) == 1 or len(asked) > 4 else 0.5, "f1_macro": 0.5, "loss": 1.0}
+        return {
+            "accuracy": 1.0 if len(asked) == 1 or len(asked) > 4 else 0.5,
+            "f1_macro": 0.5,
+            "loss": 1.0,
+        }
 
     monkeypatch.setattr(post_training, "split_figures", figures)
-    typed = [*micro, "qat=ptq_dynamic", "trainer.max_steps=2", "qat.post_training.tolerable_loss=0.01"]
+    typed = [
+        *micro,
+        "qat=ptq_dynamic",
+        "trainer.max_steps=2",
+        "qat.post_training.tolerable_loss=0.01",
+    ]
     output = command(*typed)
     assert output.code == 0, output.err
     (run,) = runs(store)
@@ -73,24 +91,35 @@ def test_tuning_says_which_modules_it_left_in_fp32_and_gives_up_in_words(
 
     asked.clear()
     monkeypatch.setattr(
-        post_training, "split_figures", lambda *_, **__: {"accuracy": asked.append(1) or 1.0 / len(asked), "loss": 1.0}
+        post_training,
+        "split_figures",
+        lambda *_, **__: {"accuracy": asked.append(1) or 1.0 / len(asked), "loss": 1.0},
     )
     output = command(*typed, "qat.post_training.max_trials=2")
     assert output.code == 2
-    assert "INT8 configurations is within qat.post_training.tolerable_loss=0.01 (absolute) of FP32's" in output.error
+    assert (
+        "INT8 configurations is within qat.post_training.tolerable_loss=0.01 (absolute) of FP32's"
+        in output.error
+    )
     assert "the best has 0.5000" in output.error
     assert "Specified timeout" not in output.err, "Neural Compressor's words for it"
     assert runs(store)[-1].info.status == "FAILED"
 
 
-def test_more_calibration_texts_than_there_are_is_refused_before_training(command: Command, micro: list[str]) -> None:
+def test_more_calibration_texts_than_there_are_is_refused_before_training(
+    command: Command, micro: list[str]
+) -> None:
     output = command(*micro, "qat=ptq_static")
     assert output.code == 2
-    assert output.error.endswith("qat.post_training.calibration_samples=300 but train has 240 rows; at most 240 can be used.")
+    assert output.error.endswith(
+        "qat.post_training.calibration_samples=300 but train has 240 rows; at most 240 can be used."
+    )
     assert "phase" not in output.err
 
 
-def test_named_modules_and_schemes_reach_the_reloaded_file(command: Command, micro: list[str], store: str) -> None:
+def test_named_modules_and_schemes_reach_the_reloaded_file(
+    command: Command, micro: list[str], store: str
+) -> None:
     output = command(
         *micro,
         "trainer.num_train_epochs=6",
@@ -106,19 +135,30 @@ def test_named_modules_and_schemes_reach_the_reloaded_file(command: Command, mic
     assert run.data.metrics["int8/accuracy"] > 0.5
 
 
-def test_frozen_embeddings_stay_as_they_were(command: Command, micro: list[str], store: str, micro_model: Path) -> None:
+def test_frozen_embeddings_stay_as_they_were(
+    command: Command, micro: list[str], store: str, micro_model: Path
+) -> None:
     assert command(*micro, "qat=direct", "qat.phases.qat.freeze_embeddings=true").code == 0
     (run,) = runs(store)
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
-    before, after = (load_file(place / "model.safetensors") for place in (micro_model, folder / "fp32"))
-    assert torch.equal(before["embeddings.word_embeddings.weight"], after["bert.embeddings.word_embeddings.weight"])
+    before, after = (
+        load_file(place / "model.safetensors") for place in (micro_model, folder / "fp32")
+    )
+    assert torch.equal(
+        before["embeddings.word_embeddings.weight"], after["bert.embeddings.word_embeddings.weight"]
+    )
     assert not torch.equal(before["pooler.dense.weight"], after["bert.pooler.dense.weight"])
 
 
 def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     command: Command, micro: list[str], store: str, micro_model: Path
 ) -> None:
-    typed = [*micro, "+distillation=teacher", f"distillation.teacher={micro_model}", "trainer.num_train_epochs=6"]
+    typed = [
+        *micro,
+        "+distillation=teacher",
+        f"distillation.teacher={micro_model}",
+        "trainer.num_train_epochs=6",
+    ]
     first = command(*typed, "qat=none")
     assert first.code == 0, first.err
     assert "phase teacher" in first.err
@@ -130,17 +170,40 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     assert {"int8/accuracy", "teacher/validation_accuracy"} <= set(two.data.metrics)
 
 
-def test_a_teacher_that_learned_nothing_is_warned_of(command: Command, micro: list[str], micro_model: Path) -> None:
-    typed = [*micro, "qat=none", "trainer.max_steps=1", "+distillation=teacher", f"distillation.teacher={micro_model}"]
-    output = command(*typed, "distillation.learning_rate=1e-9", "trainer.lr_scheduler_type=constant", "trainer.seed=2")
+def test_a_teacher_that_learned_nothing_is_warned_of(
+    command: Command, micro: list[str], micro_model: Path
+) -> None:
+    typed = [
+        *micro,
+        "qat=none",
+        "trainer.max_steps=1",
+        "+distillation=teacher",
+        f"distillation.teacher={micro_model}",
+    ]
+    output = command(
+        *typed,
+        "distillation.learning_rate=1e-9",
+        "trainer.lr_scheduler_type=constant",
+        "trainer.seed=2",
+    )
     assert output.code == 0, output.err
-    assert "has learned nothing: the most frequent class of the test split alone gives 0.3333" in output.err
+    assert (
+        "has learned nothing: the most frequent class of the test split alone gives 0.3333"
+        in output.err
+    )
 
 
-def test_a_finished_run_is_a_teacher_and_moves_the_weights(command: Command, micro: list[str], store: str) -> None:
+def test_a_finished_run_is_a_teacher_and_moves_the_weights(
+    command: Command, micro: list[str], store: str
+) -> None:
     assert command(*micro, "qat=none", "trainer.num_train_epochs=6").code == 0
     (teacher,) = runs(store)
-    typed = [*micro, "qat=none", "+distillation=teacher", f"distillation.teacher={teacher.info.run_id}"]
+    typed = [
+        *micro,
+        "qat=none",
+        "+distillation=teacher",
+        f"distillation.teacher={teacher.info.run_id}",
+    ]
     for weights in ("[0.5,0.5]", "[1.0,0.0]"):
         output = command(*typed, f"distillation.loss_weights={weights}")
         assert output.code == 0, output.err
@@ -159,18 +222,32 @@ def test_a_teacher_of_other_labels_is_refused_with_both_sets(
         text = (micro_corpus / f"{split}.csv").read_text().replace(",wet", ",damp")
         (other / f"{split}.csv").write_text(text)
     elsewhere = [item for item in micro if not item.startswith("dataset.data_dir")]
-    assert command(*elsewhere, f"dataset.data_dir={other}", "qat=none", "trainer.max_steps=1").code == 0
+    assert (
+        command(*elsewhere, f"dataset.data_dir={other}", "qat=none", "trainer.max_steps=1").code
+        == 0
+    )
     (teacher,) = runs(store)
     output = command(*micro, "+distillation=teacher", f"distillation.teacher={teacher.info.run_id}")
     assert output.code == 2
-    assert "was trained for other labels: cold, damp, hot; the corpus has cold, hot, wet." in output.error
+    assert (
+        "was trained for other labels: cold, damp, hot; the corpus has cold, hot, wet."
+        in output.error
+    )
     assert "phase" not in output.err
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["qat=none", "+pruning=magnitude", "pruning.pattern=1x1", "pruning.target_sparsity=0.7"], 0.7),
+        (
+            [
+                "qat=none",
+                "+pruning=magnitude",
+                "pruning.pattern=1x1",
+                "pruning.target_sparsity=0.7",
+            ],
+            0.7,
+        ),
         (["qat=finetune_then_qat", "+pruning=snip_momentum"], 0.5),
         (["qat=direct", "+pruning=magnitude", "pruning.pattern=2:4"], 0.5),
         (["qat=ptq_dynamic", "+pruning=magnitude"], 0.5),
@@ -178,7 +255,13 @@ def test_a_teacher_of_other_labels_is_refused_with_both_sets(
 )
 @pytest.mark.parametrize("taught", [False, True])
 def test_pruning_goes_with_every_recipe_and_its_zeros_reach_the_file(
-    command: Command, micro: list[str], store: str, micro_model: Path, options: list[str], expected: float, taught: bool
+    command: Command,
+    micro: list[str],
+    store: str,
+    micro_model: Path,
+    options: list[str],
+    expected: float,
+    taught: bool,
 ) -> None:
     teacher = ["+distillation=teacher", f"distillation.teacher={micro_model}"] if taught else []
     output = command(*micro, *options, *teacher)
@@ -191,7 +274,9 @@ def test_pruning_goes_with_every_recipe_and_its_zeros_reach_the_file(
     assert ("teacher/accuracy" in run.data.metrics) is taught
 
 
-def test_loss_options_change_training_and_not_what_is_reported(command: Command, micro: list[str], store: str) -> None:
+def test_loss_options_change_training_and_not_what_is_reported(
+    command: Command, micro: list[str], store: str
+) -> None:
     for options in ([], ["loss.class_weights=balanced"], ["loss.focal_gamma=2"]):
         assert command(*micro, "qat=none", *options).code == 0
     plain, balanced, focal = (run.data.metrics for run in runs(store))

@@ -7,8 +7,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline import promote
-from pipeline.locate import model_directory
-from pipeline.store import CHAMPION
+from pipeline.tracking.locate_model import model_directory
+from pipeline.tracking.store import CHAMPION
 from tests.e2e.conftest import Deployed
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -16,11 +16,17 @@ pytestmark = pytest.mark.usefixtures("own_store")
 
 @pytest.mark.usefixtures("any_gate")
 def test_a_promotion_is_decided_logged_and_not_half_done(
-    deployed: Deployed, own_store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    deployed: Deployed,
+    own_store: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client, run_id = MlflowClient(own_store), deployed.run.info.run_id
     assert promote.main([run_id, "--gate", "strict"]) == 1
-    assert "not promoted; the gate failed at max_accuracy_drop: accuracy drop" in capsys.readouterr().err
+    assert (
+        "not promoted; the gate failed at max_accuracy_drop: accuracy drop"
+        in capsys.readouterr().err
+    )
     assert not client.search_registered_models()
     assert client.get_run(run_id).data.tags["promotion"].startswith("refused: max_accuracy_drop")
 
@@ -29,7 +35,11 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     assert (int(version.version), version.run_id) == (1, run_id)
     assert "promoted" in client.get_run(run_id).data.tags["promotion"]
     decision = json.loads((deployed.artifacts / "promotion.json").read_text())
-    assert [check["line"] for check in decision["gate"]] == ["max_accuracy_drop", "min_speedup", "champion"]
+    assert [check["line"] for check in decision["gate"]] == [
+        "max_accuracy_drop",
+        "min_speedup",
+        "champion",
+    ]
 
     capsys.readouterr()
     assert promote.main([run_id, "--gate", "any"]) == 1

@@ -15,7 +15,9 @@ from pipeline import report
 from tests.conftest import Output
 
 Command = Callable[..., Output]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 HEADINGS = (
     "The corpus",
     "Examples of each class",
@@ -42,11 +44,18 @@ SHOWN = (
 @pytest.fixture
 def run(command: Command, micro: list[str], store: str) -> Run:
     typed = [item for item in micro if item not in ("export=none", "benchmark=none")]
-    typed += ["export=onnx", "export.max_accuracy_loss=1", "benchmark.repetitions=1", "benchmark.seconds=0.01"]
+    typed += [
+        "export=onnx",
+        "export.max_accuracy_loss=1",
+        "benchmark.repetitions=1",
+        "benchmark.seconds=0.01",
+    ]
     output = command(*typed, "trainer.num_train_epochs=4")
     assert output.code == 0, output.err
     client = MlflowClient(store)
-    (found,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    (found,) = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()]
+    )
     return found
 
 
@@ -55,7 +64,11 @@ def reports(run: Run) -> Path:
 
 
 def test_a_run_has_its_report_and_it_can_be_built_again(
-    run: Run, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    run: Run,
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     file = tmp_path / "again.html"
@@ -66,7 +79,9 @@ def test_a_run_has_its_report_and_it_can_be_built_again(
     text = html.unescape(file.read_text())
     for heading in HEADINGS:
         assert heading in text
-    assert not [tag for tag in ("<script", "<link", 'src="http', "@import", "{{") if tag in text], "it opens offline"
+    assert not [tag for tag in ("<script", "<link", 'src="http', "@import", "{{") if tag in text], (
+        "it opens offline"
+    )
     layers = pd.read_csv(reports(run) / "layers.csv")
     assert len(layers) == 22
     assert (layers.query("precision == 'INT8'")["weight_error"] < 0.05).all()
@@ -83,7 +98,13 @@ def test_the_page_renders_in_a_browser(run: Run, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             str(CHROMIUM),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"),
+            *(
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--virtual-time-budget=3000",
+                "--dump-dom",
+            ),
             f"--user-data-dir={tmp_path / 'profile'}",
             (reports(run) / "report.html").as_uri(),
         ],
@@ -93,17 +114,25 @@ def test_the_page_renders_in_a_browser(run: Run, tmp_path: Path) -> None:
         check=True,
     )
     seen = html.unescape(done.stdout)
-    assert seen.count("</svg>") == 9, "corpus, four confusion matrices, calibration, lengths, modules, cost"
+    assert seen.count("</svg>") == 9, (
+        "corpus, four confusion matrices, calibration, lengths, modules, cost"
+    )
     for shown in SHOWN:
         assert shown in seen
 
 
 def test_a_run_that_failed_has_no_report_and_says_so(
-    command: Command, micro: list[str], store: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    command: Command,
+    micro: list[str],
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     command(*micro, "qat=ptq_static")  # not enough texts to calibrate with
     client = MlflowClient(store)
-    (failed,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    (failed,) = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()]
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     capfd.readouterr()
     assert report.main([failed.info.run_id]) == 2

@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 def runs(store: str) -> list[Run]:
     client = MlflowClient(store)
-    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()]
+    )
 
 
 def artifacts(run: Run) -> Path:
@@ -37,7 +39,9 @@ def artifacts(run: Run) -> Path:
 
 def one_by_one(model: torch.nn.Module, tokenizer: AutoTokenizer, texts: list[str]) -> np.ndarray:
     with torch.inference_mode():
-        return np.concatenate([model(**tokenizer(text, return_tensors="pt")).logits.numpy() for text in texts])
+        return np.concatenate(
+            [model(**tokenizer(text, return_tensors="pt")).logits.numpy() for text in texts]
+        )
 
 
 def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
@@ -67,9 +71,13 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     # What a sweep is sorted by is that of the shipped model.
     for name in ("accuracy", "loss", "f1_macro"):
         assert metrics[name] == metrics[f"int8/{name}"]
-    assert metrics["accuracy_drop"] == pytest.approx(metrics["fp32/accuracy"] - metrics["int8/accuracy"])
+    assert metrics["accuracy_drop"] == pytest.approx(
+        metrics["fp32/accuracy"] - metrics["int8/accuracy"]
+    )
     assert metrics["size_ratio"] == pytest.approx(metrics["int8/size_mb"] / metrics["fp32/size_mb"])
-    assert {"int8/validation_accuracy", "time/finetune_s", "time/qat_s", "time/total_s"} <= set(metrics)
+    assert {"int8/validation_accuracy", "time/finetune_s", "time/qat_s", "time/total_s"} <= set(
+        metrics
+    )
 
     # Reports, inputs, and no pickle but the weights that Neural Compressor writes.
     reports = {file.name for file in (artifacts(run) / "reports").iterdir()}
@@ -91,7 +99,11 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
         "confusion_fp32.csv",
         "confusion_int8.csv",
     }
-    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"files-train", "files-validation", "files-test"}
+    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {
+        "files-train",
+        "files-validation",
+        "files-test",
+    }
     assert [file.name for file in artifacts(run).rglob("*.bin")] == ["pytorch_model.bin"]
 
     # Two phases of 6 and 1 epochs over 8 batches: one curve of 56 steps.
@@ -105,24 +117,35 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     assert "Traceback" not in output.err
 
 
-def test_the_same_seed_gives_the_same_figures_and_another_seed_others(command: Command, micro: list[str], store: str) -> None:
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
+    command: Command, micro: list[str], store: str
+) -> None:
     short = [*micro, "trainer.num_train_epochs=1"]
     for seed in (1, 1, 2):
         assert command(*short, f"trainer.seed={seed}").code == 0
     other, *same = [
-        {name: value for name, value in run.data.metrics.items() if not name.startswith("time/")} for run in runs(store)
+        {name: value for name, value in run.data.metrics.items() if not name.startswith("time/")}
+        for run in runs(store)
     ]
     assert same[0] == same[1]
     assert other["fp32/loss"] != same[0]["fp32/loss"]
 
 
-def test_padding_to_the_maximum_and_an_op_type_in_fp32_are_possible(command: Command, micro: list[str], store: str) -> None:
+def test_padding_to_the_maximum_and_an_op_type_in_fp32_are_possible(
+    command: Command, micro: list[str], store: str
+) -> None:
     output = command(
-        *micro, "qat=direct", "trainer.max_steps=3", "dataset.padding=max_length", "qat.fp32_op_types=[Embedding,LayerNorm]"
+        *micro,
+        "qat=direct",
+        "trainer.max_steps=3",
+        "dataset.padding=max_length",
+        "qat.fp32_op_types=[Embedding,LayerNorm]",
     )
     assert output.code == 0, output.err
     (run,) = runs(store)
-    statistics = pd.read_csv(artifacts(run) / "reports/mixed_precision_statistics.csv").set_index("Op Type")
+    statistics = pd.read_csv(artifacts(run) / "reports/mixed_precision_statistics.csv").set_index(
+        "Op Type"
+    )
     assert statistics.loc["Embedding", "INT8"] == statistics.loc["LayerNorm", "INT8"] == 0
     assert statistics.loc["Linear", "INT8"] == 14
 
@@ -141,7 +164,12 @@ def test_files_of_any_format_and_column_names_are_learned_from(
         rows.to_parquet(file)
     columns = ["dataset.text_column=body", "dataset.label_column=mood"]
     output = command(
-        *micro, "dataset.data_dir=null", f"dataset.train_file={file}", *columns, "qat=none", "trainer.max_steps=2"
+        *micro,
+        "dataset.data_dir=null",
+        f"dataset.train_file={file}",
+        *columns,
+        "qat=none",
+        "trainer.max_steps=2",
     )
     assert output.code == 0, output.err
     (run,) = runs(store)
@@ -153,7 +181,7 @@ def test_a_reload_that_differs_fails_the_run(
     command: Command, micro: list[str], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline import run as story
-    from pipeline.artifact import load
+    from pipeline.models.artifact import load
 
     def damaged(artifact: object) -> torch.nn.Module:
         model = load(artifact)
@@ -173,7 +201,10 @@ def test_a_reload_that_differs_fails_the_run(
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("dataset.label_column=lable", "dataset.label_column='lable' is not in train; its columns are: text, label."),
+        (
+            "dataset.label_column=lable",
+            "dataset.label_column='lable' is not in train; its columns are: text, label.",
+        ),
         ("model.num_hidden_layers=9", "model.num_hidden_layers=9 but"),
         ("dataset.max_length=65", "dataset.max_length=65 is more than"),
         ("dataset.label_names=[cold,hot]", "label 'wet' occurs in train"),
@@ -182,7 +213,9 @@ def test_a_reload_that_differs_fails_the_run(
 def test_what_only_the_data_can_tell_is_one_line_and_a_failed_run(
     command: Command, micro: list[str], store: str, override: str, reason: str
 ) -> None:
-    output = command(*[item for item in micro if not item.startswith(override.split("=")[0])], override)
+    output = command(
+        *[item for item in micro if not item.startswith(override.split("=")[0])], override
+    )
     assert output.code == 2
     assert reason in output.error
     (run,) = runs(store)
@@ -190,8 +223,12 @@ def test_what_only_the_data_can_tell_is_one_line_and_a_failed_run(
     assert reason in run.data.tags["failure"]
 
 
-def test_a_learning_rate_that_blows_up_ends_the_run_with_the_step(command: Command, micro: list[str], store: str) -> None:
-    output = command(*micro, "trainer.learning_rate=1e30", "trainer.optim=sgd", "trainer.max_grad_norm=0")
+def test_a_learning_rate_that_blows_up_ends_the_run_with_the_step(
+    command: Command, micro: list[str], store: str
+) -> None:
+    output = command(
+        *micro, "trainer.learning_rate=1e30", "trainer.optim=sgd", "trainer.max_grad_norm=0"
+    )
     assert output.code == 2
     assert "the training loss became nan at step" in output.error
     (run,) = runs(store)
@@ -208,7 +245,10 @@ def test_without_the_hub_the_article_task_says_how_to_run_from_local_files(
         f"tracking.artifact_location={tmp_path}/artifacts",
     )
     assert output.code == 2
-    assert "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR" in output.error
+    assert (
+        "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
+        in output.error
+    )
 
 
 def test_a_model_directory_without_weights_is_refused(
@@ -229,9 +269,22 @@ def server(tmp_path: Path, store: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "served")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         try:
             deadline = time.monotonic() + 60
             while True:
@@ -250,14 +303,21 @@ def test_a_server_gets_the_run_and_the_model_measured_is_the_one_it_gives_back(
     command: Command, micro: list[str], store: str, server: str, tmp_path: Path
 ) -> None:
     kept = [item for item in micro if not item.startswith("tracking.")]
-    output = command(*kept, "tracking=server", f"tracking.tracking_uri={server}", "trainer.max_steps=2")
+    output = command(
+        *kept, "tracking=server", f"tracking.tracking_uri={server}", "trainer.max_steps=2"
+    )
     assert output.code == 0, output.err
     (run,) = runs(store)
     assert run.info.status == "FINISHED"
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
     assert "int8/accuracy" in run.data.metrics
-    assert [file.name for file in (tmp_path / "served").rglob("int8/pytorch_model.bin")] == ["pytorch_model.bin"]
-    assert f"next: {server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" in output.err
+    assert [file.name for file in (tmp_path / "served").rglob("int8/pytorch_model.bin")] == [
+        "pytorch_model.bin"
+    ]
+    assert (
+        f"next: {server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        in output.err
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 
 from pipeline import predict, promote, serve
-from pipeline.store import CHAMPION
+from pipeline.tracking.store import CHAMPION
 from tests.e2e.conftest import ROOT, Deployed
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def ask(port: int, body: bytes) -> tuple[int, Any]:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
@@ -40,10 +42,19 @@ def served(request: pytest.FixtureRequest, deployed: Deployed, own_store: str) -
     programs = Path(sys.executable).parent
     command = {
         "python -m pipeline.serve": [sys.executable, "-m", "pipeline.serve"],
-        "mlflow models serve": [str(programs / "mlflow"), *f"models serve -m {CHAMPION} --env-manager local".split()],
+        "mlflow models serve": [
+            str(programs / "mlflow"),
+            *f"models serve -m {CHAMPION} --env-manager local".split(),
+        ],
     }[request.param]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": own_store, "PATH": f"{programs}:{os.environ['PATH']}"}
-    server = subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=environment, start_new_session=True)
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": own_store,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+    }
+    server = subprocess.Popen(
+        [*command, "--port", str(port)], cwd=ROOT, env=environment, start_new_session=True
+    )
     try:
         for _ in range(120):
             time.sleep(0.5)
@@ -60,7 +71,9 @@ def served(request: pytest.FixtureRequest, deployed: Deployed, own_store: str) -
 
 
 @pytest.mark.usefixtures("any_gate")
-def test_the_served_champion_answers_like_predict(deployed: Deployed, served: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_served_champion_answers_like_predict(
+    deployed: Deployed, served: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = (list(deployed.test["text"]) * 2)[:100]
     for count in (1, 100):
         status, answer = ask(served, json.dumps({"inputs": texts[:count]}).encode())
@@ -74,7 +87,10 @@ def test_the_served_champion_answers_like_predict(deployed: Deployed, served: in
     for body, said in (
         (b'{"inputs": ["rain", ""]}', "text 2 is empty."),
         (json.dumps({"inputs": ["a" * 1_000_000]}).encode(), "text 1 has 1,000,000 characters"),
-        (json.dumps({"inputs": ["rain"] * 10_001}).encode(), "10,001 texts in one request; at most 10,000"),
+        (
+            json.dumps({"inputs": ["rain"] * 10_001}).encode(),
+            "10,001 texts in one request; at most 10,000",
+        ),
         (b'{"inputs": [1, 2]}', "Failed to validate"),
         (b'{"inputs": ["rain"', "JSON"),
         (b'{"texts": ["rain"]}', "inputs"),
@@ -85,7 +101,9 @@ def test_the_served_champion_answers_like_predict(deployed: Deployed, served: in
         assert said in json.dumps(answer)
 
 
-def test_a_port_that_is_taken_is_named(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_named(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -49,7 +49,12 @@ def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
     assert "qat=none,direct trainer.seed=1,2" in parent.data.params["sweep.command"]
     assert parent.data.params["space.qat"] == "none,direct"
     metrics = parent.data.metrics
-    assert [metrics[f"jobs/{name}"] for name in ("done", "failed", "pruned", "skipped")] == [4, 0, 0, 0]
+    assert [metrics[f"jobs/{name}"] for name in ("done", "failed", "pruned", "skipped")] == [
+        4,
+        0,
+        0,
+        0,
+    ]
     best = max(child.data.metrics["accuracy"] for child in children)
     assert metrics["best/accuracy"] == best
     assert parent.data.tags["best_run_id"] in {child.info.run_id for child in children}
@@ -76,7 +81,12 @@ def test_a_failing_job_fails_alone_and_the_same_command_line_does_the_rest(
     (parent,), children = runs(store)
     assert parent.info.status == "FAILED"
     assert "2 of 4 jobs failed" in parent.data.tags["failure"]
-    assert sorted(child.info.status for child in children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert sorted(child.info.status for child in children) == [
+        "FAILED",
+        "FAILED",
+        "FINISHED",
+        "FINISHED",
+    ]
     failed = next(child for child in children if child.info.status == "FAILED")
     assert "dataset.text_column='text' is not in train" in failed.data.tags["failure"]
 
@@ -89,11 +99,23 @@ def test_a_failing_job_fails_alone_and_the_same_command_line_does_the_rest(
     assert again.info.run_id == parent.info.run_id
     assert again.info.status == "FINISHED"
     assert "failure" not in again.data.tags
-    assert [again.data.metrics[f"jobs/{name}"] for name in ("done", "failed", "skipped")] == [4, 0, 2]
+    assert [again.data.metrics[f"jobs/{name}"] for name in ("done", "failed", "skipped")] == [
+        4,
+        0,
+        2,
+    ]
 
 
-def test_failures_may_be_allowed_and_fresh_starts_anew(command: Command, sweeps: list[str], store: str) -> None:
-    blows_up = [*sweeps, "trainer.learning_rate=5e-3,1e30", "trainer.optim=sgd", "trainer.max_grad_norm=0", "qat=none"]
+def test_failures_may_be_allowed_and_fresh_starts_anew(
+    command: Command, sweeps: list[str], store: str
+) -> None:
+    blows_up = [
+        *sweeps,
+        "trainer.learning_rate=5e-3,1e30",
+        "trainer.optim=sgd",
+        "trainer.max_grad_norm=0",
+        "qat=none",
+    ]
     assert command(*blows_up, "sweep.allow_failures=true").code == 0
     assert command(*blows_up, "sweep.allow_failures=true", "sweep.fresh=true").code == 0
     parents, children = runs(store)
@@ -108,7 +130,11 @@ def test_a_corpus_that_has_changed_is_not_skipped(
     copy.mkdir()
     for split in ("train", "validation", "test"):
         (copy / f"{split}.csv").write_text((micro_corpus / f"{split}.csv").read_text())
-    typed = [*(item for item in sweeps if not item.startswith("dataset.data_dir")), f"dataset.data_dir={copy}", "qat=none"]
+    typed = [
+        *(item for item in sweeps if not item.startswith("dataset.data_dir")),
+        f"dataset.data_dir={copy}",
+        "qat=none",
+    ]
     assert command(*typed, "trainer.seed=1,2").code == 0
     with (copy / "test.csv").open("a") as file:
         file.write("snow and ice,cold\n")
@@ -147,7 +173,10 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
     process = start(typed)
     wait_for(process, "job 1 of 3 FINISHED")
     deadline = time.monotonic() + 60
-    while not [run for run in runs(store)[1] if run.info.status == "RUNNING"] and time.monotonic() < deadline:
+    while (
+        not [run for run in runs(store)[1] if run.info.status == "RUNNING"]
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     process.send_signal(number)
     process.communicate(timeout=60)
@@ -166,12 +195,16 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
     assert (again.info.run_id, again.info.status) == (parent.info.run_id, "FINISHED")
     assert [child.info.status for child in children].count("FINISHED") == 3
     lost = [child for child in children if child.info.status != "FINISHED"]
-    assert [child.info.status for child in lost] == ["KILLED" if number == signal.SIGINT else "FAILED"]
+    assert [child.info.status for child in lost] == [
+        "KILLED" if number == signal.SIGINT else "FAILED"
+    ]
     if number == signal.SIGKILL:
         assert "its process ended without a word" in lost[0].data.tags["failure"]
 
 
-def test_the_same_sweep_is_not_run_twice_at_once(sweeps: list[str], command: Command, store: str) -> None:
+def test_the_same_sweep_is_not_run_twice_at_once(
+    sweeps: list[str], command: Command, store: str
+) -> None:
     typed = [item for item in sweeps if item not in SHORT]
     typed += ["trainer.num_train_epochs=1000", "trainer.seed=1,2", "qat=none"]
     process = start(typed)
@@ -190,7 +223,12 @@ def test_jobs_in_processes_of_their_own_share_one_store_and_lose_no_metric(
     command: Command, sweeps: list[str], store: str, tmp_path: Path
 ) -> None:
     typed = [item for item in sweeps if item not in SHORT]
-    typed += ["trainer.num_train_epochs=4", "trainer.logging_steps=1", "trainer.seed=1,2,3,4", "qat=none"]
+    typed += [
+        "trainer.num_train_epochs=4",
+        "trainer.logging_steps=1",
+        "trainer.seed=1,2,3,4",
+        "qat=none",
+    ]
     output = command(*typed, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert output.code == 0, output.err
     _, children = runs(store)
@@ -199,13 +237,23 @@ def test_jobs_in_processes_of_their_own_share_one_store_and_lose_no_metric(
     for child in children:
         steps = [point.step for point in client.get_metric_history(child.info.run_id, "train/loss")]
         assert steps == list(range(1, 33))
-    assert sorted(file.parent.name for file in (tmp_path / "sweep").rglob("job.log")) == ["0", "1", "2", "3"]
+    assert sorted(file.parent.name for file in (tmp_path / "sweep").rglob("job.log")) == [
+        "0",
+        "1",
+        "2",
+        "3",
+    ]
 
 
 def test_a_search_heeds_two_objectives_and_goes_on_from_its_stored_trials(
     command: Command, sweeps: list[str], store: str
 ) -> None:
-    typed = [*sweeps, "hydra/sweeper=optuna", "objective=[accuracy,int8/size_mb]", "qat.fp32_op_types=[],[Embedding]"]
+    typed = [
+        *sweeps,
+        "hydra/sweeper=optuna",
+        "objective=[accuracy,int8/size_mb]",
+        "qat.fp32_op_types=[],[Embedding]",
+    ]
     typed += ["trainer.learning_rate=tag(log,interval(1e-3,1e-2))"]
     assert command(*typed, "hydra.sweeper.n_trials=2").code == 0
     first = [child.data.params["trainer.learning_rate"] for child in runs(store)[1]]
@@ -223,10 +271,17 @@ def test_a_search_heeds_two_objectives_and_goes_on_from_its_stored_trials(
     assert rates[4:] == rates[:4]
 
 
-def test_a_hopeless_job_is_stopped_and_marked_as_pruned(command: Command, sweeps: list[str], store: str) -> None:
+def test_a_hopeless_job_is_stopped_and_marked_as_pruned(
+    command: Command, sweeps: list[str], store: str
+) -> None:
     typed = [item for item in sweeps if item not in SHORT]
     typed += ["trainer.num_train_epochs=4", "trainer.learning_rate=1e-2,8e-3,1e-7", "qat=none"]
-    output = command(*typed, "sweep.pruner=median", "sweep.pruner_startup_trials=2", "sweep.pruner_warmup_steps=20")
+    output = command(
+        *typed,
+        "sweep.pruner=median",
+        "sweep.pruner_startup_trials=2",
+        "sweep.pruner_warmup_steps=20",
+    )
     assert output.code == 0, output.err
     (parent,), children = runs(store)
     assert [child.info.status for child in children] == ["FINISHED", "FINISHED", "KILLED"]
@@ -244,8 +299,14 @@ def test_a_hopeless_job_is_stopped_and_marked_as_pruned(command: Command, sweeps
         (["trainer.learning_rate=interval(1e-4,1e-3)"], "add hydra/sweeper=optuna"),
         (["trainer.seed=range(5,1)"], "the search space is empty: trainer.seed=range(5,1)."),
         (["hydra/sweeper=optuna"], "the search space is empty"),
-        (["hydra/sweeper=optuna", "trainer.learning_rate=interval(1e-3,1e-4)"], "low=0.001, high=0.0001"),
-        (["trainer.seed=1,2", "objective=[acuracy]"], "objective=acuracy is logged by no run of this sweep; did you mean"),
+        (
+            ["hydra/sweeper=optuna", "trainer.learning_rate=interval(1e-3,1e-4)"],
+            "low=0.001, high=0.0001",
+        ),
+        (
+            ["trainer.seed=1,2", "objective=[acuracy]"],
+            "objective=acuracy is logged by no run of this sweep; did you mean",
+        ),
         (["trainer.seed=1,2", "tracking.tracking_uri=http://127.0.0.1:9"], "it does not answer"),
         (["sweep=paretto"], "sweep=paretto is unknown; did you mean pareto?"),
     ],
@@ -263,7 +324,9 @@ def test_a_search_space_without_m_is_told_to_use_it(command: Command, micro: lis
     assert "sweep=pareto is a search space; add -m" in command(*micro, "sweep=pareto").error
 
 
-def test_a_run_is_repeated_from_what_it_logged(command: Command, micro: list[str], store: str) -> None:
+def test_a_run_is_repeated_from_what_it_logged(
+    command: Command, micro: list[str], store: str
+) -> None:
     assert command(*micro, *SHORT, "qat=none", "trainer.seed=7").code == 0
     client = MlflowClient(store)
     (first,) = client.search_runs(["1"])
@@ -279,7 +342,10 @@ def test_a_run_is_repeated_from_what_it_logged(command: Command, micro: list[str
     output = command(f"rerun={first.info.run_id}", *tracking)
     assert output.code == 1
     assert f"figures differ from run {first.info.run_id}: fp32/accuracy." in output.error
-    assert "trainer.seed=3 does not go with rerun" in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error
+    assert (
+        "trainer.seed=3 does not go with rerun"
+        in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error
+    )
 
 
 def test_jobs_that_submitit_runs_find_store_assets_and_parent(
@@ -287,7 +353,13 @@ def test_jobs_that_submitit_runs_find_store_assets_and_parent(
 ) -> None:
     relative = os.path.relpath(micro_model, Path.cwd())
     typed = [item for item in sweeps if not item.startswith("model.")]
-    output = command(*typed, f"model.name_or_path={relative}", "hydra/launcher=submitit_local", "trainer.seed=1,2", "qat=none")
+    output = command(
+        *typed,
+        f"model.name_or_path={relative}",
+        "hydra/launcher=submitit_local",
+        "trainer.seed=1,2",
+        "qat=none",
+    )
     assert output.code == 0, output.err
     (parent,), children = runs(store)
     assert [child.info.status for child in children] == ["FINISHED", "FINISHED"]

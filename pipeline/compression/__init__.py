@@ -1,0 +1,1 @@
+"""INT8 and sparsity in Neural Compressor's terms."""

@@ -1,0 +1,1 @@
+"""How commands behave at the terminal."""

@@ -1,0 +1,1 @@
+"""Labelled texts, from their files to tokens."""

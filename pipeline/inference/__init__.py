@@ -1,0 +1,1 @@
+"""What a deployed model needs: no torch, no transformers, no pickle."""

@@ -1,0 +1,1 @@
+"""The network: load, cut, save, export."""
