@@ -4,47 +4,62 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pipeline.config.schema import BenchmarkConfig, Config
 from pipeline.console import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.tracking.store import SHIPPED_TAG, find_run, store_errors, tracking_uri
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
+from pipeline.names import CONFIG, FP32, INT8, TEST
+from pipeline.tracking.lookup import find_run, newest_shipped
+from pipeline.tracking.store import store_errors, tracking_uri
 
 DEFAULTS = BenchmarkConfig()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
         prog="python -m pipeline.bench",
-        description="Time a finished run's artifacts, side by side: one process each, warm, taking turns.",
+        description="Time a finished run's artifacts, side by side: each in a process of its own, "
+        "warm, taking turns.",
     )
-    parser.add_argument(
+    command.add_argument(
         "run_id",
         metavar="RUN_ID",
         nargs="?",
-        help="default: the newest finished run that shipped a model",
+        help="run to time (default: the newest finished run that shipped a model)",
     )
-    parser.add_argument(
-        "--repetitions", type=int, default=5, help="turns at each shape (default: %(default)s)"
+    command.add_argument(
+        "--repetitions",
+        type=int,
+        default=5,
+        help="number of turns at each shape (default: %(default)s)",
     )
-    parser.add_argument(
+    command.add_argument(
         "--seconds",
         type=float,
         default=DEFAULTS.seconds,
-        help="of a turn, at least (default: %(default)s)",
+        help="shortest duration of a turn (default: %(default)s)",
     )
-    parser.add_argument(
+    command.add_argument(
         "--threads",
         type=int,
         default=DEFAULTS.threads,
-        help="of each process (default: %(default)s)",
+        help="number of threads of each process (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what was typed after the command's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = parser().parse_args(arguments)
     return command_line.exit_code(lambda: _bench(options))
 
 
@@ -66,32 +81,16 @@ def _bench(options: argparse.Namespace) -> None:
     mlflow.set_tracking_uri(tracking_uri())
     client = MlflowClient()
     with store_errors():
-        run = find_run(client, options.run_id or newest(client))
+        run = find_run(client, options.run_id or newest_shipped(client))
         files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
-    config = cast(Config, OmegaConf.to_object(read_logged(files / "config")))
-    variants = [
-        name for name in ("fp32", "int8", *config.export.formats) if (files / name).is_dir()
-    ]
-    texts = load_corpus(config.dataset).splits["test"]["text"]
+    config = cast(Config, OmegaConf.to_object(read_logged(files / CONFIG)))
+    variants = [name for name in (FP32, INT8, *config.export.formats) if (files / name).is_dir()]
+    texts = load_corpus(config.dataset).splits[TEST]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
     artifacts = [Artifact(variant, files / variant) for variant in variants]
-    measured = benchmark(artifacts, texts, config.dataset.max_length, timing)
+    benchmarks = benchmark(artifacts, texts, config.dataset.max_length, timing)
     sizes_mb = {artifact.variant: artifact.size_mb for artifact in artifacts}
-    show_benchmarks(measured, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
-
-
-def newest(client: "MlflowClient") -> str:
-    """Return the id of the newest finished run that shipped a model.
-
-    Raises:
-        PipelineError: there is none.
-    """
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    wanted = f"tags.{SHIPPED_TAG} LIKE '%' and attributes.status = 'FINISHED'"
-    runs = client.search_runs(experiments, wanted, order_by=["start_time DESC"], max_results=1)
-    if not runs:
-        raise PipelineError("no finished run has shipped a model yet; make quickstart makes one.")
-    return str(runs[0].info.run_id)
+    show_benchmarks(benchmarks, sizes_mb, f"{run.info.run_name}, threads: {options.threads}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: exit codes, one-line errors, and what third parties may say meanwhile."""
+"""Compose a run or a sweep with Hydra, start it, and turn its errors into one line."""
 
 import contextlib
 import logging
@@ -34,10 +34,10 @@ from pipeline.sweeps import sweepers
 
 @hydra.main(config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
 def _job(config: DictConfig) -> None:
-    """Run one job; a single run exits at once, a job of a sweep leaves the others to run."""
+    """Run one job: a single run exits with its error, a job of a sweep leaves the others to run."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         with (
-            _in_its_place(config),
+            _in_start_folder(config),
             _output_to(Path(HydraConfig.get().runtime.output_dir) / "job.log"),
         ):
             _run(config)
@@ -73,8 +73,11 @@ def _run(config: DictConfig) -> None:
 
 
 @contextlib.contextmanager
-def _in_its_place(config: DictConfig) -> Iterator[None]:
-    """Work where the sweep was started, as far as this machine has that folder: relative paths mean the same there."""
+def _in_start_folder(config: DictConfig) -> Iterator[None]:
+    """Work in the folder that the sweep was started from, if this machine has it.
+
+    Relative paths then mean the same as in the command.
+    """
     directory = config.sweep.directory
     with contextlib.chdir(directory if directory is not None and Path(directory).is_dir() else "."):
         yield
@@ -82,7 +85,7 @@ def _in_its_place(config: DictConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _output_to(file: Path) -> Iterator[None]:
-    """Send what a job of a sweep prints to a file; the terminal is the sweep's."""
+    """Send what a job of a sweep prints to a file; the terminal belongs to the sweep."""
     streams = [
         handler
         for handler in logging.getLogger().handlers
@@ -93,14 +96,14 @@ def _output_to(file: Path) -> Iterator[None]:
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        before = [handler.setStream(log) for handler in streams]
+        terminals = [handler.setStream(log) for handler in streams]
         try:
             yield
         except Exception:
             traceback.print_exc()
             raise
         finally:
-            for handler, stream in zip(streams, before, strict=True):
+            for handler, stream in zip(streams, terminals, strict=True):
                 handler.setStream(stream)
 
 
@@ -108,12 +111,13 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0, 1 if jobs of a sweep failed or a repeated run gave other figures, 2 for bad input, 130 after Ctrl-C
-        or SIGTERM.
+        The exit code: 0, 1 if jobs of a sweep failed or a repeated run gave other figures, 2 for
+        bad input, 130 after Ctrl-C or SIGTERM.
     """
     schema.register()
     sweepers.register()
-    # Hydra 1.4 prints errors in its own way unless told to raise them; the user's own choice is kept beside it.
+    # Hydra 1.4 prints errors in its own way unless told to raise them; the user's choice is kept
+    # beside it.
     os.environ.setdefault(USER_CHOICE, os.environ.get(FULL_ERROR, "0"))
     os.environ[FULL_ERROR] = "1"
     return exit_code(_compose_and_run)
@@ -130,13 +134,14 @@ def explain(error: BaseException | str) -> str:
     """Put an error of Hydra or OmegaConf into one line that names the key and what it takes.
 
     Args:
-        error: what was raised.
+        error: error that was raised.
     """
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option} is unknown; {nearest(option, error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {str(error).splitlines()[0].partition(' out of [')[0]}."
+        reason = str(error).splitlines()[0].partition(" out of [")[0]
+        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {reason}."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):

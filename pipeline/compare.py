@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.console import command_line, quiet
-from pipeline.errors import PipelineError, nearest
-from pipeline.redaction import redacted
-from pipeline.tracking.store import (
-    SWEEP_TAG,
-    children_of,
-    find_run,
-    find_sweep,
-    search_all,
-    store_errors,
-    tracking_uri,
-)
+from pipeline.errors import PipelineError, nearest, redacted
+from pipeline.names import ACCURACY, COMPARISON_PAGE, SWEEP_TAG
+from pipeline.tracking.lookup import children_of, find_run, find_sweep, search_all
+from pipeline.tracking.store import store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -27,52 +20,77 @@ if TYPE_CHECKING:
 
     from pipeline.comparison.comparison import Comparison
 
-PAGE = "comparison.html"
+SUGGESTED_METRICS = 5  # that an error names
+DESCRIPTION = """\
+Compare runs: a table sorted by the first metric, with what differs between them, the
+Pareto-optimal runs marked, the spread over seeds, and confidence intervals of the
+differences. Two run ids are shown side by side, with their differences only.
+"""
+EXAMPLES = """\
+examples:
+  python -m pipeline.compare --sweep latest
+  python -m pipeline.compare --sweep latest --metric onnx_int8/latency_p50_ms accuracy
+  python -m pipeline.compare --filter "params.`qat.name` = 'direct'" --format csv > direct.csv
+  python -m pipeline.compare --sweep latest --format html     a page for the browser
+  python -m pipeline.compare RUN_A RUN_B
+"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
         prog="python -m pipeline.compare",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Compare runs: a table sorted by the first metric, with what differs, Pareto-optimal runs marked, the\n"
-        "spread over seeds, and confidence intervals of the differences. Two run ids: side by side, differences only.",
-        epilog="examples:\n"
-        "  python -m pipeline.compare --sweep latest\n"
-        "  python -m pipeline.compare --sweep latest --metric onnx_int8/latency_p50_ms accuracy\n"
-        "  python -m pipeline.compare --filter \"params.`qat.name` = 'direct'\" --format csv > direct.csv\n"
-        "  python -m pipeline.compare --sweep latest --format html     a page for the browser\n"
-        "  python -m pipeline.compare RUN_A RUN_B\n",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
     )
-    parser.add_argument("runs", metavar="RUN", nargs="*", help="two or more run ids")
-    parser.add_argument(
-        "--sweep", metavar="ID", help="the runs of one sweep: id or name of its run, or latest"
+    command.add_argument("runs", metavar="RUN", nargs="*", help="ids of two or more runs")
+    command.add_argument(
+        "--sweep",
+        metavar="ID",
+        help="compare the runs of a sweep: id or name of its run, or latest",
     )
-    parser.add_argument(
+    command.add_argument(
         "--experiment",
         metavar="NAME",
         default=TrackingConfig.experiment_name,
         help="MLflow experiment (default: %(default)s)",
     )
-    parser.add_argument(
+    command.add_argument(
         "--metric",
+        metavar="NAME",
         nargs="+",
         default=[],
-        help="sort by the first; the others are shown too (default: accuracy)",
+        help=f"sort by the first; the others are shown too (default: {ACCURACY})",
     )
-    parser.add_argument(
-        "--filter", default="", help="a filter in MLflow's syntax, on top of the others"
+    command.add_argument(
+        "--filter", default="", help="further filter of the runs, in MLflow's syntax"
     )
-    parser.add_argument(
+    command.add_argument(
         "--format",
         choices=("table", "csv", "json", "html"),
         default="table",
-        help="(default: %(default)s)",
+        help="format of the comparison (default: %(default)s)",
     )
-    parser.add_argument(
-        "--output", metavar="FILE", type=Path, help=f"default: standard output; of html, {PAGE}"
+    command.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help=f"file to write (default: standard output; for html, {COMPARISON_PAGE})",
     )
-    options = parser.parse_args(arguments)
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what was typed after the command's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = parser().parse_args(arguments)
     return command_line.exit_code(lambda: _compare(options))
 
 
@@ -91,41 +109,27 @@ def _compare(options: argparse.Namespace) -> None:
         client = MlflowClient(uri)
         title, runs = _selected(client, options)
     if len(options.runs) == 2 and options.format == "table":
-        from pipeline.reports.wording import show
+        from pipeline.reports.comparison_table import show_side_by_side
 
-        show(*runs)
+        show_side_by_side(*runs)
         return
     from pipeline.comparison.comparison import Comparison
 
-    _write(Comparison.of(runs, _metrics(options.metric, runs)), title, ui_address(uri), options)
+    comparison = Comparison.of(runs, _metrics(options.metric, runs))
+    _write(comparison, title, ui_address(uri), options)
 
 
 def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str, list[Run]]":
-    from mlflow.exceptions import MlflowException
-
+    """Read the runs to compare; return them with the title of their comparison."""
     if options.runs:
         return "runs", [find_run(client, run_id) for run_id in options.runs]
     if options.sweep:
         parent = find_sweep(client, options.sweep)
         title, search = parent.info.run_name, partial(children_of, client, parent)
     else:
-        experiment = client.get_experiment_by_name(options.experiment)
-        if experiment is None:
-            names = [found.name for found in client.search_experiments()]
-            raise PipelineError(
-                f"--experiment {options.experiment} is unknown; {nearest(options.experiment, names)}"
-            )
-        title, search = options.experiment, partial(search_all, client, [experiment.experiment_id])
-    try:
-        found = search(options.filter)
-    except MlflowException as error:
-        if not options.filter:
-            raise
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise PipelineError(
-            f"--filter {options.filter!r} is not understood: {reason}; an example: \"params.`qat.name` = 'direct'\"."
-        ) from error
-    runs = [run for run in found if SWEEP_TAG not in run.data.tags]
+        title = options.experiment
+        search = partial(search_all, client, [_experiment_id(client, title)])
+    runs = [run for run in _filtered(search, options.filter) if SWEEP_TAG not in run.data.tags]
     if not runs:
         narrowed = f" with --filter {options.filter!r}" if options.filter else ""
         raise PipelineError(
@@ -134,42 +138,65 @@ def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str
     return title, runs
 
 
-def _metrics(asked: Sequence[str], runs: "Sequence[Run]") -> list[str]:
-    known = {name for run in runs for name in run.data.metrics}
-    for name in asked:
-        if name not in known:
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        names = [existing.name for existing in client.search_experiments()]
+        raise PipelineError(f"--experiment {name} is unknown; {nearest(name, names)}")
+    return str(experiment.experiment_id)
+
+
+def _filtered(search: "partial[list[Run]]", filter_string: str) -> "list[Run]":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return search(filter_string)
+    except MlflowException as error:
+        if not filter_string:
+            raise
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise PipelineError(
+            f"--filter {filter_string!r} is not understood: {reason}; an example: "
+            "\"params.`qat.name` = 'direct'\"."
+        ) from error
+
+
+def _metrics(typed: Sequence[str], runs: "Sequence[Run]") -> list[str]:
+    logged = {name for run in runs for name in run.data.metrics}
+    for name in typed:
+        if name not in logged:
             raise PipelineError(
-                f"--metric {name} is logged by none of these {len(runs)} runs; {nearest(name, known, 5)}"
+                f"--metric {name} is logged by none of these {len(runs)} runs; "
+                f"{nearest(name, logged, SUGGESTED_METRICS)}"
             )
-    return list(asked) or ["accuracy"]
+    return list(typed) or [ACCURACY]
 
 
 def _write(comparison: "Comparison", title: str, ui: str, options: argparse.Namespace) -> None:
     if options.format == "html":
         from pipeline.reports.comparison_page import write_page
 
-        file = options.output or Path(PAGE)
+        file = options.output or Path(COMPARISON_PAGE)
         write_page(comparison, title, ui, file)
         print(f"wrote {file}")  # noqa: T201
-        return
-    if options.format == "table" and options.output is None:
-        from pipeline.reports.comparison_table import show
+    elif options.format == "table" and options.output is None:
+        from pipeline.reports.comparison_table import show_comparison
 
-        show(comparison, title)
-        return
-    table = comparison.table()
-    if options.format == "json":
-        text = table.to_json(orient="records", indent=2)
-    else:
-        text = (
-            table.to_csv(index=False)
-            if options.format == "csv"
-            else f"{table.to_string(index=False)}\n"
-        )
-    if options.output is None:
+        show_comparison(comparison, title)
+    elif options.output is None:
+        text = _as_text(comparison, options.format)
         print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
     else:
-        options.output.write_text(text, encoding="utf-8")
+        options.output.write_text(_as_text(comparison, options.format), encoding="utf-8")
+
+
+def _as_text(comparison: "Comparison", text_format: str) -> str:
+    table = comparison.table()
+    if text_format == "json":
+        return str(table.to_json(orient="records", indent=2))
+    if text_format == "csv":
+        return str(table.to_csv(index=False))
+    return f"{table.to_string(index=False)}\n"
 
 
 if __name__ == "__main__":

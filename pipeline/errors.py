@@ -1,56 +1,70 @@
-"""The error that is shown to the person who typed the command, as one line."""
+"""Say what went wrong in one line for the person who typed the command, without secrets."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+_SECRET_PARAMETERS = re.compile(
+    r"([?&][^=&\s]*(?:token|key|sig|secret|password)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
+)
+
 
 class PipelineError(Exception):
-    """What was wrong, what was found and what would be accepted, on one line; the command exits with exit_code."""
+    """Tell in one line what was wrong, what is there and what would be accepted.
+
+    A command that raises it exits with `exit_code`.
+    """
 
     exit_code = 2
 
 
 class JobsFailedError(PipelineError):
-    """A sweep came to its end, but not all of its jobs did."""
+    """Report a sweep that came to its end with failed jobs."""
 
     exit_code = 1
 
 
 class FiguresDifferError(PipelineError):
-    """A run was repeated, but its figures did not come again."""
+    """Report a repeated run whose figures differ from the first ones."""
 
     exit_code = 1
 
 
-class PrunedError(Exception):
-    """A job was stopped because it had no hope; the line says which figure was below which."""
+class JobPrunedError(Exception):
+    """Stop a job of a sweep that the sweep's pruner gave up; the line names both figures."""
 
 
 def reason_line(error: BaseException) -> str:
-    """Say in one line why a run or a job ended: an error of ours as it is, another one with its type.
+    """Say in one line why a run or a job ended: our errors as they are, others with their type.
 
     Args:
-        error: what was raised.
+        error: the exception that ended it.
     """
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    own = isinstance(error, PipelineError | PrunedError)
-    return (str(error) if own else f"{type(error).__name__}: {error}").splitlines()[0]
+    is_ours = isinstance(error, PipelineError | JobPrunedError)
+    return (str(error) if is_ours else f"{type(error).__name__}: {error}").splitlines()[0]
 
 
-def nearest(found: str, accepted: Iterable[str], limit: int = 3) -> str:
-    """Name the accepted values closest to what was typed.
+def nearest(typed: str, accepted: Iterable[str], limit: int = 3) -> str:
+    """Name the accepted values that are closest to what was typed.
 
     Args:
-        found: what was typed.
+        typed: the value that was refused.
         accepted: every value that would have worked.
-        limit: how many to name at most.
+        limit: how many values to name at most.
 
     Returns:
         "did you mean a, b?" when something is close, else "accepted: a, b, c".
     """
     options = sorted(set(accepted))
-    close = get_close_matches(found, options, n=limit, cutoff=0.5)
+    close = get_close_matches(typed, options, n=limit, cutoff=0.5)
     if close:
         return f"did you mean {', '.join(close)}?"
     return f"accepted: {', '.join(options)}."
+
+
+def redacted(text: str) -> str:
+    """Replace the credentials and secret query parameters of every URL in a text by ***."""
+    return _SECRET_PARAMETERS.sub(r"\1***", _CREDENTIALS.sub("***@", text))

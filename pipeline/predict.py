@@ -1,4 +1,4 @@
-"""Classify texts with a deployed model: python -m pipeline.predict [TEXT ...] [--file FILE] [--model MODEL]."""
+"""Classify texts with a deployed model: python -m pipeline.predict [TEXT ...] [--file FILE]."""
 
 import argparse
 import json
@@ -13,57 +13,86 @@ import numpy as np
 
 from pipeline.console import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import MAX_TEXT_CHARACTERS, TextClassifier, check_text
+from pipeline.inference.classifier import TextClassifier
+from pipeline.inference.texts import MAX_TEXT_CHARACTERS, check_text
+from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import model_directory
-from pipeline.tracking.store import CHAMPION
 
-MAX_LINE_BYTES = (
-    4 * MAX_TEXT_CHARACTERS + 2
-)  # UTF-8 takes at most 4 bytes a character; and the line's end
+# UTF-8 takes at most 4 bytes for a character; the line's end takes 2.
+MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2
+SMALLEST_TEXT_COLUMN = 20  # characters
+EXAMPLES = """\
+examples:
+  python -m pipeline.predict "what a day" "i am so tired"
+  python -m pipeline.predict --file texts.txt --model RUN_ID > answers.jsonl
+  zcat big.gz | python -m pipeline.predict --format table --scores --model models:/NAME@champion
+"""
+
+Answer = tuple[str, np.ndarray]
+"""A text with its probabilities (num_labels,)."""
+
+Write = Callable[[Answer], str]
+"""Writes an answer as a line."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
         prog="python -m pipeline.predict",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Classify texts with a deployed model.",
-        epilog="examples:\n"
-        '  python -m pipeline.predict "what a day" "i am so tired"\n'
-        "  python -m pipeline.predict --file texts.txt --model RUN_ID > answers.jsonl\n"
-        "  zcat big.gz | python -m pipeline.predict --format table --scores --model models:/NAME@champion\n",
+        epilog=EXAMPLES,
     )
-    parser.add_argument(
+    command.add_argument(
         "texts",
         metavar="TEXT",
         nargs="*",
-        help="texts; without any, one is read from each line of --file",
+        help="texts to classify; without any, one is read from each line of --file",
     )
-    parser.add_argument(
-        "--file", default="-", help="UTF-8, one text a line; - (default) is standard input"
+    command.add_argument(
+        "--file",
+        default="-",
+        help="UTF-8 file with one text a line; - (default) is standard input",
     )
-    parser.add_argument(
+    command.add_argument(
         "--model",
         default=CHAMPION,
         help="run id, models:/NAME@ALIAS, models:/NAME/VERSION or directory (default: %(default)s)",
     )
-    parser.add_argument(
-        "--format", choices=("jsonl", "table"), default="jsonl", help="default: %(default)s"
+    command.add_argument(
+        "--format",
+        choices=("jsonl", "table"),
+        default="jsonl",
+        help="format of the answers (default: %(default)s)",
     )
-    parser.add_argument(
-        "--scores", action="store_true", help="every class's score, not the best one's alone"
+    command.add_argument(
+        "--scores", action="store_true", help="show every class's score, not only the best one's"
     )
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of the runtime; 0 (default) uses all cores"
+    command.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help="number of threads of the runtime; 0 (default) uses all cores",
     )
-    options = parser.parse_args(arguments)
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what was typed after the command's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = parser().parse_args(arguments)
     return command_line.exit_code(lambda: _predict(options))
 
 
 def _predict(options: argparse.Namespace) -> None:
-    os.environ.setdefault(
-        "TOKENIZERS_PARALLELISM", "true"
-    )  # nothing is forked here, which is what quiet turns it off for
+    # quiet switches it off for processes that fork; nothing is forked here.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     quiet.third_parties()
     if options.texts:
         for place, text in enumerate(options.texts, start=1):
@@ -72,12 +101,11 @@ def _predict(options: argparse.Namespace) -> None:
     else:
         texts = _lines(options.file)
     classifier = TextClassifier(model_directory(options.model), options.threads)
-    show = {"jsonl": json_lines, "table": table_rows}[options.format](
-        classifier.label_names, options.scores
-    )
+    writers = {"jsonl": json_lines, "table": table_rows}
+    write = writers[options.format](classifier.label_names, options.scores)
     try:
-        for answer in command_line.progress(map(show, classifier.stream(texts)), "text"):
-            sys.stdout.write(answer)
+        for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
+            sys.stdout.write(line)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,49 +140,57 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
             text = line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise PipelineError(
-                f"{where} is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}."
+                f"{where} is not UTF-8: byte 0x{line[error.start]:02x} at position "
+                f"{error.start + 1}."
             ) from error
         check_text(text, where)
         yield text
 
 
-Show = Callable[[tuple[str, np.ndarray]], str]
+def json_lines(names: Sequence[str], scores: bool) -> Write:
+    """Return a function that writes each answer as one JSON object on a line.
 
+    Args:
+        names: classes in the order of their ids.
+        scores: whether to write every class's score.
+    """
 
-def json_lines(names: Sequence[str], scores: bool) -> Show:
-    """Show each answer as one JSON object a line."""
-
-    def show(answer: tuple[str, np.ndarray]) -> str:
+    def write(answer: Answer) -> str:
         text, row = answer
         best = int(row.argmax())
-        shown: dict[str, object] = {
+        fields: dict[str, object] = {
             "text": text,
             "label": names[best],
             "score": round(float(row[best]), 6),
         }
         if scores:
-            shown["scores"] = {
+            fields["scores"] = {
                 name: round(float(value), 6) for name, value in zip(names, row, strict=True)
             }
-        return json.dumps(shown, ensure_ascii=False) + "\n"
+        return json.dumps(fields, ensure_ascii=False) + "\n"
 
-    return show
+    return write
 
 
-def table_rows(names: Sequence[str], scores: bool) -> Show:
-    """Columns of a fixed width, so that rows are shown as they come; the text comes last and is cut at the terminal's edge."""
+def table_rows(names: Sequence[str], scores: bool) -> Write:
+    """Print a table's header, and return a function that writes each answer as one of its rows.
+
+    The columns have fixed widths, so that rows can be written as they come. The text comes last and
+    is cut at the terminal's edge.
+
+    Args:
+        names: classes in the order of their ids.
+        scores: whether to write every class's score.
+    """
     width = max(map(len, (*names, "label")))
-    columns = [
-        f"{'label':{width}}",
-        "score ",
-        *([f"{name:>6}" for name in names] if scores else []),
-        "text",
-    ]
-    header = "  ".join(columns)
-    room = max(20, shutil.get_terminal_size().columns - len(header) + len("text"))
+    score_columns = [f"{name:>6}" for name in names] if scores else []
+    header = "  ".join([f"{'label':{width}}", "score ", *score_columns, "text"])
+    text_width = max(
+        SMALLEST_TEXT_COLUMN, shutil.get_terminal_size().columns - len(header) + len("text")
+    )
     print(header)  # noqa: T201
 
-    def show(answer: tuple[str, np.ndarray]) -> str:
+    def write(answer: Answer) -> str:
         text, row = answer
         best = int(row.argmax())
         cells = [f"{names[best]:{width}}", f"{row[best]:.4f}"]
@@ -162,10 +198,11 @@ def table_rows(names: Sequence[str], scores: bool) -> Show:
             cells += [
                 f"{value:>{max(6, len(name))}.4f}" for name, value in zip(names, row, strict=True)
             ]
-        shown = " ".join(text.split())
-        return "  ".join([*cells, shown if len(shown) <= room else shown[: room - 1] + "…"]) + "\n"
+        line = " ".join(text.split())
+        cut = line if len(line) <= text_width else line[: text_width - 1] + "…"
+        return "  ".join([*cells, cut]) + "\n"
 
-    return show
+    return write
 
 
 if __name__ == "__main__":

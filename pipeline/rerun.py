@@ -1,64 +1,68 @@
 """Repeat a run from the config that it logged, and tell whether its figures come again."""
 
 from collections.abc import Mapping, Sequence
-from math import isclose
+from math import isclose, nan
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.objectives import SCORED
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.errors import FiguresDifferError, PipelineError
+from pipeline.names import (
+    ACCURACY,
+    ACCURACY_DROP,
+    CONFIG,
+    LOSS,
+    SCORED,
+    SIZE_MB,
+    on_validation,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 TOLERANCE = 1e-6
-COMPARED = (*SCORED, "accuracy_drop", "size_mb", "validation_accuracy", "validation_loss")
+# Figures that the config decides; times are left to the machine.
+COMPARED = (*SCORED, ACCURACY_DROP, SIZE_MB, on_validation(ACCURACY), on_validation(LOSS))
+ALLOWED_OVERRIDES = ("rerun=", "tracking=", "tracking.")
 
 
 def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     """Repeat a run.
 
     Args:
-        config: Hydra's, of which rerun and tracking count.
-        overrides: as typed.
+        config: Hydra's config, of which rerun and tracking count.
+        overrides: overrides as typed.
 
     Raises:
-        PipelineError: there is no such run, another key was given, or its config cannot run any more.
+        PipelineError: there is no such run, another key was given, or its config cannot run any
+            more.
         FiguresDifferError: the run was repeated, and figures differ.
     """
     for line in overrides:
-        if not line.lstrip("+").startswith(("rerun=", "tracking=", "tracking.")):
+        if not line.lstrip("+").startswith(ALLOWED_OVERRIDES):
             raise PipelineError(
-                f"{line} does not go with rerun, which takes the run's own config; tracking.KEY=VALUE does."
+                f"{line} does not go with rerun, which takes the run's own config; "
+                "tracking.KEY=VALUE does."
             )
     from pipeline.config import hub
     from pipeline.console import quiet
 
     quiet.third_parties()
-    import mlflow
-    from mlflow.tracking import MlflowClient
-
     from pipeline.config.resolve import read_logged, resolve
     from pipeline.reports.results import show_rerun
     from pipeline.run import run
     from pipeline.tracking.connection import open_experiment
-    from pipeline.tracking.store import find_run, store_errors
 
-    tracking = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
-    open_experiment(tracking)
-    client = MlflowClient()
-    with store_errors():
-        first = find_run(client, config.rerun)
-        if first.info.status != "FINISHED":
-            raise PipelineError(
-                f"run {config.rerun} is {first.info.status}; only a FINISHED run has figures to compare."
-            )
-        folder = mlflow.artifacts.download_artifacts(f"runs:/{config.rerun}/config")
+    connection = open_experiment(cast(TrackingConfig, OmegaConf.to_object(config.tracking)))
+    first, folder = _finished_run(connection.client, config.rerun)
     here = {"tracking": config.tracking, "sweep": Config().sweep}
-    resolved = resolve(OmegaConf.merge(read_logged(Path(folder)), here))
+    resolved = resolve(OmegaConf.merge(read_logged(folder), here))
     hub.use_cache_if_silent(resolved)
-    second = client.get_run(run(resolved))
-    rows = compared(first.data.metrics, second.data.metrics)
+    second = connection.client.get_run(run(resolved))
+    rows = paired_figures(first.data.metrics, second.data.metrics)
     show_rerun(rows, first.info.run_name)
     differing = [
         name
@@ -67,21 +71,36 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     ]
     if differing:
         raise FiguresDifferError(
-            f"{len(differing)} of {len(rows)} figures differ from run {config.rerun}: {', '.join(differing)}."
+            f"{len(differing)} of {len(rows)} figures differ from run {config.rerun}: "
+            f"{', '.join(differing)}."
         )
 
 
-def compared(
+def paired_figures(
     first: Mapping[str, float], second: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
-    """Pair the figures of two runs that the config decides; times are left to the machine.
+    """Pair the figures of a run that its config decides with those of its repetition.
 
     Args:
-        first: metrics by name.
-        second: the same; a figure that is in one of them only is not a number in the other.
+        first: metrics of the run by name.
+        second: metrics of the repetition; a figure that it lacks is not a number. Figures that the
+            run itself lacks, because its version did not log them, are left out.
     """
-    names = sorted(
-        name for name in first.keys() | second.keys() if name.rpartition("/")[2] in COMPARED
-    )
-    missing = float("nan")
-    return {name: (first.get(name, missing), second.get(name, missing)) for name in names}
+    names = sorted(name for name in first if name.rpartition("/")[2] in COMPARED)
+    return {name: (first[name], second.get(name, nan)) for name in names}
+
+
+def _finished_run(client: "MlflowClient", run_id: str) -> "tuple[Run, Path]":
+    """Read a FINISHED run, and download its artifact `config`."""
+    import mlflow
+
+    from pipeline.tracking.lookup import FINISHED, find_run
+    from pipeline.tracking.store import store_errors
+
+    with store_errors():
+        run = find_run(client, run_id)
+        if run.info.status != FINISHED:
+            raise PipelineError(
+                f"run {run_id} is {run.info.status}; only a FINISHED run has figures to compare."
+            )
+        return run, Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{CONFIG}"))

@@ -1,4 +1,4 @@
-"""Serve a deployed model on loopback, as `mlflow models serve` would: python -m pipeline.serve [--model MODEL] [--port N]."""
+"""Serve a deployed model on this machine: python -m pipeline.serve [--model MODEL] [--port N]."""
 
 import argparse
 import sys
@@ -7,41 +7,62 @@ from typing import Any
 
 from pipeline.console import command_line, quiet
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import refuse_pickles
+from pipeline.inference.session import refuse_pickles
+from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import mlflow_directory
-from pipeline.tracking.store import CHAMPION
 
 MAX_REQUEST_BYTES = 16_000_000
+DESCRIPTION = f"""\
+Serve a deployed model with MLflow's scoring server, as `mlflow models serve` would. Models with
+pickles among their files are refused, and so are requests of more than {MAX_REQUEST_BYTES:,} bytes.
+"""
+EXAMPLES = """\
+ask it:
+  curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' \\
+    -d '{"inputs": ["what a day"]}'
+"""
 
 Message = dict[str, Any]
-App = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
-    Awaitable[None],
-]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+"""An ASGI application."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
         prog="python -m pipeline.serve",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Serve a deployed model with MLflow's scoring server, after a look for pickles in its files,\n"
-        f"and with requests of at most {MAX_REQUEST_BYTES:,} bytes.",
-        epilog="ask it:\n"
-        "  curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d '{\"inputs\": [\"what a day\"]}'\n",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
     )
-    parser.add_argument(
+    command.add_argument(
         "--model",
         default=CHAMPION,
         help="run id, models:/NAME@ALIAS, models:/NAME/VERSION or directory (default: %(default)s)",
     )
-    parser.add_argument(
+    command.add_argument(
         "--host",
         default="127.0.0.1",
         help="address to listen on (default: %(default)s, this machine only)",
     )
-    parser.add_argument("--port", type=int, default=5001, help="default: %(default)s")
-    options = parser.parse_args(arguments)
+    command.add_argument(
+        "--port", type=int, default=5001, help="port to listen on (default: %(default)s)"
+    )
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what was typed after the command's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = parser().parse_args(arguments)
     return command_line.exit_code(lambda: _serve(options))
 
 
@@ -54,38 +75,29 @@ def _serve(options: argparse.Namespace) -> None:
     from mlflow.pyfunc import scoring_server
 
     app = bounded(scoring_server.init(mlflow.pyfunc.load_model(str(directory))), MAX_REQUEST_BYTES)
-    print(
-        f"serving {options.model} on http://{options.host}:{options.port}/invocations",
-        file=sys.stderr,
-        flush=True,
-    )  # noqa: T201
+    address = f"http://{options.host}:{options.port}/invocations"
+    print(f"serving {options.model} on {address}", file=sys.stderr, flush=True)  # noqa: T201
     try:
         uvicorn.run(app, host=options.host, port=options.port, log_level="critical")
     except SystemExit as stop:  # how uvicorn says that it cannot listen
         raise PipelineError(
-            f"port {options.port} of {options.host} cannot be listened on; choose another: --port N."
+            f"port {options.port} of {options.host} cannot be listened on; choose another: "
+            "--port N."
         ) from stop
 
 
 def bounded(app: App, limit: int) -> App:
-    """Answer 413 to requests whose body is longer, declared or streamed, without reading the rest of it.
+    """Answer 413 to requests whose body is too long, without reading the rest of it.
 
     Args:
-        app: an ASGI application.
-        limit: bytes of a body, at most.
+        app: ASGI application to protect.
+        limit: largest accepted body, in bytes.
+
+    Returns:
+        An application that passes on the requests within the limit.
     """
 
-    async def refuse(send: Callable[[Message], Awaitable[None]]) -> None:
-        line = f'{{"message": "the request is longer than {limit:,} bytes"}}'.encode()
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": line})
-
-    async def checked(
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
+    async def checked(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
         # The scoring server reads a whole body before it answers; so does this, up to the limit.
@@ -96,7 +108,7 @@ def bounded(app: App, limit: int) -> App:
                 return None
             body += message.get("body", b"")
             if len(body) > limit:
-                return await refuse(send)
+                return await _refuse(send, limit)
             if not message.get("more_body"):
                 break
         pending = [{"type": "http.request", "body": body, "more_body": False}]
@@ -107,6 +119,13 @@ def bounded(app: App, limit: int) -> App:
         return await app(scope, replay, send)
 
     return checked
+
+
+async def _refuse(send: Send, limit: int) -> None:
+    line = f'{{"message": "the request is longer than {limit:,} bytes"}}'.encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": line})
 
 
 if __name__ == "__main__":

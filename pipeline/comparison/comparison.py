@@ -1,37 +1,56 @@
-"""Runs side by side: what differs, what it gave, and what is Pareto-optimal."""
+"""Put runs beside each other: what differs, their figures, and which are Pareto-optimal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.differences import Difference, Group, differences, groups
+from pipeline.comparison.differences import IDENTITY, Difference, Group, differences, groups
 from pipeline.config.objectives import gain
-from pipeline.tracking.store import (
-    HASH_TAG,
+from pipeline.names import (
+    ACCURACY,
+    ACCURACY_DROP,
+    CONFIG_HASH_TAG,
+    F1_MACRO,
+    FP32,
+    INT8,
+    LATENCY_P50_MS,
+    LOSS,
     PARENT_TAG,
     SHIPPED_TAG,
-    model_label,
-    reason_of,
-    status_of,
+    SIZE_MB,
+    SPEEDUP,
+    TIME,
+    TOTAL_TIME,
+    figure_of,
 )
+from pipeline.tracking.lookup import FINISHED, reason_of, status_of
+from pipeline.tracking.run_names import model_label
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+TRAINING_S = "training_s"  # summed here over the stages of a run; runs do not log it
 FIGURES = (
-    "accuracy",
-    "accuracy_drop",
-    "loss",
-    "f1_macro",
-    "size_mb",
-    "latency_p50_ms",
-    "speedup",
-    "training_s",
+    ACCURACY,
+    ACCURACY_DROP,
+    LOSS,
+    F1_MACRO,
+    SIZE_MB,
+    LATENCY_P50_MS,
+    SPEEDUP,
+    TRAINING_S,
 )
+# Columns of a comparison's table beside the identity, the parameters and the figures of a run.
+PARETO = "pareto"
+RUN = "run"
+STATUS = "status"
+RUN_ID = "run_id"
+# The group of parameters that each part of a run's identity stands for.
+PARAMETER_GROUPS = dict(zip(IDENTITY, ("model.", "dataset.", "qat."), strict=True))
 
 
 @dataclass(frozen=True)
@@ -39,12 +58,17 @@ class Row:
     """One run of a comparison.
 
     Args:
-        run_id, experiment_id, name, status: of the run; the status is PRUNED if the pruner stopped it.
-        reason: why it did not finish.
-        model, dataset, recipe: what was trained, on what, how.
+        run_id: id of the run in MLflow.
+        experiment_id: id of its experiment.
+        name: name of the run.
+        status: its status in MLflow, or PRUNED if a sweep's pruner stopped it.
+        reason: why it did not finish; empty if it did.
+        model: name of the encoder, with the number of layers that are kept.
+        dataset: name of the corpus.
+        recipe: name of the training recipe.
         params: every parameter by its dotted key.
-        figures: of the shipped artifact: accuracy, accuracy_drop, loss, f1_macro, size_mb, latency_p50_ms, speedup and
-            training_s, as far as they were logged; and whatever else is asked for.
+        figures: those of FIGURES and of the objectives that the run has, by name; figures without
+            a variant's prefix are those of the shipped artifact.
         pareto: whether no other run is at least as good in every objective and better in one.
     """
 
@@ -60,17 +84,23 @@ class Row:
     figures: Mapping[str, float]
     pareto: bool
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return model, dataset and recipe by these names."""
+        return dict(zip(IDENTITY, (self.model, self.dataset, self.recipe), strict=True))
+
 
 @dataclass(frozen=True)
 class Comparison:
     """Runs, sorted by the first objective, the best first.
 
     Args:
-        rows: the runs; those without the figure come last.
-        varying: parameters that differ between the runs and do not follow from model, dataset or recipe.
-        objectives: figures that the runs are compared by, the most important first.
-        groups: configurations with their means, if one of them is there with several seeds.
-        differences: between two values of a recipe or parameter.
+        rows: the runs; those without that figure come last.
+        varying: parameters that differ between the runs and do not follow from model, dataset or
+            recipe.
+        objectives: names of the figures that the runs are compared by, the most important first.
+        groups: configurations with their means over seeds, if one of them has several seeds.
+        differences: what one value of a model, recipe or parameter gains over another.
     """
 
     rows: tuple[Row, ...]
@@ -84,60 +114,74 @@ class Comparison:
         """Compare runs.
 
         Args:
-            runs: at least one; parents of sweeps are none.
-            objectives: figures by their names in MLflow, or by those of Row.figures; the first one sorts.
+            runs: at least one run; none of them is the parent of a sweep.
+            objectives: names of figures, as MLflow or FIGURES has them. The first one sorts; if it
+                is the only one, the second is the latency, or the size where nothing was timed.
         """
-        bare = [_row(run, objectives) for run in _last_attempts(runs)]
-        axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(bare)]
-        optimal = pareto_front(
-            [[row.figures.get(name, nan) for name in axes] for row in bare], axes
-        )
+        rows = [_row(run, objectives) for run in _last_attempts(runs)]
+        axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(rows)]
+        points = [[row.figures.get(name, nan) for name in axes] for row in rows]
         rows = [
-            Row(**{**vars(row), "pareto": best}) for row, best in zip(bare, optimal, strict=True)
+            replace(row, pareto=optimal)
+            for row, optimal in zip(rows, pareto_front(points, axes), strict=True)
         ]
+        figure = objectives[0]
         rows.sort(
-            key=lambda row: (
-                -gain(objectives[0], row.figures[objectives[0]])
-                if objectives[0] in row.figures
-                else inf
-            )
+            key=lambda row: -gain(figure, row.figures[figure]) if figure in row.figures else inf
         )
         varying = _varying(rows)
-        finished = [
-            row for row in rows if row.status == "FINISHED" and objectives[0] in row.figures
-        ]
+        finished = [row for row in rows if row.status == FINISHED and figure in row.figures]
         choices = [
-            {"model": row.model, "dataset": row.dataset, "recipe": row.recipe}
-            | {key: row.params.get(key, "") for key in varying}
-            for row in finished
+            row.identity | {key: row.params.get(key, "") for key in varying} for row in finished
         ]
-        measured = (choices, [row.figures[objectives[0]] for row in finished], objectives[0])
-        return cls(tuple(rows), varying, tuple(axes), groups(*measured), differences(*measured))
+        values = [row.figures[figure] for row in finished]
+        return cls(
+            rows=tuple(rows),
+            varying=varying,
+            objectives=tuple(axes),
+            groups=groups(choices, values, figure),
+            differences=differences(choices, values, figure),
+        )
+
+    @property
+    def shared_identity(self) -> dict[str, str]:
+        """Return those of model, dataset and recipe that are the same in all runs, by name."""
+        first = self.rows[0].identity
+        return {
+            name: value
+            for name, value in first.items()
+            if all(row.identity[name] == value for row in self.rows)
+        }
 
     @property
     def lines(self) -> list[str]:
-        """Groups and differences in words."""
+        """Describe each group and each difference in one line."""
         return [
             *(group.line for group in self.groups),
             *(difference.line for difference in self.differences),
         ]
 
     def table(self) -> pd.DataFrame:
-        """One line for each run: what differs, the figures, the status; columns that would be empty are left out."""
-        shown = list(dict.fromkeys([*self.objectives, *FIGURES]))
+        """Lay the runs out as a table.
+
+        Returns:
+            A row for each run with the columns pareto (a star or nothing), run, model, dataset,
+            recipe, the varying parameters, the figures that some run has, status and run_id.
+        """
+        names = list(dict.fromkeys([*self.objectives, *FIGURES]))
         lines = []
         for row in self.rows:
-            line: dict[str, object] = {"pareto": "*" if row.pareto else "", "run": row.name}
-            line |= {"model": row.model, "dataset": row.dataset, "recipe": row.recipe}
+            line: dict[str, object] = {PARETO: "*" if row.pareto else "", RUN: row.name}
+            line |= row.identity
             line |= {key: number(row.params.get(key, "")) for key in self.varying}
-            line |= {name: row.figures.get(name, nan) for name in shown}
-            lines.append({**line, "status": row.status, "run_id": row.run_id})
+            line |= {name: row.figures.get(name, nan) for name in names}
+            lines.append({**line, STATUS: row.status, RUN_ID: row.run_id})
         frame = pd.DataFrame(lines)
-        return frame.drop(columns=[name for name in shown if frame[name].isna().all()])
+        return frame.drop(columns=[name for name in names if frame[name].isna().all()])
 
 
 def number(text: str) -> int | float | str:
-    """Read a parameter as the number that it is, if it is one."""
+    """Read a parameter as an int or a float, or return its text if it is neither."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -147,11 +191,11 @@ def number(text: str) -> int | float | str:
 
 
 def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> list[bool]:
-    """Tell which points are Pareto-optimal.
+    """Say which points are Pareto-optimal.
 
     Args:
-        points: (runs, figures); a point with a figure that is not a number is not optimal.
-        names: of the figures, which say what is better.
+        points: figures of each run, (runs, figures); a point with a NaN is not optimal.
+        names: name of each figure, which says whether more or less of it is better.
 
     Returns:
         For each point, whether no other one is at least as good in every figure and better in one.
@@ -162,10 +206,10 @@ def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> lis
         [[gain(name, value) for name, value in zip(names, point, strict=True)] for point in points]
     )
     complete = ~np.isnan(values).any(axis=1)
+    rivals = values[complete]
     optimal = []
     for index, point in enumerate(values):
-        others = values[complete]
-        dominated = ((others >= point).all(axis=1) & (others > point).any(axis=1)).any()
+        dominated = ((rivals >= point).all(axis=1) & (rivals > point).any(axis=1)).any()
         optimal.append(bool(complete[index] and not dominated))
     return optimal
 
@@ -174,31 +218,18 @@ def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
     """Leave out unfinished runs of a sweep that were repeated under the same parent later."""
 
     def job(run: "Run") -> tuple[str | None, str | None]:
-        return run.data.tags.get(PARENT_TAG), run.data.tags.get(HASH_TAG)
+        return run.data.tags.get(PARENT_TAG), run.data.tags.get(CONFIG_HASH_TAG)
 
     last = {job(run): run.info.run_id for run in sorted(runs, key=lambda run: run.info.start_time)}
     return [
         run
         for run in runs
-        if run.info.status == "FINISHED" or None in job(run) or last[job(run)] == run.info.run_id
+        if run.info.status == FINISHED or None in job(run) or last[job(run)] == run.info.run_id
     ]
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:
-    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-    shipped = tags.get(SHIPPED_TAG) or ("int8" if "int8/accuracy" in metrics else "fp32")
-    phases = [
-        value
-        for name, value in metrics.items()
-        if name.startswith("time/") and name != "time/total_s"
-    ]
-    figures = {name: metrics[name] for name in (*FIGURES, *objectives) if name in metrics}
-    figures |= {
-        name: metrics[f"{shipped}/{name}"]
-        for name in ("size_mb", "latency_p50_ms")
-        if f"{shipped}/{name}" in metrics
-    }
-    figures |= {"training_s": sum(phases)} if phases else {}
+    params = run.data.params
     layers = params.get("model.num_hidden_layers", "None")
     return Row(
         run_id=run.info.run_id,
@@ -212,33 +243,44 @@ def _row(run: "Run", objectives: Sequence[str]) -> Row:
         dataset=params.get("dataset.name", ""),
         recipe=params.get("qat.name", ""),
         params=params,
-        figures=figures,
+        figures=_figures(run, objectives),
         pareto=False,
     )
 
 
+def _figures(run: "Run", objectives: Sequence[str]) -> dict[str, float]:
+    metrics = run.data.metrics
+    trained = INT8 if figure_of(INT8, ACCURACY) in metrics else FP32
+    shipped = run.data.tags.get(SHIPPED_TAG) or trained
+    figures = {name: metrics[name] for name in (*FIGURES, *objectives) if name in metrics}
+    for name in (SIZE_MB, LATENCY_P50_MS):
+        if figure_of(shipped, name) in metrics:
+            figures[name] = metrics[figure_of(shipped, name)]
+    stages = [
+        seconds
+        for name, seconds in metrics.items()
+        if name.startswith(f"{TIME}/") and name != TOTAL_TIME
+    ]
+    if stages:
+        figures[TRAINING_S] = sum(stages)
+    return figures
+
+
 def _cost(rows: Sequence[Row]) -> str:
-    """What accuracy is paid with: latency, or size where nothing was timed."""
-    return "latency_p50_ms" if any("latency_p50_ms" in row.figures for row in rows) else "size_mb"
+    """Name the figure that accuracy is paid with: latency, or size where nothing was timed."""
+    return LATENCY_P50_MS if any(LATENCY_P50_MS in row.figures for row in rows) else SIZE_MB
 
 
 def _varying(rows: Sequence[Row]) -> tuple[str, ...]:
     keys = sorted({key for row in rows for key in row.params})
-    names = [
-        [row.model for row in rows],
-        [row.dataset for row in rows],
-        [row.recipe for row in rows],
-    ]
-    identities = ("model.", "dataset.", "qat.")
-
-    def told_by_a_name(key: str) -> bool:
-        prefix = next((i for i, prefix in enumerate(identities) if key.startswith(prefix)), None)
-        if prefix is None:
-            return False
-        pairs = {
-            (name, row.params.get(key, "")) for name, row in zip(names[prefix], rows, strict=True)
-        }
-        return len(pairs) == len(set(names[prefix]))
-
     differing = [key for key in keys if len({row.params.get(key, "") for row in rows}) > 1]
-    return tuple(key for key in differing if not told_by_a_name(key))
+    return tuple(key for key in differing if not _follows_from_identity(key, rows))
+
+
+def _follows_from_identity(key: str, rows: Sequence[Row]) -> bool:
+    """Say whether a parameter is the same in all runs of its model, dataset or recipe."""
+    for part, group in PARAMETER_GROUPS.items():
+        if key.startswith(group):
+            pairs = {(row.identity[part], row.params.get(key, "")) for row in rows}
+            return len(pairs) == len({name for name, _ in pairs})
+    return False

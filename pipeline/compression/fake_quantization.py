@@ -1,8 +1,10 @@
-"""The fake-quantization that Neural Compressor has inserted, bent to a recipe, and made short, while INCTrainer trains.
+"""Adapt the fake-quantization that Neural Compressor inserts to a recipe, and compute it faster.
 
-torch 2.13 fake-quantizes with scalar loops (fused_moving_avg_obs_fake_quant, fake_quantize_per_channel_affine), and an
-embedding's whole table in every step: a QAT step of a 2-layer MiniLM took 2.4 times as long as an FP32 step, nearly half of it
-for the table. The functions below compute the same from whole-tensor operations; their tests compare them with torch's.
+torch 2.13 fake-quantizes with scalar loops (fused_moving_avg_obs_fake_quant,
+fake_quantize_per_channel_affine), and an embedding's whole table in every step: a QAT step of a
+2-layer MiniLM took 2.4 times as long as an FP32 step, nearly half of it for the table. The
+functions below compute the same from whole-tensor operations; their tests compare them with
+torch's.
 """
 
 import math
@@ -18,7 +20,7 @@ from torch.ao.quantization import (
 )
 from transformers import TrainerCallback
 
-from pipeline.compression.inc_configs import Phase
+from pipeline.config.schema import PhaseConfig, QatConfig
 
 LEVELS = 255  # of an embedding's row, unsigned 8 bits
 EPS = torch.finfo(torch.float32).eps  # the smallest scale, as in torch's observers
@@ -27,47 +29,54 @@ EPS = torch.finfo(torch.float32).eps  # the smallest scale, as in torch's observ
 class FakeQuantization(TrainerCallback):
     """Set schemes, freeze observers, and replace the computation of fake-quantization.
 
-    Neural Compressor 3.7.1 takes fixed schemes for training (PyTorch_FXAdaptor._pre_hook_for_qat): activations per tensor
-    and asymmetric, weights per channel and symmetric. It inserts the modules after INCTrainer's on_train_begin and converts
-    them after on_train_end; this works in between, and leaves the modules as torch knows them.
+    Neural Compressor 3.7.1 takes fixed schemes for training (PyTorch_FXAdaptor._pre_hook_for_qat):
+    activations per tensor and asymmetric, weights per channel and symmetric. It inserts the modules
+    after INCTrainer's on_train_begin and converts them after on_train_end; this callback works in
+    between, and leaves the modules as torch made them.
 
     Args:
-        phase: a quantizing one.
+        recipe: the qat group, for the schemes.
+        phase: config of the quantizing phase, for the share of steps after which observers freeze.
     """
 
-    def __init__(self, phase: Phase) -> None:
+    def __init__(self, recipe: QatConfig, phase: PhaseConfig) -> None:
+        self._recipe = recipe
         self._phase = phase
         self._replaced: list[nn.Module] = []
 
     def prepare(self, model: nn.Module) -> None:
-        """Change what Neural Compressor has inserted."""
-        if self._phase.recipe.weight_granularity == "per_tensor":
+        """Change the modules that Neural Compressor has inserted into a model."""
+        if self._recipe.weight_granularity == "per_tensor":
             quantize_weights_per_tensor(model)
-        if self._phase.recipe.activation_scheme == "sym":
+        if self._recipe.activation_scheme == "sym":
             quantize_activations_around_zero(model)
         self._replaced = replace_forward(model)
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
-    ) -> None:  # noqa: D102
-        share = self._phase.config.freeze_observers_after
+    ) -> None:
+        """Freeze the observers once their share of the steps is done."""
+        share = self._phase.freeze_observers_after
         if share is not None and state.global_step >= share * state.max_steps:
             for module in model.modules():
-                if (
-                    type(module) is FusedMovingAvgObsFakeQuantize
-                ):  # an embedding's rows have the ranges of the step
+                # An embedding's rows have the ranges of the step, and no observer to freeze.
+                if type(module) is FusedMovingAvgObsFakeQuantize:
                     module.disable_observer()
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Give the modules their own computation back, before they are converted."""
         for module in self._replaced:
             del module.forward
 
 
 def replace_forward(model: nn.Module) -> list[nn.Module]:
-    """Let every fake-quantization of a model compute with the functions below.
+    """Let every fake-quantization of a model compute with the functions of this module.
+
+    Args:
+        model: model that Neural Compressor has prepared.
 
     Returns:
-        The modules; deleting their attribute `forward` undoes it.
+        The modules that changed; deleting their attribute `forward` undoes it.
     """
     replaced: list[nn.Module] = []
     for module in model.modules():
@@ -97,16 +106,16 @@ def quantize_weights_per_tensor(model: nn.Module) -> None:
 
 def quantize_activations_around_zero(model: nn.Module) -> None:
     """Give every fake-quantized activation the zero point in the middle of its levels."""
-    made: dict[nn.Module, nn.Module] = {}  # one may stand in several places
+    replacements: dict[nn.Module, nn.Module] = {}  # a module may stand in several places
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             is_activation = (
                 isinstance(child, FusedMovingAvgObsFakeQuantize)
                 and child.qscheme == torch.per_tensor_affine
             )
-            if is_activation and child not in made:
+            if is_activation and child not in replacements:
                 observer: Any = child.activation_post_process
-                made[child] = FusedMovingAvgObsFakeQuantize(
+                replacements[child] = FusedMovingAvgObsFakeQuantize(
                     observer=MovingAverageMinMaxObserver,
                     quant_min=observer.quant_min,
                     quant_max=observer.quant_max,
@@ -114,18 +123,18 @@ def quantize_activations_around_zero(model: nn.Module) -> None:
                     qscheme=torch.per_tensor_symmetric,
                 )
             if is_activation:
-                setattr(parent, name, made[child])
+                setattr(parent, name, replacements[child])
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Round to a grid; the gradient passes where the value lies on the grid, and stops beyond its ends.
+    """Round to a grid; the gradient passes between the ends of the grid, and stops beyond them.
 
     (Straight-through estimator: Bengio, Leonard and Courville, arXiv:1308.3432.)
     """
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, scale: float, low: int, high: int) -> torch.Tensor:
-        """Values of any shape to multiples of scale from low to high."""
+        """Round values of any shape to multiples of scale from low to high."""
         ctx.save_for_backward(values)
         ctx.ends = ((low - 0.5) * scale, (high + 0.5) * scale)
         return torch.mul(values, 1 / scale).round_().clamp_(low, high).mul_(scale)
@@ -137,11 +146,11 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _per_tensor(self: FusedMovingAvgObsFakeQuantize, values: torch.Tensor) -> torch.Tensor:
-    """FusedMovingAvgObsFakeQuantize.forward with one range; evaluation does not move it.
+    """Compute FusedMovingAvgObsFakeQuantize.forward with one range; evaluation does not move it.
 
     Args:
         self: the fake-quantization.
-        values: of any shape.
+        values: activations of any shape.
     """
     observer = self.activation_post_process
     low, high = observer.quant_min, observer.quant_max
@@ -167,14 +176,16 @@ def _per_tensor(self: FusedMovingAvgObsFakeQuantize, values: torch.Tensor) -> to
 
 
 def _per_channel(self: FusedMovingAvgObsFakeQuantize, weight: torch.Tensor) -> torch.Tensor:
-    """FusedMovingAvgObsFakeQuantize.forward with a range for each row, symmetric around zero; evaluation does not move it.
+    """Compute FusedMovingAvgObsFakeQuantize.forward with a symmetric range for each row.
 
-    torch 2.13 trains on a grid of max(-least / 128, most / 127) and converts on one of max(-least, most) / 127.5 (as its
-    observer says); this trains on the latter, which is the one that is deployed.
+    Evaluation does not move the range. torch 2.13 trains on a grid of max(-least / 128, most / 127)
+    and converts on a grid of max(-least, most) / 127.5, as its observer says; this trains on the
+    latter, which is deployed.
 
     Args:
         self: the fake-quantization.
-        weight: (out_features, in_features) of a Linear, (out_channels, in_channels / groups, *kernel) of a convolution.
+        weight: weight of a Linear, (out_features, in_features), or of a convolution,
+            (out_channels, in_channels / groups, *kernel).
     """
     observer = self.activation_post_process
     low, high = observer.quant_min, observer.quant_max
@@ -200,11 +211,11 @@ def _per_channel(self: FusedMovingAvgObsFakeQuantize, weight: torch.Tensor) -> t
 
 
 def _quantized_rows(self: qat.Embedding, ids: torch.Tensor) -> torch.Tensor:
-    """qat.Embedding.forward for the rows that are looked up: each row has a range of its own, so the others need none.
+    """Compute qat.Embedding.forward for the rows that are looked up; each row has its own range.
 
     Args:
         self: the embedding.
-        ids: of rows, any shape.
+        ids: ids of rows, any shape.
 
     Returns:
         Fake-quantized rows, (*ids.shape, embedding_dim), with the gradient of the rows as they are.

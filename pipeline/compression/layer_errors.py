@@ -1,4 +1,4 @@
-"""How far each module of an INT8 model is from the FP32 one with the same weights."""
+"""Measure how far each module of an INT8 model is from the FP32 model with the same weights."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,10 +8,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.compression.inc_configs import quantizable
-from pipeline.config.schema import QUANTIZABLE_OP_TYPES
+from pipeline.compression.modules import names_in_int8_model, quantizable_modules
 
-WRAPPED = ".module"  # Neural Compressor 3.7 puts some modules into a wrapper
+SMALLEST_NORM = 1e-12  # instead of a division by zero
 
 
 def layer_errors(
@@ -22,41 +21,39 @@ def layer_errors(
 ) -> pd.DataFrame:
     """Compare weights and outputs module by module.
 
-    Outputs are those within the whole network, so that an error carries on into the modules behind it.
+    Outputs are those within the whole network, so that an error carries on into later modules.
 
     Args:
         float_model: FP32 classifier.
-        int8_model: converted from the same weights.
-        inputs: a batch for both; (batch, tokens) each.
+        int8_model: classifier that was converted from the same weights.
+        inputs: a batch for both models, (batch, tokens) each.
         int8_modules: names of the converted modules.
 
     Returns:
-        A row for each Embedding, LayerNorm and Linear that both have, in their order: module, op_type, precision,
-        weight_error (empty for FP32 modules) and output_error, as |FP32 - INT8| / |FP32| in Euclidean norms.
+        A row for each Embedding, LayerNorm and Linear that both models have, in their order:
+        module, op_type, precision, weight_error (empty for FP32 modules) and output_error, as
+        |FP32 - INT8| / |FP32| in Euclidean norms.
     """
-    names = quantizable(float_model, QUANTIZABLE_OP_TYPES)
-    wanted = _outputs(float_model, {name: name for name in names}, inputs)
-    modules = dict(int8_model.named_modules())
-    found = {
-        name: next((each for each in (f"{name}{WRAPPED}", name) if each in modules), "")
-        for name in names
-    }
-    outputs = _outputs(int8_model, {name: own for name, own in found.items() if own}, inputs)
+    names = quantizable_modules(float_model)
+    int8_names = names_in_int8_model(int8_model, names)
+    expected = _outputs(float_model, {name: name for name in names}, inputs)
+    outputs = _outputs(int8_model, int8_names, inputs)
     rows = []
     for name in names:
-        if name not in outputs or name not in wanted:
+        if name not in outputs or name not in expected:
             continue
         float_module = float_model.get_submodule(name)
         weight_error = None
         if name in int8_modules:
-            weight_error = _weight_error(float_module, modules[found[name]])
+            int8_module = int8_model.get_submodule(int8_names[name])
+            weight_error = _weight_error(float_module, int8_module)
         rows.append(
             {
                 "module": name,
                 "op_type": type(float_module).__name__,
                 "precision": "INT8" if name in int8_modules else "FP32",
                 "weight_error": weight_error,
-                "output_error": _relative(wanted[name], outputs[name]),
+                "output_error": _relative_error(expected[name], outputs[name]),
             }
         )
     return pd.DataFrame(
@@ -67,15 +64,16 @@ def layer_errors(
 def _outputs(
     model: nn.Module, names: Mapping[str, str], inputs: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    kept: dict[str, torch.Tensor] = {}
+    """Run a model and keep the outputs of some modules, by the float model's names."""
+    outputs: dict[str, torch.Tensor] = {}
 
     def keep(name: str, _: nn.Module, __: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
-            kept[name] = output.dequantize() if output.is_quantized else output
+            outputs[name] = output.dequantize() if output.is_quantized else output
 
     hooks = [
-        model.get_submodule(own).register_forward_hook(partial(keep, name))
-        for name, own in names.items()
+        model.get_submodule(path).register_forward_hook(partial(keep, name))
+        for name, path in names.items()
     ]
     try:
         model.eval()
@@ -84,7 +82,7 @@ def _outputs(
     finally:
         for hook in hooks:
             hook.remove()
-    return kept
+    return outputs
 
 
 def _weight_error(float_module: nn.Module, int8_module: nn.Module) -> float | None:
@@ -92,8 +90,8 @@ def _weight_error(float_module: nn.Module, int8_module: nn.Module) -> float | No
     if isinstance(weight, torch.Tensor):
         return None  # a LayerNorm's stays in FP32
     float_weight: Any = float_module.weight
-    return _relative(float_weight.detach(), weight().dequantize())
+    return _relative_error(float_weight.detach(), weight().dequantize())
 
 
-def _relative(wanted: torch.Tensor, found: torch.Tensor) -> float:
-    return float((wanted - found).norm() / wanted.norm().clamp(min=1e-12))
+def _relative_error(expected: torch.Tensor, actual: torch.Tensor) -> float:
+    return float((expected - actual).norm() / expected.norm().clamp(min=SMALLEST_NORM))

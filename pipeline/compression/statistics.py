@@ -1,17 +1,16 @@
-"""Neural Compressor's Mixed Precision Statistics as data."""
+"""Collect Neural Compressor's Mixed Precision Statistics as data."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from neural_compressor.adaptor import pytorch as inc_adaptor
 
 
 @dataclass(frozen=True)
 class OpStatistics:
-    """One row of the Mixed Precision Statistics: how many ops of a type run in which precision."""
+    """A row of the Mixed Precision Statistics: how many ops of a type run in which precision."""
 
     op_type: str
     total: int
@@ -22,10 +21,14 @@ class OpStatistics:
 
 @contextlib.contextmanager
 def captured_statistics() -> Iterator[list[OpStatistics]]:
-    """Collect the rows that Neural Compressor 3.7 only prints; those of the last conversion, if there are several.
+    """Collect the rows that Neural Compressor 3.7 only prints, while the block converts a model.
 
-    PyTorch_FXAdaptor._dump_model_op_stats hands them to `Statistics(rows, header, field_names).print_stat()`; no attribute
-    keeps them. The class is replaced for the time of the conversion.
+    PyTorch_FXAdaptor._dump_model_op_stats hands them to `Statistics(rows, header,
+    field_names).print_stat()`; no attribute keeps them. The class is replaced for the time of the
+    block.
+
+    Yields:
+        The rows of the last conversion so far.
     """
     rows: list[OpStatistics] = []
 
@@ -45,7 +48,7 @@ def captured_statistics() -> Iterator[list[OpStatistics]]:
                 )
 
         def print_stat(self) -> None:
-            """Shown by report.py, once, with the run's other tables."""
+            """Print nothing: reports.results shows the table once, with the run's others."""
 
     original = inc_adaptor.Statistics
     inc_adaptor.Statistics = _Collected
@@ -53,13 +56,3 @@ def captured_statistics() -> Iterator[list[OpStatistics]]:
         yield rows
     finally:
         inc_adaptor.Statistics = original
-
-
-def int8_modules(model: torch.nn.Module) -> frozenset[str]:
-    """Name the modules of a converted model that hold INT8 weights, as in the plain model."""
-    # Neural Compressor 3.7 puts some modules into a wrapper, whose name is not the plain model's.
-    return frozenset(
-        name.removesuffix(".module")
-        for name, module in model.named_modules()
-        if "quantized" in type(module).__module__ and hasattr(module, "weight")
-    )

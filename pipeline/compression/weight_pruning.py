@@ -1,4 +1,4 @@
-"""PruningConfig to Neural Compressor's configs, and a model to its share of zeros."""
+"""Turn the pruning group into Neural Compressor's configs, and measure a model's sparsity."""
 
 import math
 
@@ -9,26 +9,26 @@ from torch.ao.nn import quantized
 
 from pipeline.config.schema import PruningConfig
 
-PRUNINGS = 20  # while sparsity grows, if pruning_frequency is not given
+DEFAULT_PRUNINGS = 20  # while sparsity grows, unless pruning_frequency is given
 
 
-def pruning_config(config: PruningConfig, steps: int) -> WeightPruningConfig:
-    """Build the config of the phase that prunes.
+def growing_config(config: PruningConfig, steps: int) -> WeightPruningConfig:
+    """Build the config of the phase in which sparsity grows.
 
     Args:
         config: the pruning group.
         steps: training steps of the phase.
     """
     end = config.end_step if config.end_step is not None else max(config.start_step + 1, steps // 2)
+    every = max(1, math.ceil((end - config.start_step) / DEFAULT_PRUNINGS))
     return WeightPruningConfig(
         pruning_type=config.pruning_type,
         target_sparsity=config.target_sparsity,
         pruning_scope=config.pruning_scope,
         start_step=config.start_step,
         end_step=end,
-        pruning_frequency=config.pruning_frequency
-        or max(1, math.ceil((end - config.start_step) / PRUNINGS)),
-        **_own(config),
+        pruning_frequency=config.pruning_frequency or every,
+        **_layers(config),
     )
 
 
@@ -44,12 +44,16 @@ def keeping_config(config: PruningConfig) -> WeightPruningConfig:
         pruning_scope=config.pruning_scope,
         start_step=0,
         end_step=0,
-        **_own(config),
+        **_layers(config),
     )
 
 
 def sparsity(model: nn.Module) -> float:
-    """Return the share of zeros in the weights of a model's Linear layers, FP32 or INT8, 0 to 1."""
+    """Return the share of zeros in the weights of a model's Linear layers, 0 to 1.
+
+    Args:
+        model: FP32 or INT8 classifier.
+    """
     zeros = total = 0
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -63,8 +67,9 @@ def sparsity(model: nn.Module) -> float:
     return zeros / total if total else 0.0
 
 
-def _own(config: PruningConfig) -> dict[str, object]:
-    # Lists are given, because Neural Compressor 3.7 appends to its defaults, which all configs of a process share.
+def _layers(config: PruningConfig) -> dict[str, object]:
+    # Lists are given, because Neural Compressor 3.7 appends to its defaults, which all configs of a
+    # process share.
     return {
         "pattern": config.pattern,
         "pruning_op_types": ["Linear"],

@@ -1,4 +1,4 @@
-"""What is on the Hugging Face Hub and what is not, and whether the Hub answers."""
+"""Tell what comes from the Hugging Face Hub, and do without a Hub that does not answer."""
 
 import os
 import urllib.error
@@ -8,31 +8,38 @@ from pathlib import Path
 from pipeline.config.schema import Config
 
 OFFLINE = "HF_HUB_OFFLINE"
-SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+# What an error adds when the Hub cannot be reached.
+LOCAL_HINT = "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
 
 
 def use_cache_if_silent(config: Config) -> None:
-    """Let the Hub's libraries look in their local cache only, if the Hub is needed and does not answer.
+    """Make the Hub's libraries use their local cache only, if the Hub is needed but silent.
 
-    Without it, huggingface_hub 0.36 asks for a file six times, for 23 s, before it does the same. Call it before they are
-    imported: they read the variable then.
+    Otherwise huggingface_hub 0.36 asks for a file six times, for 23 s, before it does the same.
+    Call this before those libraries are imported: they read the variable then.
 
     Args:
-        config: of the run that is about to start.
+        config: resolved config of the run that is about to start.
     """
     if os.environ.get(OFFLINE) or not _needs_hub(config):
         return
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310
     try:
-        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=SECONDS)  # noqa: S310
-    except urllib.error.HTTPError:  # an answer, if not a friendly one
+        urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError:  # it answers, if only with an error
         return
     except OSError:
         os.environ[OFFLINE] = "1"
 
 
 def looks_local(name_or_path: str) -> bool:
-    """Tell a path from a Hub id: ids are `name` or `owner/name`, and an existing directory is always a path."""
+    """Tell a path from a Hub id, which is `name` or `owner/name`.
+
+    Args:
+        name_or_path: path or Hub id; whatever exists on this machine is a path.
+    """
     return (
         Path(name_or_path).exists()
         or name_or_path.startswith((".", "/", "~", "assets/"))

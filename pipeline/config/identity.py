@@ -1,59 +1,94 @@
-"""What makes two runs the same experiment, and two runs' weights the same."""
+"""Tell whether two configs are the same run, and whether two runs train the same weights."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.schema import Config
-from pipeline.redaction import redacted
+from pipeline.errors import redacted
 
-if TYPE_CHECKING:
-    from pipeline.data.corpus import Corpus
+# Groups and keys that change no figure: where a run is stored, and the sweep around it.
+GROUPS_WITHOUT_EFFECT = ("tracking", "sweep", "objective", "rerun")
+TRAINER_KEYS_WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")
+# Groups that decide the trained weights, and keys of the trainer among them that do not.
+WEIGHT_GROUPS = ("model", "dataset", "qat", "trainer", "loss", "distillation", "pruning")
+SAVING_KEYS = ("save_strategy", "save_steps", "save_total_limit")
+# Keys that the schema had in version 0.1.0. Their defaults stay in every identity, so that sweeps
+# and checkpoints of then go on; they may go with the next major version.
+RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "full"}}
 
-WITHOUT_EFFECT = (
-    "disable_tqdm",
-    "output_dir",
-    "resume_from_checkpoint",
-)  # keys of trainer that change no figure
 
+def deciding_config(config: Config) -> dict[str, Any]:
+    """Return the part of a config that decides a run's figures, as nested dicts.
 
-def experiment_of(config: Config) -> dict[str, Any]:
-    """Return the part of a config that decides a run's figures: not where it is stored, nor the sweep around it."""
+    Args:
+        config: resolved config of the run.
+    """
     parts = asdict(config)
+    return {name: parts[name] for name in parts if name not in GROUPS_WITHOUT_EFFECT}
+
+
+def with_retired_defaults(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the defaults of retired keys to the groups of a config.
+
+    Args:
+        groups: nested dicts by group, as from deciding_config().
+    """
     return {
-        name: parts[name]
-        for name in parts
-        if name not in ("tracking", "sweep", "objective", "rerun")
+        name: {**group, **RETIRED_DEFAULTS[name]} if name in RETIRED_DEFAULTS else group
+        for name, group in groups.items()
     }
 
 
 def major_version() -> str:
-    """Return the pipeline's major version: runs of another one are not the same experiment, whatever their config says."""
+    """Return the pipeline's major version; figures of two major versions are not compared."""
     return version("int8-text-classifiers").split(".")[0]
 
 
 def config_hash(config: Config) -> str:
-    """Return 16 hex digits that are equal for equal experiments, wherever they are stored and however they are shown."""
-    parts = experiment_of(config)
-    for name in WITHOUT_EFFECT:
+    """Hash the deciding part of a config to 16 hex digits.
+
+    Args:
+        config: resolved config of the run.
+
+    Returns:
+        The same digits for runs that differ in their storage, sweep or progress bar alone.
+    """
+    parts = with_retired_defaults(deciding_config(config))
+    for name in TRAINER_KEYS_WITHOUT_EFFECT:
         del parts["trainer"][name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def weights_of(config: Config, corpus: "Corpus") -> dict[str, str]:
-    """Return what decides a run's trained weights, by dotted key: a checkpoint of another one is no use."""
-    groups = ("model", "dataset", "qat", "trainer", "loss", "distillation", "pruning")
-    keys = {key: value for key, value in flat(config).items() if key.partition(".")[0] in groups}
-    for name in (*WITHOUT_EFFECT, "save_strategy", "save_steps", "save_total_limit"):
+def weights_identity(config: Config, digests: Mapping[str, str]) -> dict[str, str]:
+    """Return what decides a run's trained weights, so that a checkpoint is known again.
+
+    Args:
+        config: resolved config of the run.
+        digests: digest of each split by its name.
+
+    Returns:
+        Values by dotted key, and the digests of train and validation.
+    """
+    keys = {
+        key: value
+        for key, value in flatten(config).items()
+        if key.partition(".")[0] in WEIGHT_GROUPS
+    }
+    for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
         del keys[f"trainer.{name}"]
-    return keys | {f"{split} (digest)": corpus.digest(split) for split in ("train", "validation")}
+    return keys | {f"{split} (digest)": digests[split] for split in ("train", "validation")}
 
 
-def flat(config: Config) -> dict[str, str]:
-    """Flatten the config of the experiment to dotted keys."""
+def flatten(config: Config) -> dict[str, str]:
+    """Flatten the deciding part of a config to values by dotted key, without secrets.
+
+    Args:
+        config: resolved config of the run.
+    """
 
     def walk(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(node, dict) and node:
@@ -62,4 +97,4 @@ def flat(config: Config) -> dict[str, str]:
         else:
             yield prefix, redacted(str(node))
 
-    return dict(walk(experiment_of(config), ""))
+    return dict(walk(deciding_config(config), ""))

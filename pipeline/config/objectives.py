@@ -1,97 +1,131 @@
-"""The names of the figures that a run logs, and which way each of them is better."""
+"""Say which figures a run of a config logs, and which way each of them is better.
 
-from pipeline.config.schema import FP32_FORMATS, INT8_FORMATS, Config
+`promised_figures` is the only list of them: the tracker refuses a figure that is not in it, and a
+run that lacks one of them is not FINISHED. What `objective` accepts can therefore not drift from
+what runs log.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.config.schema import BENCHMARK_LENGTHS, Config
 from pipeline.errors import PipelineError, nearest
-from pipeline.evaluation.benchmark import LENGTHS
+from pipeline.names import (
+    ACCURACY,
+    ACCURACY_DROP,
+    DIFFERING_PREDICTIONS,
+    ECE,
+    FP32,
+    FP32_FORMATS,
+    HIGHER_IS_BETTER,
+    INT8,
+    INT8_FORMATS,
+    LOAD_S,
+    LOSS,
+    PEAK_MEMORY_MB,
+    POST_TRAINING,
+    PRETRAINED,
+    RELOAD_MAX_ABS_DIFFERENCE,
+    SCORED,
+    SIZE_MB,
+    SIZE_RATIO,
+    SPARSITY,
+    SPEEDUP,
+    TEACHER,
+    TIMED,
+    TOTAL_TIME,
+    at_length,
+    figure_of,
+    on_validation,
+    time_of,
+)
 
-SCORED = ("accuracy", "loss", "f1_macro")
-TIMED = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_spread", "throughput_per_s")
-HIGHER_IS_BETTER = ("accuracy", "f1_macro", "throughput_per_s", "speedup", "sparsity")
+SUGGESTED_FIGURES = 5  # that an error names
 
 
 def higher_is_better(name: str) -> bool:
-    """Say which way a figure is better: accuracies, F1, throughput and speed-up up; loss, times, sizes and drops down.
+    """Say whether more of a figure is better.
+
+    More accuracy, F1, throughput, speed-up and sparsity are better, and less of any other figure.
 
     Args:
-        name: as logged, with or without a variant's prefix.
+        name: name of the figure as logged, with or without a variant's prefix.
     """
-    figure = name.rpartition("/")[2].removeprefix("validation_")
-    return figure.startswith(HIGHER_IS_BETTER) and figure != "accuracy_drop"
+    figure = name.rpartition("/")[2].removeprefix(on_validation(""))
+    return figure.startswith(HIGHER_IS_BETTER) and figure != ACCURACY_DROP
 
 
 def gain(name: str, value: float) -> float:
-    """Turn a figure round where less of it is better, so that more of what is returned always is.
+    """Turn a figure's sign where less is better, so that more of the result is always better.
 
     Args:
-        name: of the figure.
-        value: as logged.
+        name: name of the figure as logged.
+        value: value of the figure.
     """
     return value if higher_is_better(name) else -value
 
 
-def logged_by(config: Config) -> list[str]:
-    """List what a run of this config logs once it is FINISHED, without the corpus's own figures.
+def trained_variants(config: Config) -> tuple[str, ...]:
+    """Return the variants that a run of a config trains, in PyTorch."""
+    return (FP32, INT8) if config.qat.quantizes else (FP32,)
+
+
+def exported_variants(config: Config) -> tuple[str, ...]:
+    """Return the variants that a run of a config exports; without quantization none is INT8."""
+    made = (*FP32_FORMATS, *INT8_FORMATS) if config.qat.quantizes else FP32_FORMATS
+    return tuple(name for name in config.export.formats if name in made)
+
+
+def promised_figures(config: Config) -> frozenset[str]:
+    """Name every figure that a FINISHED run of a config has logged, but the corpus's own.
 
     Args:
-        config: resolved.
+        config: resolved config of the run.
     """
-    quantizes = config.qat.quantizes
-    trained = ["fp32", "int8"] if quantizes else ["fp32"]
-    exported = [
-        name
-        for name in config.export.formats
-        if name in FP32_FORMATS or (quantizes and name in INT8_FORMATS)
-    ]
-    names = [
-        *SCORED,
-        "accuracy_drop",
-        "size_ratio",
-        "pretrained/accuracy",
-        "pretrained/loss",
-        "time/total_s",
-    ]
-    names += [f"time/{phase}_s" for phase in config.qat.phases]
+    trained, exported = trained_variants(config), exported_variants(config)
+    names = {*SCORED, ACCURACY_DROP, SIZE_RATIO, TOTAL_TIME}
+    names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
+    names |= {time_of(phase) for phase in config.qat.phases}
     if config.qat.post_training is not None:
-        names.append("time/post_training_s")
+        names.add(time_of(POST_TRAINING))
     if config.pruning is not None:
-        names += [f"{variant}/sparsity" for variant in trained]
+        names |= {figure_of(variant, SPARSITY) for variant in trained}
     if config.distillation is not None:
-        names += [
-            f"teacher/{prefix}{figure}" for prefix in ("", "validation_") for figure in SCORED
-        ]
-    names += [f"{trained[-1]}/validation_{figure}" for figure in SCORED]
-    names += [f"{variant}/reload_max_abs_difference" for variant in trained]
-    names += [f"{variant}/differing_predictions" for variant in exported]
+        names |= {figure_of(TEACHER, figure) for figure in SCORED}
+        names |= {figure_of(TEACHER, on_validation(figure)) for figure in SCORED}
+    names |= {figure_of(variant, RELOAD_MAX_ABS_DIFFERENCE) for variant in trained}
+    names |= {figure_of(variant, DIFFERING_PREDICTIONS) for variant in exported}
     for variant in (*trained, *exported):
-        names += [f"{variant}/{figure}" for figure in (*SCORED, "size_mb", "ece")]
+        names |= {figure_of(variant, figure) for figure in (*SCORED, SIZE_MB, ECE)}
+        names |= {figure_of(variant, on_validation(figure)) for figure in SCORED}
     if config.benchmark.repetitions:
-        suffixes = [
-            "",
-            *(f"_{tokens}_tokens" for tokens in LENGTHS if tokens <= config.dataset.max_length),
-        ]
-        timed = [
-            "load_s",
-            "peak_memory_mb",
-            *(f"{figure}{suffix}" for figure in TIMED for suffix in suffixes),
-        ]
-        names.append("speedup")
-        names += [f"{variant}/{figure}" for variant in (*trained, *exported) for figure in timed]
-    return sorted(names)
+        names.add(SPEEDUP)
+        timed = list(_timed(config))
+        names |= {
+            figure_of(variant, figure) for variant in (*trained, *exported) for figure in timed
+        }
+    return frozenset(names)
 
 
-def check_objectives(objectives: list[str], configs: list[Config]) -> None:
-    """Make sure, before anything runs, that some run will log each objective.
+def _timed(config: Config) -> Iterator[str]:
+    yield from (LOAD_S, PEAK_MEMORY_MB)
+    lengths = [tokens for tokens in BENCHMARK_LENGTHS if tokens <= config.dataset.max_length]
+    for figure in TIMED:
+        for tokens in (None, *lengths):
+            yield at_length(figure, tokens)
+
+
+def check_objectives(objectives: Sequence[str], configs: Sequence[Config]) -> None:
+    """Make sure, before anything runs, that some job logs each objective.
 
     Args:
         objectives: names of figures.
-        configs: of the jobs to come.
+        configs: resolved configs of the jobs.
 
     Raises:
         PipelineError: no job logs one of them.
     """
-    known = {name for config in configs for name in logged_by(config)}
+    logged = {name for config in configs for name in promised_figures(config)}
     for name in objectives:
-        if name not in known:
-            raise PipelineError(
-                f"objective={name} is logged by no run of this sweep; {nearest(name, known, 5)}"
-            )
+        if name not in logged:
+            suggestion = nearest(name, logged, SUGGESTED_FIGURES)
+            raise PipelineError(f"objective={name} is logged by no run of this sweep; {suggestion}")

@@ -1,5 +1,6 @@
-"""Hydra's composed config to the dataclasses, with the checks that no single field can make."""
+"""Turn Hydra's composed config, or a logged one, into the dataclasses of the schema."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
@@ -7,47 +8,50 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.checks import check
+from pipeline.config.identity import RETIRED_DEFAULTS
 from pipeline.config.schema import Config
 from pipeline.errors import PipelineError, nearest
+from pipeline.names import CONFIG_FILE
+
+ANY_NAME = "<name>"  # stands in a key where any name goes
 
 
-def known_keys(schema: Any = Config, prefix: str = "") -> list[str]:
-    """List every dotted key of a schema; <name> stands where any name goes, as in qat.phases.<name>.learning_rate."""
+def schema_keys(schema: Any = Config, prefix: str = "") -> list[str]:
+    """List every dotted key of a schema, such as qat.phases.<name>.learning_rate.
+
+    Args:
+        schema: dataclass to list.
+        prefix: what its keys begin with.
+    """
     keys = []
     hints = get_type_hints(schema)
     for item in fields(schema):
         key, hint = f"{prefix}{item.name}", hints[item.name]
         keys.append(key)
         if is_dataclass(hint):
-            keys += known_keys(hint, f"{key}.")
+            keys += schema_keys(hint, f"{key}.")
         for value in get_args(hint):
             if is_dataclass(value) and get_origin(hint) is Union:  # Optional
-                keys += known_keys(value, f"{key}.")
+                keys += schema_keys(value, f"{key}.")
             elif is_dataclass(value):
-                keys += [f"{key}.<name>", *known_keys(value, f"{key}.<name>.")]
+                keys += [f"{key}.{ANY_NAME}", *schema_keys(value, f"{key}.{ANY_NAME}.")]
     return keys
 
 
 def unknown_key(key: str) -> str:
-    """Say that a dotted key is not in the schema, and which of its siblings are nearest."""
+    """Say that a dotted key is not in the schema, and which of its siblings are nearest.
+
+    Args:
+        key: the unknown key.
+    """
     parents = key.split(".")[:-1]
-    while True:
-        siblings = [
-            known.split(".")[-1]
-            for known in known_keys()
-            if known.count(".") == len(parents)
-            and all(
-                part in (typed, "<name>")
-                for part, typed in zip(known.split("."), parents, strict=False)
-            )
-        ]
-        if siblings:
-            return f"{key} is unknown; {nearest(key.split('.')[len(parents)], siblings)}"
+    while not (siblings := list(_children_of(parents))):
         parents.pop()
+    return f"{key} is unknown; {nearest(key.split('.')[len(parents)], siblings)}"
 
 
 def resolve(config: Any) -> Config:
-    """Turn Hydra's config into the dataclasses and check what no single field can.
+    """Turn Hydra's config into the dataclasses, and check what no single field can tell.
 
     Args:
         config: the composed DictConfig.
@@ -56,7 +60,8 @@ def resolve(config: Any) -> Config:
         The resolved config.
 
     Raises:
-        PipelineError: a value is missing or out of range, two values contradict each other, or a given path does not exist.
+        PipelineError: a value is missing or out of range, two values contradict each other, or a
+            given path does not exist.
     """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -73,13 +78,30 @@ def resolve(config: Any) -> Config:
 
 
 def read_logged(folder: Path) -> DictConfig:
-    """Read the config that a run logged; keys that are newer than the run have their defaults.
+    """Read the config that a run logged.
 
     Args:
         folder: the run's artifact `config`.
+
+    Returns:
+        The config over the schema. Keys that are newer than the run have their defaults, and keys
+        that the schema no longer has are left out.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(folder / "config.yaml"))
-    return cast(DictConfig, merged)
+    logged = cast(DictConfig, OmegaConf.load(folder / CONFIG_FILE))
+    for group, defaults in RETIRED_DEFAULTS.items():
+        for key in defaults:
+            logged.get(group, {}).pop(key, None)
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), logged))
+
+
+def _children_of(parents: list[str]) -> Iterator[str]:
+    """List the last parts of the schema's keys right below a key, given as its parts."""
+    for key in schema_keys():
+        *above, name = key.split(".")
+        if len(above) == len(parents) and all(
+            part in (typed, ANY_NAME) for part, typed in zip(above, parents, strict=True)
+        ):
+            yield name
 
 
 def _undeclared(given: Any, declared: Any, prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Dataclass schemas of every config group, registered with Hydra."""
+"""Declare every config group as a dataclass, and register them with Hydra."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Optional
@@ -6,25 +6,27 @@ from typing import Literal, Optional
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-FP32_FORMATS = ("onnx_fp32",)
-INT8_FORMATS = ("onnx_int8", "openvino_int8")
 FASTEST = "fastest"
+BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside the corpus's own
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
 
-# OmegaConf 2.4 reads Optional[X], not X | None, of a dataclass field that is itself a generic; one spelling is used for all.
+# OmegaConf 2.4 reads Optional[X] but not X | None where X is itself a generic; one spelling is
+# used for all fields.
 # ruff: noqa: UP045
 
 
 @dataclass
 class ModelConfig:
-    """Which pretrained encoder is fine-tuned.
+    """Choose the pretrained encoder that is fine-tuned.
 
     Args:
-        name_or_path: a model id on the Hugging Face Hub or a local directory.
+        name_or_path: model id on the Hugging Face Hub, or a local directory.
         revision: branch, tag or commit on the Hub.
-        num_hidden_layers: keep the first n layers of the checkpoint; null keeps all.
-        classification_token_only: while training, compute the last layer for the classification token alone.
-            Gradients are the same (the other tokens' outputs are never read) and a step is shorter.
+        num_hidden_layers: number of the checkpoint's layers to keep, counted from the first; null
+            keeps all.
+        classification_token_only: whether training computes the last layer for the classification
+            token alone. Gradients are the same (the other tokens' outputs are never read) and a
+            step is shorter.
     """
 
     name_or_path: str = MISSING
@@ -35,25 +37,38 @@ class ModelConfig:
 
 @dataclass
 class DatasetConfig:
-    """Which labelled texts are learned, and how they are cut.
+    """Choose the labelled texts, and say how they are read, split and cut.
 
     Args:
-        name: short name, shown in run names.
+        name: short name, shown in the names of runs.
         path: dataset id on the Hugging Face Hub; unused when data_dir or train_file is given.
-        config_name: the Hub dataset's configuration.
+        config_name: configuration of the Hub dataset.
         revision: branch, tag or commit on the Hub.
-        train_split, validation_split, test_split: the Hub's names of the splits; null splits off from train.
-        data_dir: a directory with train, validation and test as .csv, .tsv, .jsonl, .json or .parquet.
-        train_file, validation_file, test_file: a file or URL each; validation and test may be null.
-        text_column, label_column: names of the columns.
-        text_pair_column: name of the column with the second text of pairs (a question and its answer); null for single texts.
-        label_names: the classes in the order of their ids; null takes them from train.
-        validation_size, test_size: share of train that is split off (stratified) when the split is not given.
-        split_seed: seed of that split.
-        on_bad_rows: what to do with rows whose text or label is empty or not text.
-        max_length: tokens a text is cut at.
-        padding: pad a batch to its longest text, or every text to max_length.
-        max_train_samples, max_eval_samples: use only the first n rows (after a seeded shuffle); null uses all.
+        train_split: name of the training split on the Hub.
+        validation_split: name of the validation split on the Hub; null takes it from train.
+        test_split: name of the test split on the Hub; null takes it from train.
+        data_dir: directory with train, validation and test as .csv, .tsv, .jsonl, .json or
+            .parquet.
+        train_file: file or URL of the training texts.
+        validation_file: file or URL of the validation texts; null takes them from train.
+        test_file: file or URL of the test texts; null takes them from train.
+        text_column: name of the column with the texts.
+        text_pair_column: name of the column with the second text of pairs (a question and its
+            answer); null for single texts.
+        label_column: name of the column with the labels.
+        label_names: classes in the order of their ids; null takes them from train.
+        validation_size: share of train that becomes validation when there is none, stratified by
+            label.
+        test_size: share of train that becomes test when there is none, stratified by label.
+        split_seed: seed of those splits, and of the choice of rows under max_train_samples and
+            max_eval_samples.
+        on_bad_rows: whether rows whose text or label is empty or not text end the run (error) or
+            are left out (drop).
+        max_length: number of tokens that a text is cut at.
+        padding: whether a batch is padded to its longest text (longest) or to max_length.
+        max_train_samples: number of training rows to use, chosen by split_seed; null uses all.
+        max_eval_samples: number of validation and of test rows to use, chosen by split_seed; null
+            uses all.
     """
 
     name: str = MISSING
@@ -83,15 +98,17 @@ class DatasetConfig:
 
 @dataclass
 class PhaseConfig:
-    """One call of INCTrainer.train().
+    """Describe one training phase, which is one call of INCTrainer.train().
 
     Args:
-        quantize: insert fake-quantization and convert to INT8 at the end.
-        num_train_epochs: length of this phase; null takes trainer.num_train_epochs.
-        learning_rate: peak of this phase; null takes trainer.learning_rate.
-        freeze_embeddings: leave the embedding tables as they are in this phase.
-        freeze_observers_after: share of a quantizing phase's steps after which ranges of activations and weights stay as
-            they are, above 0 and below 1; null lets them follow to the end.
+        quantize: whether the phase inserts fake-quantization and converts the model to INT8 at its
+            end.
+        num_train_epochs: length of the phase in epochs; null takes trainer.num_train_epochs.
+        learning_rate: peak learning rate of the phase; null takes trainer.learning_rate.
+        freeze_embeddings: whether the phase leaves the embedding tables as they are.
+        freeze_observers_after: share of a quantizing phase's steps, above 0 and below 1, after
+            which the ranges of activations and weights stay as they are; null lets them follow to
+            the end.
     """
 
     quantize: bool = MISSING
@@ -103,16 +120,18 @@ class PhaseConfig:
 
 @dataclass
 class PostTrainingConfig:
-    """Post-training quantization by optimum-intel's INCQuantizer, after the last training phase.
+    """Quantize with optimum-intel's INCQuantizer after the last training phase.
 
     Args:
-        approach: dynamic (activations as they come) or static (activation ranges from training texts).
-        calibration_samples: texts of train that static takes its ranges from.
-        activation_algorithm: observer of static: minmax, or kl (a histogram cut where it loses least).
-        tolerable_loss: accuracy-aware tuning: ops go back to FP32 until validation accuracy is at most this much below
-            FP32's; null quantizes once, whatever it costs.
-        criterion: whether tolerable_loss is in absolute accuracy or relative to FP32's.
-        max_trials: configurations that tuning tries at most.
+        approach: dynamic measures the ranges of activations as they come, static takes them from
+            training texts beforehand.
+        calibration_samples: number of training texts that static takes its ranges from.
+        activation_algorithm: observer of static: minmax, or kl (a histogram that is cut where it
+            loses least).
+        tolerable_loss: how far validation accuracy may fall below FP32's: ops go back to FP32 until
+            it is within that distance. null quantizes once, whatever the accuracy.
+        criterion: whether tolerable_loss is an absolute accuracy or relative to FP32's.
+        max_trials: number of configurations that the search for tolerable_loss tries at most.
     """
 
     approach: Literal["dynamic", "static"] = MISSING
@@ -125,17 +144,19 @@ class PostTrainingConfig:
 
 @dataclass
 class QatConfig:
-    """The recipe: which training phases follow each other, and what is quantized.
+    """Describe the recipe: which training phases follow each other, and what is quantized.
 
     Args:
-        name: the recipe's name, shown in run names.
+        name: name of the recipe, shown in the names of runs.
         phases: phases by name, in the order in which they run; only the last one may quantize.
-        fp32_op_types: op types that stay in FP32, out of Embedding, LayerNorm, Linear.
-        fp32_modules: modules that stay in FP32, by name or pattern, with all that is in them: bert.encoder.layer.0,
-            *.output.dense.
-        weight_granularity: one scale for each output channel of a Linear, or one for its whole weight.
-        activation_scheme: asym (a zero point, ranges as they are) or sym (ranges around zero).
-        post_training: quantization after training; null for recipes that quantize in training, or not at all.
+        fp32_op_types: op types that stay in FP32, out of Embedding, LayerNorm and Linear.
+        fp32_modules: modules that stay in FP32 with all that is in them, by name or pattern:
+            bert.encoder.layer.0, *.output.dense.
+        weight_granularity: whether a Linear has one scale for each output channel (per_channel) or
+            one for its whole weight (per_tensor).
+        activation_scheme: asym (ranges as they are, with a zero point) or sym (ranges around zero).
+        post_training: quantization after training; null for recipes that quantize in training, or
+            not at all.
     """
 
     name: str = MISSING
@@ -156,13 +177,16 @@ class QatConfig:
 
 @dataclass
 class TrainerConfig:
-    """transformers.TrainingArguments by their own names; their documentation applies.
+    """Set transformers.TrainingArguments by their own names; their documentation applies.
 
     Args:
-        early_stopping_patience, early_stopping_threshold: EarlyStoppingCallback's; null never stops early.
-        output_dir: where checkpoints are kept, a folder for each phase; null keeps them as long as the run lasts.
-        resume_from_checkpoint: output_dir of an earlier start of the same experiment, to go on from its newest checkpoint, or
-            one of the checkpoint-N in it.
+        early_stopping_patience: number of evaluations without improvement after which a phase ends
+            (EarlyStoppingCallback); null never ends one early.
+        early_stopping_threshold: how much the metric has to improve to count.
+        output_dir: folder that keeps the checkpoints, in a folder for each phase; null keeps them
+            as long as the run lasts.
+        resume_from_checkpoint: output_dir of an earlier start of the same run, to go on from its
+            newest checkpoint, or one of the checkpoint-N folders in it.
     """
 
     num_train_epochs: float = 2.0
@@ -212,12 +236,12 @@ class TrainerConfig:
 
 @dataclass
 class LossConfig:
-    """What training minimizes; validation and test losses are plain cross-entropy, whatever stands here.
+    """Choose what training minimizes; validation and test losses are always plain cross-entropy.
 
     Args:
         class_weights: balanced weighs a class by the inverse of its frequency in train.
-        focal_gamma: focal loss: a text whose class has probability p counts (1 - p)^gamma; 0 is cross-entropy.
-            (Lin et al., arXiv:1708.02002.)
+        focal_gamma: exponent of the focal loss (Lin et al., arXiv:1708.02002): a text whose class
+            has probability p counts (1 - p)^gamma; 0 is cross-entropy.
     """
 
     class_weights: Literal["none", "balanced"] = "none"
@@ -226,14 +250,17 @@ class LossConfig:
 
 @dataclass
 class DistillationConfig:
-    """A larger model that teaches the one that is trained, in every phase.
+    """Choose a larger model that teaches the trained one in every phase.
 
     Args:
-        teacher: a run id, a directory or a Hub id; an encoder without a head for this corpus is fine-tuned first.
-        num_hidden_layers: keep the first n layers of a teacher that is fine-tuned first; null keeps all.
-        num_train_epochs, learning_rate: of that fine-tuning; null takes the trainer group's.
-        temperature: that both models' logits are divided by.
-        loss_weights: of the labels' loss and of the teacher's, together 1.
+        teacher: run id, directory or Hub id; an encoder without a head for this corpus is
+            fine-tuned first.
+        num_hidden_layers: number of layers to keep of a teacher that is fine-tuned first; null
+            keeps all.
+        num_train_epochs: epochs of that fine-tuning; null takes trainer.num_train_epochs.
+        learning_rate: learning rate of that fine-tuning; null takes trainer.learning_rate.
+        temperature: number that both models' logits are divided by.
+        loss_weights: shares of the labels' loss and of the teacher's; their sum is 1.
     """
 
     teacher: str = MISSING
@@ -246,17 +273,21 @@ class DistillationConfig:
 
 @dataclass
 class PruningConfig:
-    """Neural Compressor's WeightPruningConfig by its own names, for Linear weights but the classifier's.
+    """Set Neural Compressor's WeightPruningConfig by its own names.
 
-    The first phase prunes; later ones keep what is zero.
+    It prunes Linear weights, except the classifier's. The first phase prunes; later ones keep what
+    is zero.
 
     Args:
-        pruning_type: magnitude (the smallest weights go) or snip_momentum (those whose loss the network would feel least).
-        pattern: what goes together: 1x1, 4x1 (four weights of a column), channelx1, or 2:4 (two of four).
+        pruning_type: magnitude (the smallest weights become zero) or snip_momentum (those whose
+            absence would change the loss least).
+        pattern: weights that become zero together: 1x1, 4x1 (four weights of a column), channelx1,
+            or 2:4 (two of four).
         target_sparsity: share of zeros at the end, above 0 and below 1.
-        pruning_scope: rank weights over all layers, or within each.
-        start_step, end_step: training steps between which sparsity grows; end_step null is half of the phase.
-        pruning_frequency: steps between two prunings; null makes about twenty of them.
+        pruning_scope: whether weights are ranked over all layers (global) or within each (local).
+        start_step: training step at which sparsity begins to grow.
+        end_step: training step at which sparsity reaches its target; null is half of the phase.
+        pruning_frequency: number of steps between two prunings; null makes about twenty of them.
     """
 
     pruning_type: Literal["magnitude", "snip_momentum"] = MISSING
@@ -270,34 +301,33 @@ class PruningConfig:
 
 @dataclass
 class ExportConfig:
-    """Which deployable directories a run makes of its model.
+    """Choose the deployable directories that a run makes of its model.
 
     Args:
-        formats: out of onnx_fp32, onnx_int8 and openvino_int8; a recipe that does not quantize makes the first alone.
-        ship: the format that becomes the MLflow model and gives the run its figures; fastest takes the INT8 format with the
-            lowest p50 latency at batch 1; without a benchmark, the first.
-        calibration_samples: training texts that the activation ranges of openvino_int8 are taken from.
-        vocabulary: full, or corpus: the INT8 formats know the training texts' tokens and single characters only. The file is
-            smaller; a word that training did not show is spelt in smaller pieces.
-        max_accuracy_loss: how much lower than the torch model's the test accuracy of an export may be; more, if chance does
-            not explain it, fails the run.
+        formats: formats to make, out of onnx_fp32, onnx_int8 and openvino_int8; a recipe that does
+            not quantize makes onnx_fp32 alone.
+        ship: format that becomes the MLflow model and gives the run its figures; fastest takes the
+            INT8 format with the lowest p50 latency at batch 1, or the first without a benchmark.
+        calibration_samples: number of training texts that the activation ranges of openvino_int8
+            are taken from.
+        max_accuracy_loss: how much lower than the torch model's the test accuracy of an export may
+            be; a larger loss that chance does not explain fails the run.
     """
 
     formats: list[str] = field(default_factory=list)
     ship: str = FASTEST
     calibration_samples: int = 300
-    vocabulary: Literal["full", "corpus"] = "full"
     max_accuracy_loss: float = 0.005
 
 
 @dataclass
 class BenchmarkConfig:
-    """How a run times its artifacts: one process each, taking turns.
+    """Say how a run times its artifacts: each in a process of its own, taking turns.
 
     Args:
-        repetitions: turns of each artifact at each shape; 0 times nothing.
-        seconds: of a turn, at least.
-        threads: of each process.
+        repetitions: number of turns of each artifact at each shape; 0 times nothing.
+        seconds: shortest duration of a turn, in seconds.
+        threads: number of threads of each process.
     """
 
     repetitions: int = 3
@@ -307,12 +337,13 @@ class BenchmarkConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where MLflow stores the run.
+    """Choose where MLflow stores the run.
 
     Args:
-        tracking_uri: a database (sqlite:///...) or server (http://...).
-        experiment_name: MLflow experiment.
-        artifact_location: folder of the artifacts, set when the experiment is created; null lets the server decide.
+        tracking_uri: address of a database (sqlite:///...) or server (http://...).
+        experiment_name: name of the MLflow experiment.
+        artifact_location: folder of the artifacts, set when the experiment is created; null lets
+            the server decide.
     """
 
     tracking_uri: str = MISSING
@@ -322,17 +353,20 @@ class TrackingConfig:
 
 @dataclass
 class SweepConfig:
-    """What the jobs of a multirun (-m) have in common; a run on its own heeds none of it.
+    """Set what the jobs of a multirun (-m) have in common; a single run ignores all of it.
 
     Args:
-        name: of a named search space (conf/sweep/), shown in the parent run's name.
-        fresh: start anew, although the same command line has begun or finished this sweep before.
-        allow_failures: end with exit code 0 although jobs failed.
-        pruner: median stops a job whose validation accuracy is below the median of the sweep's finished runs at the same step.
-        pruner_startup_trials: runs that have to be finished before the pruner stops one.
-        pruner_warmup_steps: training steps before which no job is stopped.
-        parent_run_id, directory, swept: set by the sweep for its jobs: its run in MLflow, the folder that relative paths start
-            from, and the keys that differ between jobs.
+        name: name of a search space in conf/sweep/, shown in the name of the sweep's run.
+        fresh: whether to start anew although the same command line has begun or finished this sweep
+            before.
+        allow_failures: whether the exit code is 0 although jobs failed.
+        pruner: median stops a job whose validation accuracy is below the median of the sweep's
+            finished runs at the same step.
+        pruner_startup_trials: number of runs that have to be finished before the pruner stops one.
+        pruner_warmup_steps: number of training steps before which no job is stopped.
+        parent_run_id: id of the sweep's run in MLflow; the sweep sets it for its jobs.
+        directory: folder that relative paths start from; the sweep sets it for its jobs.
+        swept: keys that differ between jobs; the sweep sets them for its jobs.
     """
 
     name: Optional[str] = None
@@ -348,10 +382,21 @@ class SweepConfig:
 
 @dataclass
 class Config:
-    """One run: what `python -m pipeline` composes.
+    """Describe one run: what `python -m pipeline` composes.
 
     Args:
-        objective: figures by their names in MLflow that a sweep is about, the most important first.
+        model: the pretrained encoder.
+        dataset: the labelled texts.
+        qat: the recipe.
+        trainer: arguments of the training phases.
+        loss: what training minimizes.
+        distillation: the teacher; null trains without one.
+        pruning: how weights are pruned; null prunes none.
+        export: the deployable directories.
+        benchmark: how artifacts are timed.
+        tracking: where MLflow stores the run.
+        sweep: what the jobs of a multirun have in common.
+        objective: names of figures in MLflow that a sweep optimizes, the most important first.
         rerun: id of a finished run to repeat from its logged config.
     """
 
@@ -371,5 +416,5 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema known to Hydra as `schema`, which conf/config.yaml names first in its defaults."""
+    """Register the schema with Hydra as `schema`, the first of the defaults in conf/config.yaml."""
     ConfigStore.instance().store(name="schema", node=Config, replace=True)

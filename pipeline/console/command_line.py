@@ -1,4 +1,4 @@
-"""What every command does alike: exit codes, the one line of an error, a progress bar."""
+"""Give every command the same exit codes, one-line errors and progress bar."""
 
 import os
 import sys
@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from pipeline.console import interrupt
-from pipeline.errors import PipelineError
-from pipeline.redaction import redacted
+from pipeline.errors import PipelineError, redacted
 
 EXIT_INTERRUPTED = 130
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -17,13 +16,14 @@ T = TypeVar("T")
 
 
 def exit_code(command: Callable[[], int | None]) -> int:
-    """Run a command.
+    """Run a command, and turn how it ends into an exit code.
 
     Args:
-        command: returns its exit code; None is 0.
+        command: the command; it returns its exit code, or None for 0.
 
     Returns:
-        The command's exit code, that of a PipelineError (2 as a rule), 130 after Ctrl-C or SIGTERM.
+        The command's exit code, that of a PipelineError (2 unless it says otherwise), or 130 after
+        Ctrl-C or SIGTERM.
     """
     interrupt.listen()
     try:
@@ -39,7 +39,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
 
 
 def wants_traceback() -> bool:
-    """Whether the person at the terminal asked for tracebacks with HYDRA_FULL_ERROR=1."""
+    """Tell whether the person at the terminal asked for tracebacks with HYDRA_FULL_ERROR=1."""
     return os.environ.get(USER_CHOICE, os.environ.get(FULL_ERROR)) == "1"
 
 
@@ -49,7 +49,14 @@ def complain(line: str) -> None:
 
 
 def progress(items: Iterable[T], unit: str) -> Iterator[T]:
-    """Pass items on, counting them on standard error if the results go to a file and a person watches."""
+    """Count items on standard error while they pass.
+
+    Nothing is counted unless a person watches standard error and the results go elsewhere.
+
+    Args:
+        items: items to pass on.
+        unit: name of an item.
+    """
     if not sys.stderr.isatty() or sys.stdout.isatty():
         yield from items
         return

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, remembered: code that loses the exception does not lose the interrupt."""
+"""Remember Ctrl-C and SIGTERM, also where a library drops the exception."""
 
 import signal
 from types import FrameType
@@ -7,7 +7,10 @@ _received = False
 
 
 def listen() -> None:
-    """Raise KeyboardInterrupt on SIGINT and SIGTERM from here on; a SIGINT that the caller has set to be ignored stays so."""
+    """Raise KeyboardInterrupt on SIGINT and SIGTERM from here on.
+
+    A SIGINT that the caller has set to be ignored stays ignored.
+    """
     global _received
     _received = False
     signal.signal(signal.SIGTERM, _interrupt)
@@ -16,10 +19,10 @@ def listen() -> None:
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if a signal came whose exception got lost.
+    """Raise KeyboardInterrupt if a signal came whose exception was dropped.
 
-    Python drops what is raised in a destructor or a weak reference's callback, and libraries have bare excepts. Call this
-    between pieces of work.
+    Python drops what is raised in a destructor or a weak reference's callback, and libraries have
+    bare excepts. Call this between pieces of work.
     """
     if _received:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Keep third parties' notices from the terminal and their usage statistics at home; import nothing heavy before calling it."""
+"""Keep third parties' notices from the terminal, and switch off their usage statistics."""
 
 import logging
 import os
@@ -6,9 +6,10 @@ import warnings
 
 
 def third_parties() -> None:
-    """Silence notices that the person at the terminal can do nothing about; errors still come through.
+    """Silence notices that the person at the terminal can do nothing about; errors still show.
 
-    Neural Compressor 3.7 and MLflow 3.17 set their loggers' levels when they are imported, from the environment.
+    Call it before anything heavy is imported: Neural Compressor 3.7 and MLflow 3.17 set their
+    loggers' levels from the environment when they are imported.
     """
     os.environ.setdefault("LOGLEVEL", "ERROR")  # Neural Compressor's
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
@@ -18,7 +19,8 @@ def third_parties() -> None:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Usage statistics of MLflow, the Hugging Face Hub's client and NNCF: sent unless the environment says no.
+    # Usage statistics of MLflow, the Hugging Face Hub's client and NNCF: they are sent unless the
+    # environment says no.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NNCF_CI", "1")

@@ -1,41 +1,35 @@
-"""DatasetConfig to a Corpus of three labelled splits, and the Corpus to tokens."""
+"""Read, check and split labelled texts into a corpus."""
 
-import contextlib
 import hashlib
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.sources import read_sources
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import PAIR_SEPARATOR, split_pairs
+from pipeline.inference.texts import PAIR_SEPARATOR
+from pipeline.names import SPLITS, TEST, TRAIN, VALIDATION
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
-SPLITS = ("train", "validation", "test")
-SHOWN = 5  # rows, labels or columns that an error names before it says "and n more"
+LISTED_ROWS = 5  # bad rows that an error names before it says "and n more"
+COLUMN_KEYS = ("text_column", "text_pair_column", "label_column")
+FEATURES = datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")})
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Labelled texts.
+    """Labelled texts in three splits.
 
     Args:
         name: short name.
         label_names: classes in the order of their ids.
-        splits: train, validation and test, each with `text` (str; of a pair both texts, with a tab between them) and `label`
-            (int, index into label_names).
-        source: where the texts came from, for the record.
+        splits: train, validation and test, each with `text` (str; both texts of a pair, with a tab
+            between them) and `label` (int, index into label_names).
+        source: where the texts come from, for the record.
     """
 
     name: str
@@ -44,18 +38,22 @@ class Corpus:
     source: str
 
     def digest(self, split: str) -> str:
-        """Return the first 16 hex digits of the SHA-256 over the split's texts and labels in order."""
+        """Hash a split's texts and labels in order: the first 16 hex digits of their SHA-256."""
         sha = hashlib.sha256()
         for batch in self.splits[split].iter(batch_size=1000):
             for text, label in zip(batch["text"], batch["label"], strict=True):
                 sha.update(f"{label}\t{text}\n".encode())
         return sha.hexdigest()[:16]
 
+    def digests(self) -> dict[str, str]:
+        """Hash every split; the result is by the split's name."""
+        return {split: self.digest(split) for split in self.splits}
+
 
 def load_corpus(config: DatasetConfig) -> Corpus:
     """Read, check and split the labelled texts.
 
-    Rows of a split that is not given are split off from train: stratified by label, with split_seed.
+    A split that is not given is taken from train: stratified by label, with split_seed.
 
     Args:
         config: the dataset group.
@@ -64,231 +62,148 @@ def load_corpus(config: DatasetConfig) -> Corpus:
         Three non-empty splits over the same classes.
 
     Raises:
-        PipelineError: a file, split or column is missing, a row is bad (with on_bad_rows=error), a split is empty, there
-            is one class only, or validation or test has a label that train does not have.
+        PipelineError: a file, split or column is missing, a row is bad (with on_bad_rows=error), a
+            split is empty, there is one class only, or validation or test has a label that train
+            does not have.
     """
     sources = read_sources(config)
     frames = {split: _clean(frame, split, config) for split, frame in sources.frames.items()}
     label_names = tuple(
-        config.label_names or sources.label_names or _names_in(frames["train"]["label"])
+        config.label_names or sources.label_names or _label_names(frames[TRAIN]["label"])
     )
-    if len(label_names) < 2:
-        raise PipelineError(
-            f"dataset {config.name}: train has one class only ({label_names[0]}); a classifier needs two."
-        )
+    _check_two_classes(label_names, config.name)
     frames = {split: _encode(frame, split, label_names) for split, frame in frames.items()}
-    seen = set(frames["train"]["label"])
-    if len(seen) < 2:
-        raise PipelineError(
-            f"dataset {config.name}: train has one class only ({label_names[seen.pop()]}); a classifier needs two."
+    _check_labels(frames, label_names, config.name)
+    splits = {
+        split: datasets.Dataset.from_pandas(
+            frame[["text", "label"]], features=FEATURES, preserve_index=False
         )
-    for split, frame in frames.items():
-        unseen = sorted(set(frame["label"]) - seen)
-        if unseen:
-            rows = int((frame["label"] == unseen[0]).sum())
-            raise PipelineError(
-                f"dataset {config.name}: label {label_names[unseen[0]]!r} occurs in {split} ({rows} rows) but not in train; "
-                f"train has: {', '.join(label_names[i] for i in sorted(seen))}."
-            )
-    splits = {split: _dataset(frame) for split, frame in frames.items()}
-    for split, share in (("test", config.test_size), ("validation", config.validation_size)):
+        for split, frame in frames.items()
+    }
+    for split in (TEST, VALIDATION):
         if split not in splits:
-            splits["train"], splits[split] = _split_off(
-                splits["train"], split, share, label_names, config
-            )
-    for split in SPLITS:
-        limit = config.max_train_samples if split == "train" else config.max_eval_samples
-        if limit is not None and limit < len(splits[split]):
-            splits[split] = (
-                splits[split].shuffle(seed=config.split_seed).select(range(limit)).flatten_indices()
-            )
-    return Corpus(
-        config.name, label_names, {split: splits[split] for split in SPLITS}, sources.origin
-    )
-
-
-def tokenize(
-    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
-) -> Mapping[str, datasets.Dataset]:
-    """Turn every split into token ids, cut at max_length; padding is the collator's.
-
-    Args:
-        corpus: texts and labels.
-        tokenizer: of the model that will read them.
-        config: for max_length.
-
-    The result is kept beside the Hugging Face datasets (HF_DATASETS_CACHE), by the digests of texts and tokenizer, and mapped
-    into memory from there: runs of a sweep, at once or one after another, tokenize a corpus once and share its pages.
-
-    Returns:
-        Splits with the tokenizer's columns, `labels` (int), `length` (tokens after the cut) and `num_tokens` (before it).
-    """
-    folder = _token_cache(corpus, tokenizer, config)
-    try:
-        with FileLock(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                unfinished = folder.with_suffix(".part")
-                shutil.rmtree(unfinished, ignore_errors=True)
-                _encode_splits(corpus, tokenizer, config).save_to_disk(unfinished)
-                unfinished.rename(folder)
-        return dict(datasets.load_from_disk(str(folder)))
-    except OSError:  # a cache that cannot be written is no reason not to train
-        return dict(_encode_splits(corpus, tokenizer, config))
-
-
-def cache_folder() -> Path:
-    """Return where what runs share is kept: beside the Hugging Face datasets (HF_DATASETS_CACHE)."""
-    root = Path(datasets.config.HF_DATASETS_CACHE) / "int8-text-classifiers"
-    with contextlib.suppress(OSError):
-        root.mkdir(parents=True, exist_ok=True)
-    return root
-
-
-def _token_cache(
-    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
-) -> Path:
-    parts = [
-        *(corpus.digest(split) for split in SPLITS),
-        tokenizer.backend_tokenizer.to_str(),
-        type(tokenizer).__name__,
-    ]
-    parts += [
-        str(config.max_length),
-        str(config.text_pair_column is not None),
-        ",".join(tokenizer.model_input_names),
-        datasets.__version__,
-    ]
-    return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _encode_splits(
-    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
-) -> datasets.DatasetDict:
-    def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        # Most texts fit: one pass without truncation gives both the tokens and the true length.
-        texts = (
-            split_pairs(batch["text"])
-            if config.text_pair_column
-            else [(text,) for text in batch["text"]]
-        )
-        encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
-        num_tokens = [len(ids) for ids in encoded["input_ids"]]
-        for row, count in enumerate(num_tokens):
-            if count > config.max_length:
-                cut = tokenizer(*texts[row], truncation=True, max_length=config.max_length)
-                for column in encoded:
-                    encoded[column][row] = cut[column]
-        lengths = [min(count, config.max_length) for count in num_tokens]
-        return {**encoded, "labels": batch["label"], "length": lengths, "num_tokens": num_tokens}
-
-    return datasets.DatasetDict(
-        {
-            split: rows.map(
-                encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}"
-            )
-            for split, rows in corpus.splits.items()
-        }
-    )
-
-
-def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Collate:
-    """Build the function that pads a list of rows to tensors: to the longest of them, or every row to max_length."""
-    from transformers import DataCollatorWithPadding
-
-    return DataCollatorWithPadding(tokenizer, padding=config.padding, max_length=config.max_length)
+            splits[TRAIN], splits[split] = _split_off(splits[TRAIN], split, label_names, config)
+    splits = {split: _limited(splits[split], split, config) for split in SPLITS}
+    return Corpus(config.name, label_names, splits, sources.origin)
 
 
 def _clean(frame: pd.DataFrame, split: str, config: DatasetConfig) -> pd.DataFrame:
-    for key in ("text_column", "text_pair_column", "label_column"):
+    """Check a raw table, and reduce it to the columns text and label."""
+    for key in COLUMN_KEYS:
         column = getattr(config, key)
         if column is not None and column not in frame.columns:
             raise PipelineError(
-                f"dataset.{key}={column!r} is not in {split}; its columns are: {', '.join(map(str, frame.columns))}."
+                f"dataset.{key}={column!r} is not in {split}; its columns are: "
+                f"{', '.join(map(str, frame.columns))}."
             )
     rows = pd.DataFrame({"text": frame[config.text_column], "label": frame[config.label_column]})
-    bad_text = np.array(
-        [not isinstance(text, str) or not text.strip() for text in rows["text"]], dtype=bool
-    )
+    bad = _without_text(rows["text"]) | _without_label(rows["label"])
     if config.text_pair_column is not None:
-        seconds = frame[config.text_pair_column]
-        bad_text |= [not isinstance(text, str) or not text.strip() for text in seconds]
+        second_texts = frame[config.text_pair_column]
+        bad |= _without_text(second_texts)
         rows["text"] = [
-            _pair(first, second) for first, second in zip(rows["text"], seconds, strict=True)
+            _pair(first, second) for first, second in zip(rows["text"], second_texts, strict=True)
         ]
-    bad_label = [
-        not pd.api.types.is_scalar(label) or pd.isna(label) or not str(label).strip()
-        for label in rows["label"]
-    ]
-    bad = bad_text | np.array(bad_label, dtype=bool)
     if bad.any() and config.on_bad_rows == "error":
-        numbers = [str(row + 1) for row in np.flatnonzero(bad)]
-        more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
-        raise PipelineError(
-            f"dataset {config.name}: {split} has {len(numbers)} rows with an empty or non-text {config.text_column!r} or an "
-            f"empty {config.label_column!r}: row {', '.join(numbers[:SHOWN])}{more} (the first row of data is 1); "
-            "mend them or set dataset.on_bad_rows=drop."
-        )
+        raise PipelineError(_bad_rows_line(bad, split, config))
     rows = rows[~bad].reset_index(drop=True)
     if rows.empty:
         raise PipelineError(
-            f"dataset {config.name}: {split} is empty; it needs at least one row with text and label."
+            f"dataset {config.name}: {split} is empty; it needs at least one row with text and "
+            "label."
         )
     return rows
+
+
+def _without_text(texts: "pd.Series[Any]") -> np.ndarray:
+    return np.array([not isinstance(text, str) or not text.strip() for text in texts], dtype=bool)
+
+
+def _without_label(labels: "pd.Series[Any]") -> np.ndarray:
+    return np.array(
+        [
+            not pd.api.types.is_scalar(label) or pd.isna(label) or not str(label).strip()
+            for label in labels
+        ],
+        dtype=bool,
+    )
 
 
 def _pair(*texts: object) -> str:
     return PAIR_SEPARATOR.join(str(text).replace(PAIR_SEPARATOR, " ") for text in texts)
 
 
+def _bad_rows_line(bad: np.ndarray, split: str, config: DatasetConfig) -> str:
+    numbers = [str(row + 1) for row in np.flatnonzero(bad)]
+    more = f" and {len(numbers) - LISTED_ROWS} more" if len(numbers) > LISTED_ROWS else ""
+    return (
+        f"dataset {config.name}: {split} has {len(numbers)} rows with an empty or non-text "
+        f"{config.text_column!r} or an empty {config.label_column!r}: row "
+        f"{', '.join(numbers[:LISTED_ROWS])}{more} (the first row of data is 1); "
+        "mend them or set dataset.on_bad_rows=drop."
+    )
+
+
 def _as_ids(labels: "pd.Series[Any]") -> "pd.Series[Any] | None":
-    """Labels as integers if every one is a whole number (or its spelling), else None."""
+    """Read labels as integers if every one is a whole number or its spelling, else return None."""
     numbers = pd.to_numeric(labels, errors="coerce")
     if numbers.isna().any() or (numbers % 1 != 0).any():
         return None
     return numbers.astype("int64")
 
 
-def _names_in(labels: "pd.Series[Any]") -> list[str]:
+def _label_names(labels: "pd.Series[Any]") -> list[str]:
     ids = _as_ids(labels)
-    return (
-        [str(i) for i in sorted(ids.unique())]
-        if ids is not None
-        else sorted(labels.astype(str).unique())
-    )
+    if ids is None:
+        return sorted(labels.astype(str).unique())
+    return [str(label) for label in sorted(ids.unique())]
 
 
-def _encode(frame: pd.DataFrame, split: str, label_names: tuple[str, ...]) -> pd.DataFrame:
-    names = {name: index for index, name in enumerate(label_names)}
+def _encode(frame: pd.DataFrame, split: str, label_names: Sequence[str]) -> pd.DataFrame:
+    """Replace labels by their ids."""
+    id_by_name = {name: index for index, name in enumerate(label_names)}
     ids = _as_ids(frame["label"])
     as_text = frame["label"].astype(str) if ids is None else ids.astype(str)
-    labels = as_text.map(names)
+    labels = as_text.map(id_by_name)
     if labels.isna().all() and ids is not None and ids.between(0, len(label_names) - 1).all():
         labels = ids
     if labels.isna().any():
         unknown = sorted(as_text[labels.isna()].unique())
         raise PipelineError(
-            f"label {unknown[0]!r} occurs in {split} ({int((as_text == unknown[0]).sum())} rows) but not in train; "
-            f"the labels are: {', '.join(label_names)}."
+            f"label {unknown[0]!r} occurs in {split} ({int((as_text == unknown[0]).sum())} rows) "
+            f"but not in train; the labels are: {', '.join(label_names)}."
         )
     return frame.assign(label=labels.astype("int64"))
 
 
-def _dataset(frame: pd.DataFrame) -> datasets.Dataset:
-    features = datasets.Features(
-        {"text": datasets.Value("string"), "label": datasets.Value("int64")}
-    )
-    return datasets.Dataset.from_pandas(
-        frame[["text", "label"]], features=features, preserve_index=False
-    )
+def _check_two_classes(label_names: Sequence[str], name: str) -> None:
+    if len(label_names) < 2:
+        raise PipelineError(
+            f"dataset {name}: train has one class only ({label_names[0]}); a classifier needs two."
+        )
+
+
+def _check_labels(
+    frames: Mapping[str, pd.DataFrame], label_names: Sequence[str], name: str
+) -> None:
+    """Refuse labels that train does not have."""
+    trained = set(frames[TRAIN]["label"])
+    _check_two_classes([label_names[label] for label in trained], name)
+    for split, frame in frames.items():
+        untrained = sorted(set(frame["label"]) - trained)
+        if untrained:
+            rows = int((frame["label"] == untrained[0]).sum())
+            raise PipelineError(
+                f"dataset {name}: label {label_names[untrained[0]]!r} occurs in {split} "
+                f"({rows} rows) but not in train; train has: "
+                f"{', '.join(label_names[label] for label in sorted(trained))}."
+            )
 
 
 def _split_off(
-    rows: datasets.Dataset,
-    split: str,
-    share: float,
-    label_names: tuple[str, ...],
-    config: DatasetConfig,
+    rows: datasets.Dataset, split: str, label_names: Sequence[str], config: DatasetConfig
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
+    share = config.test_size if split == TEST else config.validation_size
     by_class = rows.cast_column("label", datasets.ClassLabel(names=list(label_names)))
     try:
         parts = by_class.train_test_split(
@@ -296,8 +211,14 @@ def _split_off(
         )
     except ValueError as error:
         raise PipelineError(
-            f"dataset {config.name}: {len(rows)} rows of train are too few to split off {split} with every class in both "
-            f"(dataset.{split}_size={share}): {error}"
+            f"dataset {config.name}: {len(rows)} rows of train are too few to split off {split} "
+            f"with every class in both (dataset.{split}_size={share}): {error}"
         ) from error
-    plain = datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")})
-    return tuple(parts[part].flatten_indices().cast(plain) for part in ("train", "test"))
+    return tuple(parts[part].flatten_indices().cast(FEATURES) for part in ("train", "test"))
+
+
+def _limited(rows: datasets.Dataset, split: str, config: DatasetConfig) -> datasets.Dataset:
+    limit = config.max_train_samples if split == TRAIN else config.max_eval_samples
+    if limit is None or limit >= len(rows):
+        return rows
+    return rows.shuffle(seed=config.split_seed).select(range(limit)).flatten_indices()

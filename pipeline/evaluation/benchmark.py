@@ -1,4 +1,7 @@
-"""Artifacts to load time, peak memory, latency and throughput: one process each, warm, taking turns."""
+"""Time artifacts side by side: load time, peak memory, latency and throughput.
+
+Each artifact has a process of its own, and they take turns.
+"""
 
 import json
 import os
@@ -16,19 +19,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.config.schema import FP32_FORMATS, INT8_FORMATS, BenchmarkConfig
+from pipeline.config.schema import BENCHMARK_LENGTHS, BenchmarkConfig
 from pipeline.errors import PipelineError
+from pipeline.names import (
+    FP32_FORMATS,
+    INT8_FORMATS,
+    LATENCY_P50_MS,
+    LATENCY_P95_MS,
+    LATENCY_P99_MS,
+    LATENCY_SPREAD,
+    LOAD_S,
+    PEAK_MEMORY_MB,
+    THROUGHPUT_PER_S,
+    at_length,
+    figure_of,
+)
 
 if TYPE_CHECKING:
     from pipeline.models.artifact import Artifact
 
-LENGTHS = (
-    16,
-    32,
-    128,
-)  # tokens; beside the corpus's own lengths, and as far as texts are not cut shorter
 BATCHES = (1, 32)
-MAX_TEXTS = 2048
+MAX_TEXTS = 2048  # of the corpus, that calls go round in
+PERCENTILES = (50, 95, 99)
+WORKER = "pipeline.evaluation.benchmark_worker"
+IMPORT_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -36,10 +50,10 @@ class Point:
     """How long calls of one shape took.
 
     Args:
-        batch: texts a call.
+        batch: texts in a call.
         tokens: tokens of every text; None stands for texts of the corpus.
         p50_ms, p95_ms, p99_ms: percentiles over all calls of all repetitions, in ms a call.
-        p50_ms_by_repetition: the median of each repetition: how far the machine can be trusted.
+        p50_ms_by_repetition: median of each repetition: how steady the machine was.
     """
 
     batch: int
@@ -56,7 +70,7 @@ class Point:
 
     @property
     def spread(self) -> float:
-        """Slowest repetition over the fastest; 1.0 is a quiet machine."""
+        """Slowest repetition over the fastest; 1.0 on a quiet machine."""
         return max(self.p50_ms_by_repetition) / min(self.p50_ms_by_repetition)
 
 
@@ -66,9 +80,9 @@ class Benchmark:
 
     Args:
         variant: the artifact.
-        load_s: files to first answer, in seconds; without imports.
-        peak_mb: largest resident set of its process, MB of 1,000,000 bytes; imports included.
-        points: one for each length and each of BATCHES.
+        load_s: seconds from the files to the first answer, without imports.
+        peak_mb: largest resident set of its process, imports included, in MB of 1,000,000 bytes.
+        points: one point for each length and each of BATCHES.
     """
 
     variant: str
@@ -89,57 +103,56 @@ class Benchmark:
 
     @property
     def figures(self) -> dict[str, float]:
-        """What is logged, by its name in MLflow: the corpus's own lengths without a suffix, the others with `_16_tokens`."""
-        figures = {"load_s": self.load_s, "peak_memory_mb": self.peak_mb}
+        """The figures by their names in MLflow; latencies are of one text."""
+        figures = {LOAD_S: self.load_s, PEAK_MEMORY_MB: self.peak_mb}
         for tokens in self.lengths:
-            suffix = "" if tokens is None else f"_{tokens}_tokens"
-            single = self.at(1, tokens)
-            figures |= {
-                f"latency_p50_ms{suffix}": single.p50_ms,
-                f"latency_p95_ms{suffix}": single.p95_ms,
-                f"latency_p99_ms{suffix}": single.p99_ms,
-                f"latency_spread{suffix}": single.spread,
-                f"throughput_per_s{suffix}": self.at(max(BATCHES), tokens).throughput_per_s,
+            single, many = self.at(min(BATCHES), tokens), self.at(max(BATCHES), tokens)
+            values = {
+                LATENCY_P50_MS: single.p50_ms,
+                LATENCY_P95_MS: single.p95_ms,
+                LATENCY_P99_MS: single.p99_ms,
+                LATENCY_SPREAD: single.spread,
+                THROUGHPUT_PER_S: many.throughput_per_s,
             }
-        return {f"{self.variant}/{name}": value for name, value in figures.items()}
+            figures |= {at_length(name, tokens): value for name, value in values.items()}
+        return {figure_of(self.variant, name): value for name, value in figures.items()}
 
 
 def benchmark(
     artifacts: Sequence["Artifact"], texts: Sequence[str], max_length: int, config: BenchmarkConfig
 ) -> dict[str, Benchmark]:
-    """Measure artifacts against each other, in one go: each has a process and a turn at every point in every repetition.
+    """Measure artifacts against each other: each has a turn at every shape in every repetition.
 
     Args:
-        artifacts: of different variants; fp32 and int8 are loaded with torch, all others by their runtime.
-        texts: of the corpus; each artifact's own tokenizer turns them into tokens, before anything is timed.
+        artifacts: artifacts of different variants; fp32 and int8 are loaded with torch, all others
+            by their runtime.
+        texts: texts of the corpus; each artifact's tokenizer turns them into tokens before
+            anything is timed.
         max_length: tokens that texts are cut at.
-        config: threads, repetitions and seconds of a turn.
+        config: the benchmark group: threads, repetitions and seconds of a turn.
 
     Returns:
-        A Benchmark for each variant; none at all without repetitions.
+        A benchmark for each variant; an empty dict without repetitions.
 
     Raises:
-        PipelineError: a worker ended early; the line is its own last one.
+        PipelineError: a process ended early; the line ends with its last one.
     """
     if config.repetitions == 0:
         return {}
-    lengths = (None, *(tokens for tokens in LENGTHS if tokens <= max_length))
-    points = list(product(BATCHES, lengths))
+    lengths = (None, *(tokens for tokens in BENCHMARK_LENGTHS if tokens <= max_length))
+    shapes = list(product(BATCHES, lengths))
     times: dict[tuple[str, int, int | None], list[list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch, ExitStack() as stack:
         file = Path(scratch) / "texts.json"
-        file.write_text(
-            json.dumps({"max_length": max_length, "texts": list(texts[:MAX_TEXTS])}),
-            encoding="utf-8",
-        )
+        corpus = {"max_length": max_length, "texts": list(texts[:MAX_TEXTS])}
+        file.write_text(json.dumps(corpus), encoding="utf-8")
         workers = {
             artifact.variant: stack.enter_context(_Worker(artifact, config.threads, file))
             for artifact in artifacts
         }
-        turns = list(product(range(config.repetitions), points, workers.items()))
-        for _, (batch, tokens), (variant, worker) in tqdm(
-            turns, "benchmark", leave=False, disable=not sys.stderr.isatty()
-        ):
+        turns = list(product(range(config.repetitions), shapes, workers.items()))
+        bar = tqdm(turns, "benchmark", leave=False, disable=not sys.stderr.isatty())
+        for _, (batch, tokens), (variant, worker) in bar:
             turn = worker.ask({"batch": batch, "tokens": tokens, "seconds": config.seconds})
             times.setdefault((variant, batch, tokens), []).append(turn["times_s"])
         return {
@@ -148,7 +161,7 @@ def benchmark(
                 worker.load_s,
                 worker.ask({"end": True})["peak_mb"],
                 tuple(
-                    _point(batch, tokens, times[variant, batch, tokens]) for batch, tokens in points
+                    _point(batch, tokens, times[variant, batch, tokens]) for batch, tokens in shapes
                 ),
             )
             for variant, worker in workers.items()
@@ -160,53 +173,53 @@ def choose(ship: str, variants: Sequence[str], benchmarks: Mapping[str, Benchmar
 
     Args:
         ship: a variant, or fastest.
-        variants: that were made and passed, in the order in which they were.
-        benchmarks: by variant.
+        variants: variants of the run, in the order in which they were made.
+        benchmarks: benchmark of each variant; may be empty.
 
     Returns:
-        ship if it was made; else, of the exported INT8 variants, or the exported FP32 one if there is none, the one with the
-        lowest p50 latency of one text of the corpus (the first, if nothing was timed); without any export the last variant
-        that was trained.
+        `ship` if the run made it. Else, of the exported INT8 variants, or of the exported FP32
+        ones if there are none, the one with the lowest p50 latency of one text of the corpus (the
+        first, if nothing was timed). Without any export the variant that was trained last.
     """
     if ship in variants:
         return ship
     for formats in (INT8_FORMATS, FP32_FORMATS):
         exported = [variant for variant in variants if variant in formats]
+        if exported and not benchmarks:
+            return exported[0]
         if exported:
-            return min(
-                exported,
-                key=lambda variant: benchmarks[variant].at(1, None).p50_ms if benchmarks else 0.0,
-            )
+            return min(exported, key=lambda variant: benchmarks[variant].at(1, None).p50_ms)
     return variants[-1]
 
 
 def _point(batch: int, tokens: int | None, repetitions: Sequence[Sequence[float]]) -> Point:
-    p50, p95, p99 = np.percentile(1000 * np.concatenate(repetitions), [50, 95, 99])
+    p50, p95, p99 = np.percentile(1000 * np.concatenate(repetitions), PERCENTILES)
     medians = tuple(1000 * statistics.median(times) for times in repetitions)
     return Point(batch, tokens, float(p50), float(p95), float(p99), medians)
 
 
 class _Worker:
-    """The parent's end of one process: JSON lines over pipes. It has loaded its artifact when the constructor returns."""
+    """Talk to the process of one artifact: JSON lines over pipes.
+
+    The process has loaded its artifact when the constructor returns.
+
+    Args:
+        artifact: directory to load.
+        threads: threads of the process.
+        texts: file with the texts.
+    """
 
     def __init__(self, artifact: "Artifact", threads: int, texts: Path) -> None:
         self._variant = artifact.variant
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        arguments = [artifact.variant, str(artifact.path.absolute()), str(threads), str(texts)]
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pipeline.evaluation.benchmark_worker",
-                artifact.variant,
-                str(artifact.path.absolute()),
-                str(threads),
-                str(texts),
-            ],
+            [sys.executable, "-m", WORKER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=IMPORT_ROOT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
         )
         try:
@@ -216,6 +229,7 @@ class _Worker:
             raise
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request, and wait for its answer."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise TypeError("the worker was started without pipes")
@@ -227,8 +241,8 @@ class _Worker:
             line = ""
         if not line:
             self._errors.seek(0)
-            said = self._errors.read().strip().splitlines() or ["it said nothing"]
-            raise PipelineError(f"the benchmark of {self._variant} ended early: {said[-1]}")
+            errors = self._errors.read().strip().splitlines() or ["it printed nothing"]
+            raise PipelineError(f"the benchmark of {self._variant} ended early: {errors[-1]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -1,4 +1,4 @@
-"""One process of a benchmark: loads one artifact, then times calls as its parent asks.
+"""Load one artifact, then time calls as the benchmark asks: one process of it.
 
 python -m pipeline.evaluation.benchmark_worker VARIANT DIRECTORY THREADS TEXTS_FILE
 """
@@ -16,14 +16,18 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline.console import quiet
-from pipeline.inference.classifier import CONFIG_FILE, ONNX_FILE, TOKENIZER_FILE, open_session, pad
+from pipeline.inference.classifier import CONFIG_FILE, TOKENIZER_FILE, pad
+from pipeline.inference.session import ONNX_FILE, open_session
+from pipeline.names import FP32, INT8
 
 MIN_CALLS = 5
-MAX_SECONDS = 4.0  # of one turn at one point, however slow the model
-SHAPES = 64  # batches of different texts that a turn goes round in
-TORCH_VARIANTS = frozenset({"fp32", "int8"})
+MAX_SECONDS = 4.0  # of one turn at one shape, however slow the model
+WARM_UP_CALLS = 3
+BATCHES_IN_TURN = 64  # batches of different texts that a turn goes round in
+TORCH_VARIANTS = frozenset({FP32, INT8})
 
 Call = Callable[[np.ndarray, np.ndarray], object]
+Batch = tuple[np.ndarray, np.ndarray]
 Rows = Sequence[Sequence[int]]
 
 
@@ -39,16 +43,16 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
             importlib.import_module(_library(variant, directory))
             started = time.perf_counter()
             call = _load(variant, directory, threads)
-            call(*make_batch(rows, pad_token_id, 1, 16, 0))
+            call(*make_batch(rows, pad_token_id, (1, 16), 0))
             answer = {"load_s": time.perf_counter() - started}
         elif "end" in request:
             answer = {"peak_mb": _peak_mb()}
         else:
-            shapes = [
-                make_batch(rows, pad_token_id, request["batch"], request["tokens"], index)
-                for index in range(SHAPES)
+            shape = (request["batch"], request["tokens"])
+            batches = [
+                make_batch(rows, pad_token_id, shape, index) for index in range(BATCHES_IN_TURN)
             ]
-            answer = {"times_s": _turn(call, shapes, request["seconds"])}
+            answer = {"times_s": _turn(call, batches, request["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -57,20 +61,21 @@ def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
     tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
     tokenizer.enable_truncation(corpus["max_length"])
     tokenizer.no_padding()
-    pad_token_id = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))["pad_token_id"]
-    return [encoding.ids for encoding in tokenizer.encode_batch(corpus["texts"])], pad_token_id
+    config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    encodings = tokenizer.encode_batch(corpus["texts"])
+    return [encoding.ids for encoding in encodings], config["pad_token_id"]
 
 
 def _peak_mb() -> float:
-    """Largest resident set of this process. Linux's ru_maxrss would count the parent's too, of which this one was forked."""
+    """Return the largest resident set of this process, in MB of 1,000,000 bytes.
+
+    Linux's ru_maxrss would count the memory of the parent that this process was forked from.
+    """
     status = Path("/proc/self/status")
     if not status.is_file():  # macOS, whose ru_maxrss is in bytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    (line,) = [
-        line
-        for line in status.read_text(encoding="utf-8").splitlines()
-        if line.startswith("VmHWM:")
-    ]
+    lines = status.read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024 / 1e6
 
 
@@ -78,35 +83,41 @@ def _nothing_loaded(input_ids: np.ndarray, attention_mask: np.ndarray) -> object
     raise RuntimeError("the first request has to be load")
 
 
-def _turn(
-    call: Call, shapes: Sequence[tuple[np.ndarray, np.ndarray]], seconds: float
-) -> list[float]:
-    for shape in shapes[:3]:
-        call(*shape)
+def _turn(call: Call, batches: Sequence[Batch], seconds: float) -> list[float]:
+    for batch in batches[:WARM_UP_CALLS]:
+        call(*batch)
     times: list[float] = []
     spent = 0.0
     while spent < MAX_SECONDS and (spent < seconds or len(times) < MIN_CALLS):
-        shape = shapes[len(times) % len(shapes)]
+        batch = batches[len(times) % len(batches)]
         started = time.perf_counter()
-        call(*shape)
+        call(*batch)
         times.append(time.perf_counter() - started)
         spent += times[-1]
     return times
 
 
-def make_batch(
-    rows: Rows, pad_token_id: int, batch: int, tokens: int | None, index: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """One batch: consecutive texts of the corpus, or their tokens strung together to texts of a given length."""
+def make_batch(rows: Rows, pad_token_id: int, shape: tuple[int, int | None], index: int) -> Batch:
+    """Make a batch of consecutive texts, or of their tokens strung together to a given length.
+
+    Args:
+        rows: token ids of each text.
+        pad_token_id: id that fills the shorter texts.
+        shape: texts in the batch, and tokens of each; None leaves the texts as they are.
+        index: number of the batch; the next one starts where it ends.
+
+    Returns:
+        input_ids and attention_mask, both (batch, tokens) int64.
+    """
+    batch, tokens = shape
     if tokens is None:
-        return pad([rows[(index * batch + row) % len(rows)] for row in range(batch)], pad_token_id)
+        texts = [rows[(index * batch + row) % len(rows)] for row in range(batch)]
+        return pad(texts, pad_token_id)
     start = index % len(rows)
-    inner = [token for row in (*rows[start:], *rows[:start]) for token in row[1:-1]] or [
-        pad_token_id
-    ]
-    first, last = rows[0][0], rows[0][-1]
+    in_order = (*rows[start:], *rows[:start])
+    inner = [token for row in in_order for token in row[1:-1]] or [pad_token_id]
     ids = np.resize(np.array(inner, np.int64), (batch, tokens))
-    ids[:, 0], ids[:, -1] = first, last
+    ids[:, 0], ids[:, -1] = rows[0][0], rows[0][-1]
     return ids, np.ones_like(ids)
 
 
@@ -132,9 +143,8 @@ def _load(variant: str, directory: Path, threads: int) -> Call:
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(attention_mask),
         }
-        if (
-            takes_token_types
-        ):  # the model's own default is a view that torch 2.13's INT8 embedding refuses
+        # Without them the model takes a view, which the INT8 embedding of torch 2.13 refuses.
+        if takes_token_types:
             inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
         with torch.inference_mode():
             return model(**inputs)

@@ -1,4 +1,4 @@
-"""A model and a tokenized split to logits, and logits to accuracy, loss and macro F1."""
+"""Run a model over a tokenized split, and score its logits: accuracy, loss and macro F1."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,17 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from pipeline.data.corpus import Collate
-from pipeline.errors import PipelineError
-from pipeline.evaluation.significance import mcnemar
-from pipeline.models.artifact import Artifact
+from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate
+from pipeline.names import ACCURACY, F1_MACRO, LOSS
 
-NOT_FOR_MODELS = ("labels", "length", "num_tokens", "teacher_logits")
-SIGNIFICANCE = 0.05  # of McNemar's test between an export and the model that was trained
-ROUNDING = 1e-9  # 0.693 - 0.688 is a little more than 0.005
-# A subclass each, because evaluate.load("accuracy") downloads a script from the Hub and runs it.
+TEACHER_LOGITS = "teacher_logits"  # column that distillation adds to train
+NOT_FOR_MODELS = (LABELS, LENGTH, NUM_TOKENS, TEACHER_LOGITS)
 _FEATURES = datasets.Features(
     {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
 )
 
 
+# Subclasses, because evaluate.load("accuracy") downloads a script from the Hub and runs it.
 class Accuracy(evaluate.Metric):
     """Share of rows whose predicted label is the true one (sklearn.metrics.accuracy_score)."""
 
@@ -29,19 +26,18 @@ class Accuracy(evaluate.Metric):
         return evaluate.MetricInfo(description=str(self.__doc__), citation="", features=_FEATURES)
 
     def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        return {"accuracy": float(accuracy_score(references, predictions))}
+        return {ACCURACY: float(accuracy_score(references, predictions))}
 
 
 class MacroF1(evaluate.Metric):
-    """Unweighted mean over classes of the F1 score (sklearn.metrics.f1_score, average="macro")."""
+    """Unweighted mean of the classes' F1 (sklearn.metrics.f1_score, average="macro")."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(description=str(self.__doc__), citation="", features=_FEATURES)
 
     def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        return {
-            "f1_macro": float(f1_score(references, predictions, average="macro", zero_division=0.0))
-        }
+        f1 = f1_score(references, predictions, average="macro", zero_division=0.0)
+        return {F1_MACRO: float(f1)}
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,9 @@ class Metrics:
     Args:
         accuracy: share of right labels, 0 to 1.
         loss: mean cross-entropy in nats.
-        f1_macro: unweighted mean over classes of F1, 0 to 1.
-        confusion: (num_labels, num_labels), int64; rows are true labels, columns predicted ones.
+        f1_macro: unweighted mean of the classes' F1, 0 to 1.
+        confusion: counts (num_labels, num_labels), int64; rows are true labels, columns predicted
+            ones.
     """
 
     accuracy: float
@@ -63,124 +60,91 @@ class Metrics:
     @property
     def scalars(self) -> dict[str, float]:
         """The figures that are single numbers, by their names in MLflow."""
-        return {"accuracy": self.accuracy, "loss": self.loss, "f1_macro": self.f1_macro}
+        return {ACCURACY: self.accuracy, LOSS: self.loss, F1_MACRO: self.f1_macro}
 
 
 @dataclass(frozen=True)
-class Result:
-    """A stored artifact and what its files answered on the test split.
+class Evaluator:
+    """Run models over one tokenized split.
 
     Args:
-        artifact: where it is stored.
-        logits: (test rows, num_labels), float32, in the order of the split.
-        metrics: the figures of these logits.
+        rows: split from data.tokens.tokenize.
+        collate: pads a list of rows to tensors.
+        batch_size: rows at a time.
     """
 
-    artifact: Artifact
-    logits: np.ndarray
-    metrics: Metrics
+    rows: datasets.Dataset
+    collate: Collate
+    batch_size: int
 
     @property
-    def variant(self) -> str:
-        """The prefix of its figures."""
-        return self.artifact.variant
+    def labels(self) -> np.ndarray:
+        """True label ids, (rows,) int64."""
+        return np.asarray(self.rows[LABELS])
 
-    @property
-    def predictions(self) -> np.ndarray:
-        """Predicted label ids, (test rows,)."""
-        predicted: np.ndarray = self.logits.argmax(axis=-1)
-        return predicted
+    def logits(self, model: torch.nn.Module) -> np.ndarray:
+        """Run a model over the split.
+
+        Rows are batched by length, so that little is padded, and put back in order.
+
+        Args:
+            model: sequence classifier, FP32 or INT8, on the CPU.
+
+        Returns:
+            Logits, (rows, num_labels), float32.
+        """
+        order = np.argsort(np.asarray(self.rows[LENGTH]), kind="stable")
+        inputs = model_inputs(self.rows)
+        chunks = []
+        model.eval()
+        with torch.inference_mode():
+            for start in range(0, len(order), self.batch_size):
+                batch = inputs[order[start : start + self.batch_size]]
+                features = [
+                    dict(zip(batch, values, strict=True))
+                    for values in zip(*batch.values(), strict=True)
+                ]
+                chunks.append(model(**self.collate(features)).logits.numpy())
+        logits = np.concatenate(chunks)
+        restored = np.empty_like(logits)
+        restored[order] = logits
+        return restored
+
+    def metrics(self, model: torch.nn.Module) -> Metrics:
+        """Run a model over the split and score it."""
+        return score(self.logits(model), self.labels)
+
+    def figures(self, model: torch.nn.Module) -> dict[str, float]:
+        """Run a model over the split to accuracy, loss and macro F1 by name."""
+        return self.metrics(model).scalars
 
 
-def check_export(
-    exported: Result, trained: Result, labels: np.ndarray, max_accuracy_loss: float
-) -> float:
-    """Compare an exported file with the model that was trained.
-
-    Args:
-        exported: from a runtime.
-        trained: from torch, in the same precision.
-        labels: (rows,), int64.
-        max_accuracy_loss: by how much its accuracy may be lower.
-
-    Returns:
-        The share of rows that the two label differently.
-
-    Raises:
-        PipelineError: the export lost more accuracy than that, and more than chance explains: on a test split of a thousand
-            texts, a handful of them is half a percent.
-    """
-    lost = trained.metrics.accuracy - exported.metrics.accuracy
-    differing = float((exported.predictions != trained.predictions).mean())
-    p_value = mcnemar(exported.predictions == labels, trained.predictions == labels)
-    if lost > max_accuracy_loss + ROUNDING and p_value < SIGNIFICANCE:
-        raise PipelineError(
-            f"{exported.variant} has a test accuracy of {exported.metrics.accuracy:.4f}, {lost:.4f} below {trained.variant} "
-            f"({trained.metrics.accuracy:.4f}), which chance does not explain (p = {p_value:.2g}); {differing:.2%} of the "
-            f"predictions differ. At most export.max_accuracy_loss={max_accuracy_loss:g} is accepted."
-        )
-    return differing
+def model_inputs(rows: datasets.Dataset) -> datasets.Dataset:
+    """Select the columns of a tokenized split that a model takes."""
+    return rows.select_columns([name for name in rows.column_names if name not in NOT_FOR_MODELS])
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Metrics:
     """Compute the figures of a split.
 
     Args:
-        logits: (rows, num_labels), float32.
-        labels: (rows,), int64.
+        logits: logits (rows, num_labels), float32.
+        labels: true label ids, (rows,) int64.
     """
     predictions = logits.argmax(axis=-1)
     figures = label_metrics(predictions, labels)
     loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     confusion = confusion_matrix(labels, predictions, labels=np.arange(logits.shape[1]))
-    return Metrics(figures["accuracy"], float(loss), figures["f1_macro"], confusion)
-
-
-def split_figures(
-    model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int
-) -> dict[str, float]:
-    """Run a model over a tokenized split (see predict_logits) to accuracy, loss and macro F1."""
-    return score(
-        predict_logits(model, rows, collate, batch_size), np.asarray(rows["labels"])
-    ).scalars
+    return Metrics(figures[ACCURACY], float(loss), figures[F1_MACRO], confusion)
 
 
 def label_metrics(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Accuracy and macro F1 through evaluate; predictions and labels are (rows,), int64."""
+    """Compute accuracy and macro F1 through evaluate.
+
+    Args:
+        predictions: predicted label ids, (rows,) int64.
+        labels: true label ids, (rows,) int64.
+    """
     metrics = evaluate.combine([Accuracy(), MacroF1()])
     result: dict[str, float] = metrics.compute(predictions=predictions, references=labels)
     return result
-
-
-def predict_logits(
-    model: torch.nn.Module, rows: datasets.Dataset, collate: Collate, batch_size: int
-) -> np.ndarray:
-    """Run the model over a tokenized split.
-
-    Rows are batched by length, so that little is padded, and put back in order.
-
-    Args:
-        model: a sequence classifier, FP32 or INT8, on the CPU.
-        rows: from data.tokenize.
-        collate: pads a list of rows to tensors.
-        batch_size: rows at a time.
-
-    Returns:
-        Logits, (rows, num_labels), float32.
-    """
-    order = np.argsort(np.asarray(rows["length"]), kind="stable")
-    inputs = rows.select_columns([name for name in rows.column_names if name not in NOT_FOR_MODELS])
-    chunks = []
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            batch = inputs[order[start : start + batch_size]]
-            features = [
-                dict(zip(batch, values, strict=True))
-                for values in zip(*batch.values(), strict=True)
-            ]
-            chunks.append(model(**collate(features)).logits.numpy())
-    logits = np.concatenate(chunks)
-    restored = np.empty_like(logits)
-    restored[order] = logits
-    return restored

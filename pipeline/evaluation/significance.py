@@ -1,22 +1,24 @@
-"""Whether a difference between two models on the same texts is more than chance."""
+"""Tell whether a difference between two models on the same texts is more than chance."""
 
 import numpy as np
 from scipy.stats import binomtest
 
 
-def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
-    """Exact McNemar test: how likely so unequal a share of the rows on which only one is right would be by chance.
+def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
+    """Run McNemar's exact test on the rows that only one of two models gets right.
 
-    Q. McNemar, Psychometrika 12 (1947); the exact form is a binomial test on the rows on which the two disagree.
+    Q. McNemar, Psychometrika 12 (1947); the exact form is a binomial test on those rows.
 
     Args:
-        one: (rows,) bool: which rows it got right.
-        other: the same of the other.
+        first_right: whether the first model is right, (rows,) bool.
+        second_right: whether the second model is right, (rows,) bool.
 
     Returns:
-        The two-sided p-value; 1.0 if they never disagree.
+        The two-sided p-value: how likely so unequal a share would be by chance. 1.0 if the models
+        are never right alone.
     """
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    if only_one + only_other == 0:
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    if only_first + only_second == 0:
         return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)
+    return float(binomtest(only_first, only_first + only_second).pvalue)

@@ -1,4 +1,4 @@
-"""The MLflow model, as code: texts in, the label and every class's score out. MLflow runs this file to load the model."""
+"""Answer MLflow's requests with a deployed classifier; MLflow runs this file to load the model."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import TextClassifier, check_text, probabilities
+from pipeline.inference.classifier import TextClassifier, probabilities
+from pipeline.inference.texts import check_text
 
 MAX_TEXTS = 10_000  # of one request
 
 
 class Classifier(PythonModel):
-    """The deployed classifier behind MLflow's interface."""
+    """Put the deployed classifier behind MLflow's interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model directory, which was logged as the artifact `model`."""
@@ -26,15 +27,17 @@ class Classifier(PythonModel):
         """Classify texts.
 
         Args:
-            context: MLflow's; unused.
+            context: MLflow's context; unused.
             model_input: 1 to MAX_TEXTS texts; each is cut at the length of training.
-            params: none are known.
+            params: MLflow's parameters; unused.
 
         Returns:
-            For each text its `label`, that label's `score`, and `scores` of all classes, which sum to 1.
+            For each text its `label`, that label's `score`, and the `scores` of all classes, which
+            sum to 1.
 
         Raises:
-            MlflowException: a request that is too long, or a text that is empty or too long; HTTP 400 when served.
+            MlflowException: the request has too many texts, or a text is empty or too long; HTTP
+                400 when served.
         """
         if len(model_input) > MAX_TEXTS:
             raise MlflowException.invalid_parameter_value(

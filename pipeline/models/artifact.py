@@ -1,10 +1,10 @@
-"""A trained model to a directory that can be deployed, and back."""
+"""Save a trained model to a directory, and load it as a user of the directory would."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from neural_compressor.adaptor.torch_utils.util import get_embedding_contiguous
 from optimum.intel import INCModelForSequenceClassification
 from transformers import (
@@ -14,11 +14,11 @@ from transformers import (
 )
 
 from pipeline.errors import PipelineError
-from pipeline.training.stage import Stage
+from pipeline.inference.classifier import CONFIG_FILE
+from pipeline.names import INT8
 
-# Eager attention repeats itself bit for bit on the same texts; the rest is room for another BLAS thread count.
-RELOAD_TOLERANCE = 1e-4
-WEIGHTS = frozenset({".bin", ".onnx", ".safetensors", ".xml"})
+WEIGHT_SUFFIXES = frozenset({".bin", ".onnx", ".safetensors", ".xml"})
+BYTES_PER_MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Artifact:
 
     Args:
         variant: fp32, int8, onnx_fp32, onnx_int8 or openvino_int8; the prefix of its figures.
-        path: the directory, with config, weights and tokenizer.
+        path: directory with config, weights and tokenizer.
     """
 
     variant: str
@@ -36,37 +36,36 @@ class Artifact:
     @property
     def size_mb(self) -> float:
         """Size of the weights on disk, in MB of 1,000,000 bytes."""
-        return (
-            sum(file.stat().st_size for file in self.path.iterdir() if file.suffix in WEIGHTS) / 1e6
-        )
+        weights = [file for file in self.path.iterdir() if file.suffix in WEIGHT_SUFFIXES]
+        return sum(file.stat().st_size for file in weights) / BYTES_PER_MB
 
 
-def save_fp32(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> Artifact:
-    """Save a float model as safetensors with its config and tokenizer.
+def save_artifact(
+    variant: str,
+    save: Callable[[Path], None],
+    tokenizer: PreTrainedTokenizerFast,
+    path: Path,
+) -> Artifact:
+    """Save a model with its config and tokenizer.
 
-    Args:
-        model: trained classifier.
-        tokenizer: saved beside it.
-        path: directory to write.
-    """
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    _pin_eager_attention(path)
-    return Artifact("fp32", path)
-
-
-def save_int8(stage: Stage, tokenizer: PreTrainedTokenizerFast, path: Path) -> Artifact:
-    """Save a converted model with its config and tokenizer.
+    transformers 4.45 leaves the attention implementation out of config.json, so that a reload
+    would use SDPA. That differs from eager attention by 1e-7, enough to flip roundings in INT8;
+    eager is therefore written into the file.
 
     Args:
-        stage: one that quantized.
-        tokenizer: saved beside it.
+        variant: fp32 or int8.
+        save: writes the weights and config.json into a directory: a float model's
+            save_pretrained, or what INCTrainer or INCQuantizer saves.
+        tokenizer: tokenizer of the model.
         path: directory to write.
     """
-    stage.save(path)
+    save(path)
     tokenizer.save_pretrained(path)
-    _pin_eager_attention(path)
-    return Artifact("int8", path)
+    file = path / CONFIG_FILE
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["_attn_implementation"] = "eager"
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return Artifact(variant, path)
 
 
 def load(artifact: Artifact) -> PreTrainedModel:
@@ -74,53 +73,20 @@ def load(artifact: Artifact) -> PreTrainedModel:
 
     An INT8 directory of Neural Compressor holds a pickle: load only what you trained yourself.
 
+    Args:
+        artifact: fp32 or int8 directory.
+
     Raises:
         PipelineError: the directory does not hold what its variant promises.
     """
     try:
-        if artifact.variant == "int8":
+        if artifact.variant == INT8:
             model = INCModelForSequenceClassification.from_pretrained(artifact.path).model
-            # neural-compressor 3.7.1 does this for the model that it converts, not for one that it loads: RoBERTa's token
-            # types would be refused.
+            # neural-compressor 3.7.1 does this for the model that it converts, not for one that it
+            # loads: RoBERTa's token types would be refused.
             get_embedding_contiguous(model)
             return model
         return AutoModelForSequenceClassification.from_pretrained(artifact.path)
     except (OSError, ValueError, RuntimeError) as error:
-        raise PipelineError(
-            f"the {artifact.variant} model cannot be reloaded: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def check_reload(variant: str, in_memory: np.ndarray, reloaded: np.ndarray) -> float:
-    """Compare what the model in memory and the one from disk say about the same texts.
-
-    Args:
-        variant: named in the error.
-        in_memory: logits (rows, num_labels) of the model as trained.
-        reloaded: logits (rows, num_labels) of the model from disk.
-
-    Returns:
-        The largest absolute difference between two logits.
-
-    Raises:
-        PipelineError: a predicted label differs, or a logit differs by more than RELOAD_TOLERANCE.
-    """
-    differing = int((in_memory.argmax(-1) != reloaded.argmax(-1)).sum())
-    largest = float(np.abs(in_memory - reloaded).max())
-    if differing or not largest <= RELOAD_TOLERANCE:
-        raise PipelineError(
-            f"the reloaded {variant} model is not the one that was trained: {differing} of {len(reloaded)} predicted labels "
-            f"differ, logits by up to {largest:.3g} (at most {RELOAD_TOLERANCE:g} is accepted)."
-        )
-    return largest
-
-
-def _pin_eager_attention(path: Path) -> None:
-    """Write the attention implementation into config.json, from where any from_pretrained(path) takes it.
-
-    transformers 4.45 leaves it out, so that a reload would use SDPA: different by 1e-7, enough to flip INT8 roundings.
-    """
-    file = path / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
-    config["_attn_implementation"] = "eager"
-    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        reason = str(error).splitlines()[0]
+        raise PipelineError(f"the {artifact.variant} model cannot be reloaded: {reason}") from error

@@ -1,7 +1,8 @@
-"""The last encoder layer computed for the classification token alone, while training.
+"""Compute the last encoder layer for the classification token alone, while training.
 
-A sequence classifier reads one token of the last layer. The other tokens' outputs of that layer are never read, so they get
-no gradient either; their queries, attention output and feed-forward need not be computed. Keys and values of all tokens are.
+A sequence classifier reads the first token of the last layer. The other tokens' outputs of that
+layer are never read, so they get no gradient either: their queries, attention output and
+feed-forward need not be computed. The keys and values of all tokens are.
 """
 
 from types import MethodType
@@ -13,24 +14,19 @@ from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 
 
 def last_layer(model: PreTrainedModel) -> torch.nn.Module | None:
-    """Return the last encoder layer if its shape is the one this module knows (BERT with eager attention), else None."""
+    """Return the last encoder layer if it is a BERT layer with eager attention, else None.
+
+    Args:
+        model: classifier of any architecture.
+    """
     encoder = getattr(model.base_model, "encoder", None)
     layers = getattr(encoder, "layer", None)
-    if (
-        not layers
-        or model.config.is_decoder
-        or model.config.output_hidden_states
-        or model.config.output_attentions
-    ):
+    config = model.config
+    if not layers or config.is_decoder or config.output_hidden_states or config.output_attentions:
         return None
     layer = layers[-1]
-    if (
-        type(layer) is BertLayer
-        and type(layer.attention.self) is BertSelfAttention
-        and layer.chunk_size_feed_forward == 0
-    ):
-        return layer
-    return None
+    is_eager_bert = type(layer) is BertLayer and type(layer.attention.self) is BertSelfAttention
+    return layer if is_eager_bert and layer.chunk_size_feed_forward == 0 else None
 
 
 def _forward(
@@ -41,19 +37,20 @@ def _forward(
     *_: Any,
     **__: Any,
 ) -> tuple[torch.Tensor]:
-    """BertLayer.forward (transformers 4.45, modeling_bert.py) with queries of the first token only.
+    """Compute BertLayer.forward (transformers 4.45, modeling_bert.py) for the first token only.
 
     Args:
         self: the layer.
-        hidden_states: (batch, tokens, hidden).
-        attention_mask: (batch, 1, 1, tokens), added to the scores.
+        hidden_states: outputs of the layer before, (batch, tokens, hidden).
+        attention_mask: mask that is added to the scores, (batch, 1, 1, tokens).
         head_mask: as in BertLayer.
 
     Returns:
         The first token's output, (batch, 1, hidden).
     """
     first = hidden_states[:, :1]
-    # BertSelfAttention's cross-attention form: queries from one tensor, keys and values from another.
+    # The cross-attention form of BertSelfAttention: queries from one tensor, keys and values from
+    # another.
     context = self.attention.self(first, None, head_mask, hidden_states, attention_mask)[0]
     attended = self.attention.output(context, first)
     return (self.output(self.intermediate(attended), attended),)
@@ -62,8 +59,9 @@ def _forward(
 class FirstTokenOnly(TrainerCallback):
     """Switch the last layer to the first token while a Trainer trains, and back when it ends.
 
-    The switch waits for the first epoch: INCTrainer traces and fake-quantizes the model at the end of on_train_begin and
-    has to see the layer as it will be deployed. It goes back before Neural Compressor converts, so the artifact is plain.
+    The switch waits for the first epoch: INCTrainer traces and fake-quantizes the model at the end
+    of on_train_begin, and has to see the layer as it will be deployed. It goes back before Neural
+    Compressor converts, so that the artifact is plain.
     """
 
     def __init__(self) -> None:
@@ -71,12 +69,14 @@ class FirstTokenOnly(TrainerCallback):
 
     def on_epoch_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
-    ) -> None:  # noqa: D102
+    ) -> None:
+        """Switch to the first token."""
         self._layer = last_layer(model)
         if self._layer is not None:
             self._layer.forward = MethodType(_forward, self._layer)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Switch back."""
         if self._layer is not None:
             del self._layer.forward
             self._layer = None

@@ -1,14 +1,15 @@
-"""A trained classifier to an equal module that computes only what its logits need.
+"""Turn a trained classifier into an equal module that computes only what its logits need.
 
-For BERT with one segment and a head on the classification token, three things need not be computed, exactly:
+For BERT with a head on the classification token, three things can be left out without any change:
 
-- Token types: all zero for a single text, so their one row is added to the position table once. For pairs, the difference of
-  their two rows is added to the second text.
-- The last layer of the other tokens: no one reads it. One query per text remains.
-- The last layer's keys and values. With one query q per head, q (W_k x + b_k) = (q W_k) x + const, and the softmax does not
-  see the constant; the weights p sum to 1, so sum_t p_t (W_v x_t + b_v) = W_v (sum_t p_t x_t) + b_v. The two projections of
-  every token become two products with one vector per head. (The regrouping is the weight absorption of multi-head latent
-  attention: DeepSeek-V2, arXiv:2405.04434, section 2.1.)
+- Token types: all zero for a single text, so their one row is added to the position table once. For
+  pairs, the difference of their two rows is added to the second text.
+- The last layer of the other tokens, which nothing reads. One query per text remains.
+- The last layer's keys and values. With one query q per head, q (W_k x + b_k) = (q W_k) x + const,
+  and the softmax does not see the constant; the weights p sum to 1, so sum_t p_t (W_v x_t + b_v) =
+  W_v (sum_t p_t x_t) + b_v. The two projections of every token become two products with one vector
+  per head. (The regrouping is the weight absorption of multi-head latent attention: DeepSeek-V2,
+  arXiv:2405.04434, section 2.1.)
 """
 
 import math
@@ -20,7 +21,8 @@ from transformers.models.bert.modeling_bert import BertForSequenceClassification
 
 from pipeline.models.first_token import last_layer
 
-# Added to the scores of padding. exp(-10000) is 0 in float32, and a quantizer's calibration survives it, unlike -3.4e38.
+# Added to the scores of padding. exp(-10000) is 0 in float32, and a quantizer's calibration
+# survives it, unlike -3.4e38.
 MASKED = -10_000.0
 
 
@@ -28,32 +30,37 @@ def inference_graph(model: PreTrainedModel, sep_token_id: int | None = None) -> 
     """Build the module that is exported.
 
     Args:
-        model: trained FP32 classifier; its weights are shared, not copied, where they stay as they are.
-        sep_token_id: of a model of text pairs: what follows its first occurrence is the second text; None for single texts.
+        model: trained FP32 classifier; its weights are shared, not copied, where they stay as they
+            are.
+        sep_token_id: separator's id for a model of text pairs: what follows its first occurrence
+            is the second text; None for single texts.
 
     Returns:
-        A module in evaluation mode from input_ids and attention_mask, both (batch, tokens) int64, to logits
-        (batch, num_labels) float32: without the needless work if the model is a BERT that first_token knows, else the model as
-        it is.
+        A module in evaluation mode from input_ids and attention_mask, both (batch, tokens) int64,
+        to logits (batch, num_labels) float32: without the needless work for a BERT whose last layer
+        first_token can cut, else the model as it is.
     """
-    known = type(model) is BertForSequenceClassification and last_layer(model) is not None
+    is_bert = type(model) is BertForSequenceClassification and last_layer(model) is not None
     absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
-    return (
-        _LeanBert(model, sep_token_id) if known and absolute else Plain(model, sep_token_id)
-    ).eval()
+    graph = _LeanBert if is_bert and absolute else Plain
+    return graph(model, sep_token_id).eval()
 
 
 def token_types(input_ids: torch.Tensor, sep_token_id: int) -> torch.Tensor:
-    """Token ids (batch, tokens) of text pairs to 0 for the first text and 1 for what follows its separator.
+    """Tell the tokens of a pair's first text (0) from those after its separator (1).
 
-    Padding is 1 as well, which no one reads.
+    Padding is 1 as well, which nothing reads.
+
+    Args:
+        input_ids: token ids, (batch, tokens) int64.
+        sep_token_id: id of the separator.
     """
     separators = (input_ids == sep_token_id).long()
     return (torch.cumsum(separators, dim=1) - separators).clamp(max=1)
 
 
 class Plain(nn.Module):
-    """A transformers classifier as it is, with its logits as the only output."""
+    """Run a transformers classifier as it is, with its logits as the only output."""
 
     def __init__(self, model: PreTrainedModel, sep_token_id: int | None = None) -> None:
         super().__init__()
@@ -64,7 +71,7 @@ class Plain(nn.Module):
         )
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask (batch, tokens) to logits (batch, num_labels)."""
+        """Turn token ids and mask (batch, tokens) into logits (batch, num_labels)."""
         types = (
             {}
             if self.sep_token_id is None
@@ -109,7 +116,7 @@ class _LeanBert(nn.Module):
 
 
 class _AllTokens(nn.Module):
-    """A BertLayer whose queries are scaled by their weights."""
+    """Compute a BertLayer whose queries are scaled in their weights."""
 
     def __init__(self, layer: BertLayer) -> None:
         super().__init__()
@@ -120,7 +127,12 @@ class _AllTokens(nn.Module):
         self.rest = _Rest(layer)
 
     def forward(self, hidden: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-        """Hidden states (batch, tokens, hidden) and masked (batch, 1, tokens) to hidden states."""
+        """Compute the layer's output.
+
+        Args:
+            hidden: hidden states, (batch, tokens, hidden).
+            masked: MASKED where a token is padding, else 0, (batch, 1, tokens).
+        """
         batch, tokens, width = hidden.shape
         query, key, value = (
             project(hidden).view(batch, tokens, self.heads, self.size).transpose(1, 2)
@@ -131,7 +143,7 @@ class _AllTokens(nn.Module):
 
 
 class _FirstToken(nn.Module):
-    """A BertLayer for the first token alone, without keys and values."""
+    """Compute a BertLayer for the first token alone, without keys and values."""
 
     def __init__(self, layer: BertLayer) -> None:
         super().__init__()
@@ -146,7 +158,7 @@ class _FirstToken(nn.Module):
         self.rest = _Rest(layer)
 
     def forward(self, hidden: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-        """Hidden states (batch, tokens, hidden) and masked (batch, 1, tokens) to the first token's output (batch, hidden)."""
+        """Turn hidden states (batch, tokens, hidden) into the first token's (batch, hidden)."""
         batch, _, width = hidden.shape
         first = hidden[:, 0]
         query = self.query(first).view(batch, self.heads, self.size).transpose(0, 1)
@@ -158,7 +170,7 @@ class _FirstToken(nn.Module):
 
 
 class _Rest(nn.Module):
-    """What a BertLayer does after attention, without dropout."""
+    """Compute what a BertLayer does after attention, without dropout."""
 
     def __init__(self, layer: BertLayer) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""ModelConfig and label names to a tokenizer and a classifier with random head."""
+"""Load the tokenizer and a classifier with a new head from a model config."""
 
 import inspect
 from collections.abc import Sequence
@@ -11,53 +11,64 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 from transformers.pytorch_utils import Conv1D
 
-from pipeline.config.hub import looks_local
+from pipeline.config.hub import LOCAL_HINT, looks_local
 from pipeline.config.schema import ModelConfig
-from pipeline.data.sources import LOCAL_HINT
 from pipeline.errors import PipelineError
 
-WEIGHTS = (
-    "model.safetensors",
-    "pytorch_model.bin",
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-)
-VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
+# What a model directory has to hold: one file of each kind.
+DIRECTORY_FILES = {
+    "config": ("config.json",),
+    "weights": (
+        "model.safetensors",
+        "pytorch_model.bin",
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+    ),
+    "tokenizer": (
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+    ),
+}
+LISTED_FILES = 10  # that an error names
 
-
-# Architectures whose INT8 model is not to be had, by model_type, and why: what was measured with random weights.
-_ANSWERS_OTHERWISE = "the INT8 model that Neural Compressor 3.7 loads answers otherwise than the one that it converted"
-NOT_QUANTIZABLE = {"deberta": _ANSWERS_OTHERWISE, "deberta-v2": _ANSWERS_OTHERWISE}
+# Architectures whose INT8 model is wrong, by model_type, with what was measured on random weights.
+_RELOADS_DIFFERENT = (
+    "the INT8 model that Neural Compressor 3.7 loads answers otherwise than the one that it "
+    "converted"
+)
+NOT_QUANTIZABLE = {"deberta": _RELOADS_DIFFERENT, "deberta-v2": _RELOADS_DIFFERENT}
 
 
 def check_quantizable(model: PreTrainedModel) -> None:
-    """Refuse, before training, an architecture that Neural Compressor does not quantize, or loads as something else.
+    """Refuse, before training, an architecture that Neural Compressor quantizes wrongly.
+
+    Args:
+        model: float classifier.
 
     Raises:
-        PipelineError: it is known not to work.
+        PipelineError: the architecture is not quantized, or reloads as another model.
     """
     reason = NOT_QUANTIZABLE.get(model.config.model_type)
     if any(isinstance(module, Conv1D) for module in model.modules()):
         reason = "its layers are transformers' Conv1D, which Neural Compressor 3.7 leaves in FP32"
     if reason is not None:
         raise PipelineError(
-            f"{model.config.model_type} cannot be quantized: {reason}. qat=none fine-tunes it in FP32."
+            f"{model.config.model_type} cannot be quantized: {reason}. "
+            "qat=none fine-tunes it in FP32."
         )
 
 
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that belongs to the model, without the columns that the model does not take.
+    """Load the model's tokenizer, without the columns that the model does not take.
 
     Many a DistilBERT is stored with BERT's tokenizer, whose token_type_ids it refuses.
 
@@ -66,21 +77,22 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
         max_length: tokens that texts will be cut at.
 
     Raises:
-        PipelineError: the directory or the Hub has none, or the model takes fewer tokens than max_length.
+        PipelineError: the directory or the Hub has no tokenizer, or the model takes fewer tokens
+            than max_length.
     """
     _check_directory(config)
-    tokenizer = _from_hub_or_disk(AutoTokenizer, config)
-    architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(
-        type(_from_hub_or_disk(AutoConfig, config)), None
-    )
+    tokenizer = _from_pretrained(AutoTokenizer, config)
+    model_config = _from_pretrained(AutoConfig, config)
+    architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(model_config), None)
     if architecture is not None:
-        taken = inspect.signature(architecture.forward).parameters
-        names = [name for name in tokenizer.model_input_names if name in taken]
+        parameters = inspect.signature(architecture.forward).parameters
+        names = [name for name in tokenizer.model_input_names if name in parameters]
         if names != tokenizer.model_input_names:
-            tokenizer = _from_hub_or_disk(AutoTokenizer, config, model_input_names=names)
+            tokenizer = _from_pretrained(AutoTokenizer, config, model_input_names=names)
     if max_length > tokenizer.model_max_length:
         raise PipelineError(
-            f"dataset.max_length={max_length} is more than {config.name_or_path} takes; at most {tokenizer.model_max_length}."
+            f"dataset.max_length={max_length} is more than {config.name_or_path} takes; "
+            f"at most {tokenizer.model_max_length}."
         )
     return tokenizer
 
@@ -88,83 +100,84 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
 def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedModel:
     """Load the pretrained encoder with a new classification head of one logit per label.
 
-    Attention is eager: SDPA differs from it by 1e-7, which flips roundings in an INT8 model, and the implementation
-    is not saved with the weights. Weights are read as safetensors or with torch's restricted unpickler
-    (transformers 4.45.2 passes weights_only=True); code from a model repository is never run.
+    Attention is eager: SDPA differs from it by 1e-7, which flips roundings in an INT8 model, and
+    the implementation is not saved with the weights. Weights are read as safetensors or with
+    torch's restricted unpickler (transformers 4.45.2 passes weights_only=True); code from a model
+    repository is never run.
 
     Args:
         config: the model group.
         label_names: classes in the order of their ids.
 
     Raises:
-        PipelineError: there are no weights, they lack layers of the encoder, or fewer layers exist than asked for.
+        PipelineError: there are no weights, they lack layers of the encoder, or fewer layers exist
+            than asked for.
     """
     _check_directory(config)
-    options: dict[str, Any] = {
-        "num_labels": len(label_names),
-        "id2label": dict(enumerate(label_names)),
-        "label2id": {name: index for index, name in enumerate(label_names)},
-    }
-    architecture = _from_hub_or_disk(AutoConfig, config, **options)
-    layers = getattr(architecture, "num_hidden_layers", None)
-    if config.num_hidden_layers is not None and layers is not None:
-        if config.num_hidden_layers > layers:
-            raise PipelineError(
-                f"model.num_hidden_layers={config.num_hidden_layers} but {config.name_or_path} has {layers} layers."
-            )
-        architecture.num_hidden_layers = config.num_hidden_layers
-    model, info = _from_hub_or_disk(
+    model, info = _from_pretrained(
         AutoModelForSequenceClassification,
         config,
-        config=architecture,
+        config=_architecture(config, label_names),
         attn_implementation="eager",
         ignore_mismatched_sizes=True,  # a checkpoint with another head: the head is new anyway
         output_loading_info=True,
     )
-    # A checkpoint of the bare encoder has its keys reported without the encoder's prefix, one with a head with it.
+    # A checkpoint of the bare encoder has its keys reported without the encoder's prefix, a
+    # checkpoint with a head with it.
     encoder = f"{model.base_model_prefix}."
     head = {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
-    lost = [key for key in info["missing_keys"] if key not in head and "pooler." not in key]
-    if lost:
+    missing = [key for key in info["missing_keys"] if key not in head and "pooler." not in key]
+    if missing:
         raise PipelineError(
-            f"{config.name_or_path} does not hold the weights of a {model.config.model_type} encoder: "
-            f"{len(lost)} tensors are missing, among them {lost[0]}."
+            f"{config.name_or_path} does not hold the weights of a {model.config.model_type} "
+            f"encoder: {len(missing)} tensors are missing, among them {missing[0]}."
         )
     return model
+
+
+def _architecture(config: ModelConfig, label_names: Sequence[str]) -> PretrainedConfig:
+    architecture = _from_pretrained(
+        AutoConfig,
+        config,
+        num_labels=len(label_names),
+        id2label=dict(enumerate(label_names)),
+        label2id={name: index for index, name in enumerate(label_names)},
+    )
+    layers = getattr(architecture, "num_hidden_layers", None)
+    if config.num_hidden_layers is not None and layers is not None:
+        if config.num_hidden_layers > layers:
+            raise PipelineError(
+                f"model.num_hidden_layers={config.num_hidden_layers} but {config.name_or_path} "
+                f"has {layers} layers."
+            )
+        architecture.num_hidden_layers = config.num_hidden_layers
+    return architecture
 
 
 def _check_directory(config: ModelConfig) -> None:
     if not looks_local(config.name_or_path):
         return
     folder = Path(config.name_or_path)
-    for what, names in (
-        ("config", ("config.json",)),
-        ("weights", WEIGHTS),
-        ("tokenizer", VOCABULARIES),
-    ):
+    for kind, names in DIRECTORY_FILES.items():
         if not any((folder / name).is_file() for name in names):
-            found = sorted(path.name for path in folder.iterdir())
+            files = sorted(path.name for path in folder.iterdir())
             raise PipelineError(
-                f"model.name_or_path={folder} has no {what} (one of {', '.join(names)}); "
-                f"it has: {', '.join(found[:10]) or 'nothing'}."
+                f"model.name_or_path={folder} has no {kind} (one of {', '.join(names)}); "
+                f"it has: {', '.join(files[:LISTED_FILES]) or 'nothing'}."
             )
 
 
-def _from_hub_or_disk(auto_class: Any, where: ModelConfig, **options: Any) -> Any:
+def _from_pretrained(auto_class: Any, source: ModelConfig, **options: Any) -> Any:
+    name = source.name_or_path
     try:
         return auto_class.from_pretrained(
-            where.name_or_path,
-            revision=where.revision or "main",
-            trust_remote_code=False,
-            **options,
+            name, revision=source.revision or "main", trust_remote_code=False, **options
         )
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        if looks_local(where.name_or_path):
-            raise PipelineError(
-                f"model.name_or_path={where.name_or_path} cannot be loaded: {reason}"
-            ) from error
+        if looks_local(name):
+            raise PipelineError(f"model.name_or_path={name} cannot be loaded: {reason}") from error
         raise PipelineError(
-            f"model {where.name_or_path} is no directory here and cannot be had from the Hugging Face Hub ({reason}); "
-            f"to run from local files: {LOCAL_HINT}"
+            f"model {name} is no directory here and cannot be loaded from the Hugging Face Hub "
+            f"({reason}); to run from local files: {LOCAL_HINT}"
         ) from error

@@ -1,1 +1,1 @@
-"""A candidate against the champion."""
+"""Whether a candidate becomes the champion."""

@@ -1,4 +1,4 @@
-"""What a model has to show before it becomes the champion."""
+"""Decide whether a model may become the champion."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.significance import mcnemar
 
 GATES = Path(__file__).parents[2] / "conf" / "gate"
+CHAMPION_CHECK = "champion"
 
 
 @dataclass
@@ -18,10 +19,13 @@ class Gate:
     """What a model has to show.
 
     Args:
-        max_accuracy_drop: the FP32 model's test accuracy minus the shipped one's, at most.
-        min_speedup: p50 latency of FP32 in PyTorch over the shipped one's, at least.
-        significance: of McNemar's test between candidate and champion; a difference above it counts as noise.
-        min_gain: how much smaller or faster (as a share) a candidate of equal accuracy has to be.
+        max_accuracy_drop: largest accepted difference between the FP32 model's test accuracy and
+            the shipped model's.
+        min_speedup: smallest accepted ratio between the p50 latency of FP32 in PyTorch and the
+            shipped model's.
+        significance: p-value of McNemar's test between candidate and champion above which their
+            difference in accuracy counts as noise.
+        min_gain: share by which a candidate of equal accuracy has to be smaller or faster.
     """
 
     max_accuracy_drop: float = 0.01
@@ -32,18 +36,18 @@ class Gate:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is known of a run's shipped model.
+    """The figures of a run's shipped model.
 
     Args:
-        run_id: its run.
-        name: the run's name.
+        run_id: id of the run.
+        name: name of the run.
         accuracy_drop: FP32 test accuracy minus that of the shipped model.
         speedup: p50 latency of FP32 in PyTorch over that of the shipped model, one text at a time.
-        size_mb: of the shipped model.
-        latency_p50_ms: of the shipped model, one text at a time.
-        cpu: on which it was timed.
-        test_digest: of the test split that it was measured on.
-        right: (test rows,) bool: which rows it got right, in the order of the split.
+        size_mb: size of the shipped model, in MB.
+        latency_p50_ms: p50 latency of the shipped model, one text at a time, in ms.
+        cpu: CPU that it was timed on.
+        test_digest: digest of the test split that it was measured on.
+        right: whether it got each test row right, in the order of the split, (rows,) bool.
     """
 
     run_id: str
@@ -56,15 +60,20 @@ class Candidate:
     test_digest: str
     right: np.ndarray
 
+    @property
+    def accuracy(self) -> float:
+        """Share of test rows that the model got right."""
+        return float(self.right.mean())
+
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the gate.
+    """The verdict of one line of the gate.
 
     Args:
-        line: the gate's key.
-        passed: the verdict.
-        reason: figures behind it.
+        line: key of the gate, or "champion" for the comparison with the champion.
+        passed: whether the candidate passed.
+        reason: the figures behind the verdict.
     """
 
     line: str
@@ -73,12 +82,12 @@ class Check:
 
 
 def checks(candidate: Candidate, champion: Candidate | None, gate: Gate) -> list[Check]:
-    """Hold a candidate against every line of the gate.
+    """Check a candidate against every line of the gate.
 
     Args:
-        candidate: who wants to be champion.
-        champion: who is; None if no one is yet.
-        gate: the lines.
+        candidate: model that is to become the champion.
+        champion: present champion; None if there is none yet.
+        gate: what the candidate has to show.
     """
     drop, speedup = candidate.accuracy_drop, candidate.speedup
     return [
@@ -90,7 +99,8 @@ def checks(candidate: Candidate, champion: Candidate | None, gate: Gate) -> list
         Check(
             "min_speedup",
             bool(speedup >= gate.min_speedup),
-            f"{speedup:.2f} times as fast as FP32 in PyTorch, at least {gate.min_speedup:g} is accepted",
+            f"{speedup:.2f} times as fast as FP32 in PyTorch, at least {gate.min_speedup:g} is "
+            "accepted",
         ),
         _against_champion(candidate, champion, gate),
     ]
@@ -98,55 +108,63 @@ def checks(candidate: Candidate, champion: Candidate | None, gate: Gate) -> list
 
 def _against_champion(candidate: Candidate, champion: Candidate | None, gate: Gate) -> Check:
     if champion is None:
-        return Check("champion", True, "there is no champion yet")
+        return Check(CHAMPION_CHECK, True, "there is no champion yet")
     if candidate.run_id == champion.run_id:
-        return Check("champion", False, "it is the champion already")
+        return Check(CHAMPION_CHECK, False, "it is the champion already")
     if candidate.test_digest != champion.test_digest:
-        found = f"{candidate.test_digest} and {champion.test_digest}"
         return Check(
-            "champion",
+            CHAMPION_CHECK,
             False,
-            f"the champion was measured on another test split ({found}): they cannot be compared",
+            "the champion was measured on another test split "
+            f"({candidate.test_digest} and {champion.test_digest}): they cannot be compared",
         )
     p_value = mcnemar(candidate.right, champion.right)
-    accuracies = f"accuracy {candidate.right.mean():.4f} against {champion.right.mean():.4f}, p={p_value:.2g}"
-    if p_value < gate.significance:
-        return Check("champion", bool(candidate.right.mean() > champion.right.mean()), accuracies)
-    size = candidate.size_mb / champion.size_mb
-    relation = f"{accuracies}: equal but for noise; {size:.2f} of its size"
-    gained = size <= 1 - gate.min_gain
-    if candidate.cpu == champion.cpu:
-        time = candidate.latency_p50_ms / champion.latency_p50_ms
-        relation += f", {time:.2f} of its latency"
-        gained = gained or time <= 1 - gate.min_gain
-    else:
-        relation += f", timed on another CPU ({champion.cpu})"
-    return Check(
-        "champion",
-        gained,
-        relation if gained else f"{relation}; one has to be {gate.min_gain:.0%} less",
+    accuracies = (
+        f"accuracy {candidate.accuracy:.4f} against {champion.accuracy:.4f}, p={p_value:.2g}"
     )
+    if p_value < gate.significance:
+        return Check(CHAMPION_CHECK, candidate.accuracy > champion.accuracy, accuracies)
+    return _by_cost(candidate, champion, gate, f"{accuracies}: equal but for noise")
+
+
+def _by_cost(candidate: Candidate, champion: Candidate, gate: Gate, accuracies: str) -> Check:
+    """Decide between two models of equal accuracy by size and, on the same CPU, by latency."""
+    most = 1 - gate.min_gain
+    size = candidate.size_mb / champion.size_mb
+    reason = f"{accuracies}; {size:.2f} of its size"
+    passed = size <= most
+    if candidate.cpu == champion.cpu:
+        latency = candidate.latency_p50_ms / champion.latency_p50_ms
+        reason += f", {latency:.2f} of its latency"
+        passed = passed or latency <= most
+    else:
+        reason += f", timed on another CPU ({champion.cpu})"
+    if not passed:
+        reason += f"; one has to be {gate.min_gain:.0%} less"
+    return Check(CHAMPION_CHECK, passed, reason)
 
 
 def load_gate(name: str) -> Gate:
     """Read conf/gate/NAME.yaml.
+
+    Args:
+        name: name of the gate's file, without its ending.
 
     Raises:
         PipelineError: there is no such gate, or it has an unknown key or a wrong value.
     """
     file = GATES / f"{name}.yaml"
     if not file.is_file():
-        raise PipelineError(
-            f"--gate {name} is unknown; {nearest(name, [gate.stem for gate in GATES.glob('*.yaml')])}"
-        )
+        gates = [gate.stem for gate in GATES.glob("*.yaml")]
+        raise PipelineError(f"--gate {name} is unknown; {nearest(name, gates)}")
     try:
         merged = OmegaConf.to_object(
             OmegaConf.merge(OmegaConf.structured(Gate), OmegaConf.load(file))
         )
     except OmegaConfBaseException as error:
-        known = ", ".join(field.name for field in fields(Gate))
+        accepted = ", ".join(field.name for field in fields(Gate))
         raise PipelineError(
-            f"{file.name}: {str(error).splitlines()[0]}; a gate has: {known}."
+            f"{file.name}: {str(error).splitlines()[0]}; a gate has: {accepted}."
         ) from error
     if not isinstance(merged, Gate):
         raise TypeError(f"a gate was expected, not {type(merged).__name__}")

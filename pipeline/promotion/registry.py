@@ -1,4 +1,4 @@
-"""MLflow's model registry: who wants to be champion, who is, and the change of hands."""
+"""Read candidate and champion from MLflow's model registry, and promote a candidate there."""
 
 import contextlib
 import io
@@ -11,27 +11,34 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
-from pipeline.promotion.gate import Candidate, Check
-from pipeline.tracking.store import (
-    ALIAS,
-    MODEL_NAME,
+from pipeline.names import (
+    ACCURACY,
+    ACCURACY_DROP,
+    CHAMPION_ALIAS,
+    CPU_TAG,
+    LATENCY_P50_MS,
+    MLFLOW_CONTEXTS,
+    MODEL,
+    PREDICTIONS_TABLE,
+    PROMOTION_FILE,
+    PROMOTION_TAG,
+    REPORTS,
     SHIPPED_TAG,
-    children_of,
-    digests_of,
-    find_run,
-    find_sweep,
-    tracking_uri,
+    SIZE_MB,
+    SPEEDUP,
+    TEST,
+    figure_of,
 )
-
-PREDICTIONS = "reports/predictions.csv"
-DECISION_TAG = "promotion"
+from pipeline.promotion.gate import Candidate, Check
+from pipeline.tracking.lookup import FINISHED, children_of, digests_of, find_run, find_sweep
+from pipeline.tracking.store import TAG_LENGTH, tracking_uri
 
 
 class Registry:
-    """One registered model.
+    """One registered model of the tracking store.
 
     Args:
-        name: of the registered model, which need not exist yet.
+        name: name of the registered model, which need not exist yet.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,14 +47,18 @@ class Registry:
         self._client = MlflowClient()
 
     def candidate(self, run_id: str) -> Candidate:
-        """Read what a run says of its shipped model.
+        """Read the figures of a run's shipped model.
+
+        Args:
+            run_id: id of the run.
 
         Raises:
-            PipelineError: there is no such run, it is not FINISHED, it shipped no model, or it was not timed.
+            PipelineError: there is no such run, it is not FINISHED, it shipped no model, or it was
+                not timed.
         """
         run = find_run(self._client, run_id)
         metrics, shipped = run.data.metrics, run.data.tags.get(SHIPPED_TAG)
-        if run.info.status != "FINISHED":
+        if run.info.status != FINISHED:
             raise PipelineError(
                 f"run {run_id} is {run.info.status}; only a FINISHED run can be promoted."
             )
@@ -55,109 +66,115 @@ class Registry:
             raise PipelineError(
                 f"run {run_id} shipped no model; run it with export=all or export=onnx."
             )
-        if "speedup" not in metrics:
+        if SPEEDUP not in metrics:
             raise PipelineError(f"run {run_id} was not timed; run it with benchmark=default.")
-        predictions = pd.read_csv(
-            mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{PREDICTIONS}"),
-            keep_default_na=False,
-        )
+        table = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{REPORTS}/{PREDICTIONS_TABLE}")
+        predictions = pd.read_csv(table, keep_default_na=False)
         return Candidate(
             run_id=run_id,
             name=run.info.run_name,
-            accuracy_drop=metrics["accuracy_drop"],
-            speedup=metrics["speedup"],
-            size_mb=metrics[f"{shipped}/size_mb"],
-            latency_p50_ms=metrics[f"{shipped}/latency_p50_ms"],
-            cpu=run.data.tags.get("cpu.model", "unknown"),
+            accuracy_drop=metrics[ACCURACY_DROP],
+            speedup=metrics[SPEEDUP],
+            size_mb=metrics[figure_of(shipped, SIZE_MB)],
+            latency_p50_ms=metrics[figure_of(shipped, LATENCY_P50_MS)],
+            cpu=run.data.tags.get(CPU_TAG, "unknown"),
             test_digest=_test_digest(run),
             right=(predictions["label"] == predictions[shipped]).to_numpy(),
         )
 
     def champion(self) -> Candidate | None:
-        """Read the present champion's run; None if there is no champion.
+        """Read the figures of the present champion; None if there is no champion.
 
         Raises:
             PipelineError: its run is gone, so that nothing can be compared with it.
         """
-        if (
-            not self._is_registered()
-            or ALIAS not in self._client.get_registered_model(self._name).aliases
-        ):
+        if not self._is_registered():
             return None
-        version = self._client.get_model_version_by_alias(self._name, ALIAS)
+        if CHAMPION_ALIAS not in self._client.get_registered_model(self._name).aliases:
+            return None
+        version = self._client.get_model_version_by_alias(self._name, CHAMPION_ALIAS)
         try:
             return self.candidate(str(version.run_id))
         except PipelineError as error:
             raise PipelineError(f"the champion cannot be compared with: {error}") from error
 
     def best_of_sweep(self, sweep: str) -> str:
-        """Return the id of the most accurate FINISHED run of a sweep; a tie goes to the faster one.
+        """Return the id of a sweep's most accurate FINISHED run; the faster one wins a tie.
 
         Args:
-            sweep: id or name of the sweep's run, or latest.
+            sweep: id or name of the sweep's run, or "latest".
 
         Raises:
-            PipelineError: there is no such sweep, or none of its runs is FINISHED with a shipped model.
+            PipelineError: there is no such sweep, or none of its runs is FINISHED with a shipped
+                model.
         """
         parent = find_sweep(self._client, sweep)
         runs = children_of(self._client, parent)
         finished = [
             run
             for run in runs
-            if run.info.status == "FINISHED" and {"accuracy", "speedup"} <= run.data.metrics.keys()
+            if run.info.status == FINISHED and {ACCURACY, SPEEDUP} <= run.data.metrics.keys()
         ]
         if not finished:
             raise PipelineError(
-                f"sweep {parent.info.run_name}: none of its {len(runs)} runs is FINISHED with a shipped and timed model."
+                f"sweep {parent.info.run_name}: none of its {len(runs)} runs is FINISHED with a "
+                "shipped and timed model."
             )
-        return str(
-            max(
-                finished,
-                key=lambda run: (run.data.metrics["accuracy"], run.data.metrics["speedup"]),
-            ).info.run_id
-        )
+
+        def rank(run: Run) -> tuple[float, float]:
+            return run.data.metrics[ACCURACY], run.data.metrics[SPEEDUP]
+
+        return str(max(finished, key=rank).info.run_id)
 
     def promote(self, candidate: Candidate, reasons: str) -> str:
         """Register a candidate's model and move the alias to it; an error leaves neither half done.
 
         Args:
-            candidate: who passed the gate.
-            reasons: becomes the version's description.
+            candidate: model that passed the gate.
+            reasons: text that becomes the version's description.
 
         Returns:
-            The version's number.
+            The number of the version.
         """
         with contextlib.ExitStack() as undo:
             if not self._is_registered():
                 self._client.create_registered_model(self._name)
                 undo.callback(self._client.delete_registered_model, self._name)
-            with contextlib.redirect_stderr(
-                io.StringIO()
-            ):  # mlflow 3.17 prints what promote.py says better
-                version = mlflow.register_model(
-                    f"runs:/{candidate.run_id}/{MODEL_NAME}", self._name
-                )
+            # MLflow 3.17 prints what pipeline.promote says better.
+            with contextlib.redirect_stderr(io.StringIO()):
+                version = mlflow.register_model(f"runs:/{candidate.run_id}/{MODEL}", self._name)
             undo.callback(self._client.delete_model_version, self._name, version.version)
             self._client.update_model_version(self._name, version.version, description=reasons)
-            self._client.set_registered_model_alias(self._name, ALIAS, version.version)
+            self._client.set_registered_model_alias(self._name, CHAMPION_ALIAS, version.version)
             undo.pop_all()
         return str(version.version)
 
-    def _is_registered(self) -> bool:
-        """Whether the registered model exists; unlike get_registered_model, it tells that from a store that fails."""
-        return any(found.name == self._name for found in self._client.search_registered_models())
-
     def log_decision(self, candidate: Candidate, decision: str, verdicts: Sequence[Check]) -> None:
-        """Write the decision to the candidate's run: a tag, and promotion.json with every line of the gate."""
-        self._client.set_tag(candidate.run_id, DECISION_TAG, decision[:5000])
+        """Write the decision to the candidate's run, as a tag and as promotion.json.
+
+        Args:
+            candidate: model that was decided on.
+            decision: the decision in one line.
+            verdicts: verdict of every line of the gate.
+        """
+        self._client.set_tag(candidate.run_id, PROMOTION_TAG, decision[:TAG_LENGTH])
         record = {"decision": decision, "gate": [asdict(check) for check in verdicts]}
-        self._client.log_dict(candidate.run_id, record, "promotion.json")
+        self._client.log_dict(candidate.run_id, record, PROMOTION_FILE)
+
+    def _is_registered(self) -> bool:
+        """Tell whether the registered model exists.
+
+        get_registered_model does not tell a model that is missing from a store that fails.
+        """
+        models = self._client.search_registered_models()
+        return any(model.name == self._name for model in models)
 
 
 def _test_digest(run: Run) -> str:
     digests = digests_of(run)
-    if "testing" not in digests:
+    context = MLFLOW_CONTEXTS[TEST]
+    if context not in digests:
         raise PipelineError(
             f"run {run.info.run_id} does not say on which test split it was measured."
         )
-    return digests["testing"]
+    return digests[context]

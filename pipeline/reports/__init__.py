@@ -1,1 +1,1 @@
-"""Tables, charts and pages that people look at."""
+"""Show corpora, runs and comparisons: tables on the terminal, files, charts and HTML pages."""

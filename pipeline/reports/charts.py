@@ -1,4 +1,4 @@
-"""Tables of a run's reports to pictures: axes with titles and units, colours that colour-blind readers tell apart."""
+"""Plot the tables of a run's reports, in colours that colour-blind readers can tell apart."""
 
 from pathlib import Path
 
@@ -8,46 +8,43 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.names import TRAIN
+from pipeline.reports.wording import CLASS_PREFIX
+
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-WIDE = (11, 4)
-FEW = 10  # texts of a bin that say too little about how often a model is right
-MANY = 4  # class names side by side that need not be turned
+MARKERS = "os^Dv"
+WIDE = (11, 4)  # inches
+MIN_BIN_TEXTS = 10  # fewer texts in a bin say too little about how often a model is right
+MAX_LEVEL_NAMES = 4  # class names that fit side by side; more of them are turned
+DARK_SHARE = 55  # percent from which a cell of a confusion matrix is too light for white digits
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a figure in the format of the file's name, and forget it."""
+    """Write a figure to a file and close it.
+
+    Args:
+        figure: figure to write.
+        file: file to write; its suffix names the format.
+    """
     figure.savefig(file, dpi=120)
     plt.close(figure)
 
 
 def corpus_chart(corpus: pd.DataFrame, lengths: pd.DataFrame, max_length: int) -> Figure:
-    """Draw the classes of each split, and token lengths of train.
+    """Plot the classes of each split, and the token lengths of train.
 
     Args:
-        corpus: a row a split, as in corpus.csv.
-        lengths: split, tokens, texts.
-        max_length: where texts are cut.
+        corpus: description of each split, as in corpus.csv.
+        lengths: texts of each length, as in token_lengths.csv.
+        max_length: tokens that texts are cut at.
     """
     figure, (classes, counts) = plt.subplots(1, 2, figsize=WIDE, layout="constrained")
-    columns = [column for column in corpus.columns if column.startswith("class ")]
-    positions = np.arange(len(columns))
-    for index, row in enumerate(corpus.to_dict("records")):
-        shares = [100 * row[column] / row["rows"] for column in columns]
-        label = f"{row['split']} ({row['rows']:,} texts)"
-        classes.bar(positions + (index - 1) * 0.27, shares, 0.27, label=label, color=COLOURS[index])
-    _name_classes(classes, [column.removeprefix("class ") for column in columns])
-    classes.set(xlabel="class", ylabel="share of the split (%)", title="classes")
-    classes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.28 if len(columns) > MANY else -0.15),
-        ncols=3,
-        fontsize=8,
-    )
-    train = lengths[lengths["split"] == "train"]
+    _plot_classes(classes, corpus)
+    train = lengths[lengths["split"] == TRAIN]
     longest = int(train["tokens"].max())
     counts.hist(
         train["tokens"],
@@ -67,11 +64,11 @@ def corpus_chart(corpus: pd.DataFrame, lengths: pd.DataFrame, max_length: int) -
 
 
 def confusion_chart(confusion: pd.DataFrame, variant: str) -> Figure:
-    """Draw how often each true class was taken for which.
+    """Plot which classes a variant confuses.
 
     Args:
-        confusion: counts; true classes as rows, predicted ones as columns.
-        variant: whose.
+        confusion: number of texts; true classes as rows, predicted ones as columns.
+        variant: name of the variant.
     """
     names = [str(name) for name in confusion.columns]
     side = max(4.0, 0.8 * len(names) + 2)
@@ -81,7 +78,7 @@ def confusion_chart(confusion: pd.DataFrame, variant: str) -> Figure:
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
     for row in range(len(names)):
         for column in range(len(names)):
-            colour = "black" if shares[row, column] > 55 else "white"
+            colour = "black" if shares[row, column] > DARK_SHARE else "white"
             axes.text(
                 column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour
             )
@@ -93,21 +90,21 @@ def confusion_chart(confusion: pd.DataFrame, variant: str) -> Figure:
 
 
 def calibration_chart(calibration: pd.DataFrame) -> Figure:
-    """Draw how often a model is right when it is how sure, for each variant, and how many texts that are.
+    """Plot the calibration curve of each variant: accuracy against confidence, and bins' texts.
 
-    Bins of fewer than FEW texts are left out of the curve.
+    Bins of fewer than MIN_BIN_TEXTS texts are left out of the curve.
 
     Args:
-        calibration: variant, confidence, accuracy, texts; a row a bin.
+        calibration: bins of each variant, as in calibration.csv.
     """
     figure, (curve, counts) = plt.subplots(1, 2, figsize=WIDE, layout="constrained")
     curve.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
     for index, (variant, bins) in enumerate(calibration.groupby("variant", sort=False)):
-        colour, marker = COLOURS[index % len(COLOURS)], "os^Dv"[index % 5]
-        told = bins[bins["texts"] >= FEW]
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        large_bins = bins[bins["texts"] >= MIN_BIN_TEXTS]
         curve.plot(
-            told["confidence"],
-            told["accuracy"],
+            large_bins["confidence"],
+            large_bins["accuracy"],
             color=colour,
             marker=marker,
             label=str(variant),
@@ -130,19 +127,19 @@ def calibration_chart(calibration: pd.DataFrame) -> Figure:
 
 
 def length_chart(by_length: pd.DataFrame) -> Figure:
-    """Draw the accuracy of each variant on short and long texts.
+    """Plot the accuracy of each variant on short and long texts.
 
     Args:
-        by_length: variant, tokens (a range), texts, accuracy.
+        by_length: accuracy on each range of length, as in accuracy_by_length.csv.
     """
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     variants = list(by_length["variant"].unique())
     ranges = list(by_length["tokens"].unique())
     width = 0.8 / len(variants)
     for index, variant in enumerate(variants):
-        own = by_length[by_length["variant"] == variant]
+        accuracy = by_length.loc[by_length["variant"] == variant, "accuracy"]
         places = np.arange(len(ranges)) + (index - (len(variants) - 1) / 2) * width
-        axes.bar(places, own["accuracy"], width, label=variant, color=COLOURS[index % len(COLOURS)])
+        axes.bar(places, accuracy, width, label=variant, color=COLOURS[index % len(COLOURS)])
     texts = by_length.drop_duplicates("tokens")["texts"]
     axes.set_xticks(
         range(len(ranges)),
@@ -158,10 +155,10 @@ def length_chart(by_length: pd.DataFrame) -> Figure:
 
 
 def layer_chart(layers: pd.DataFrame) -> Figure:
-    """Draw the relative error of each module's weight and output, FP32 against INT8.
+    """Plot the relative error of each module's weight and output, INT8 against FP32.
 
     Args:
-        layers: module, precision, weight_error, output_error, in the order of the model.
+        layers: errors of each module in the order of the model, as in layers.csv.
     """
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.26 * len(layers)), layout="constrained")
     places = np.arange(len(layers))
@@ -179,44 +176,43 @@ def layer_chart(layers: pd.DataFrame) -> Figure:
 
 
 def benchmark_chart(benchmark: pd.DataFrame) -> Figure:
-    """Draw the latency of one text and throughput of batches, for each variant and length.
+    """Plot the latency of one text and the throughput of batches, for each variant and length.
 
     Args:
-        benchmark: as in benchmark.csv.
+        benchmark: times of each variant, as in benchmark.csv.
     """
     figure, (latency, throughput) = plt.subplots(1, 2, figsize=WIDE, layout="constrained")
     variants = list(benchmark["model"].unique())
     lengths = list(
         dict.fromkeys(
-            "own" if pd.isna(tokens) else str(int(tokens)) for tokens in benchmark["tokens"]
+            "the corpus's" if pd.isna(tokens) else str(int(tokens))
+            for tokens in benchmark["tokens"]
         )
     )
     positions, width = np.arange(len(lengths)), 0.8 / len(variants)
-    batches = sorted(benchmark["batch"].unique())
+    smallest, largest = benchmark["batch"].min(), benchmark["batch"].max()
     for index, variant in enumerate(variants):
         places = positions + (index - (len(variants) - 1) / 2) * width
-        for axes, batch in ((latency, batches[0]), (throughput, batches[-1])):
-            own = benchmark[(benchmark["model"] == variant) & (benchmark["batch"] == batch)]
-            middle, fast, slow = (
-                own[name].to_numpy() for name in ("p50_ms", "p50_ms_min", "p50_ms_max")
+        for axes, batch in ((latency, smallest), (throughput, largest)):
+            rows = benchmark[(benchmark["model"] == variant) & (benchmark["batch"] == batch)]
+            middle, low, high = (
+                rows[name].to_numpy() for name in ("p50_ms", "p50_ms_min", "p50_ms_max")
             )
-            if axes is throughput:
-                middle, fast, slow = (1000 * batch / ms for ms in (middle, slow, fast))
-            errors = np.maximum(0, [middle - fast, slow - middle])
+            if axes is throughput:  # the longest time is the lowest throughput
+                middle, low, high = (1000 * batch / ms for ms in (middle, high, low))
             axes.bar(
                 places,
                 middle,
                 width,
-                yerr=errors,
+                yerr=np.maximum(0, [middle - low, high - middle]),
                 label=variant,
                 color=COLOURS[index % len(COLOURS)],
                 ecolor="black",
             )
-    ticks = ["the corpus's" if length == "own" else length for length in lengths]
     latency.set(title="one text at a time", ylabel="p50 latency (ms, log scale)")
-    throughput.set(title=f"batches of {batches[-1]}", ylabel="texts per second (log scale)")
+    throughput.set(title=f"batches of {largest}", ylabel="texts per second (log scale)")
     for axes in (latency, throughput):
-        axes.set_xticks(positions, ticks)
+        axes.set_xticks(positions, lengths)
         axes.set(xlabel="tokens per text", yscale="log")
     figure.legend(
         *latency.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants)
@@ -225,8 +221,25 @@ def benchmark_chart(benchmark: pd.DataFrame) -> Figure:
     return figure
 
 
+def _plot_classes(axes: Axes, corpus: pd.DataFrame) -> None:
+    columns = [column for column in corpus.columns if column.startswith(CLASS_PREFIX)]
+    positions = np.arange(len(columns))
+    for index, row in enumerate(corpus.to_dict("records")):
+        shares = [100 * row[column] / row["rows"] for column in columns]
+        label = f"{row['split']} ({row['rows']:,} texts)"
+        axes.bar(positions + (index - 1) * 0.27, shares, 0.27, label=label, color=COLOURS[index])
+    _name_classes(axes, [column.removeprefix(CLASS_PREFIX) for column in columns])
+    axes.set(xlabel="class", ylabel="share of the split (%)", title="classes")
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.28 if len(columns) > MAX_LEVEL_NAMES else -0.15),
+        ncols=3,
+        fontsize=8,
+    )
+
+
 def _name_classes(axes: Axes, names: list[str]) -> None:
-    many = len(names) > MANY
+    turned = len(names) > MAX_LEVEL_NAMES
     axes.set_xticks(
-        range(len(names)), names, rotation=30 if many else 0, ha="right" if many else "center"
+        range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center"
     )

@@ -1,74 +1,80 @@
-"""A comparison on the terminal."""
+"""Show a comparison, or two runs side by side, on the terminal."""
 
-from math import isnan
+from math import nan
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from pipeline.comparison.comparison import FIGURES, Comparison
+from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comparison
+from pipeline.comparison.differences import DATASET, IDENTITY
 from pipeline.console.tables import rich_table
+from pipeline.names import F1_MACRO, LOSS, SIZE_MB
+from pipeline.reports.wording import cell, heading
+from pipeline.tracking.lookup import FINISHED
 
-PIPED_WIDTH = 160  # columns, where no terminal says how many it has
-SPARE = (
-    "training_s",
-    "loss",
-    "f1_macro",
-    "size_mb",
-    "dataset",
-)  # given up first where there is little room
-DECIMALS = {"size_mb": 1, "latency_p50_ms": 2, "speedup": 1, "training_s": 0}
-HEADINGS = {
-    "pareto": " ",
-    "accuracy_drop": "drop",
-    "f1_macro": "macro F1",
-    "size_mb": "MB",
-    "latency_p50_ms": "p50 (ms)",
-    "training_s": "train (s)",
-    "learning_rate": "lr",
-}
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PIPED_WIDTH = 160  # characters, where no terminal says how wide it is
+SPARE_COLUMNS = (TRAINING_S, LOSS, F1_MACRO, SIZE_MB, DATASET)  # left out in this order
 
 
-def show(comparison: Comparison, title: str) -> None:
-    """Print a comparison; on a narrow terminal without the columns that matter least.
+def show_comparison(comparison: Comparison, title: str) -> None:
+    """Print a comparison; a narrow terminal lacks the columns that matter least.
 
     Args:
-        comparison: what to show.
-        title: above the table.
+        comparison: compared runs.
+        title: heading of the table.
     """
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED_WIDTH)
-    frame = comparison.table().drop(columns="run_id")
-    names = ("model", "dataset", "recipe")
-    constant = [name for name in names if frame[name].nunique() == 1]
-    told_by_columns = comparison.varying or len(constant) < len(names)
-    frame = frame.drop(columns=[*constant, "run"] if told_by_columns else constant)
-    title += "".join(f", {name} {getattr(comparison.rows[0], name)}" for name in constant)
-    if (frame["status"] == "FINISHED").all():
-        frame = frame.drop(columns="status")
-    spare = [name for name in SPARE if name in frame.columns and name not in comparison.objectives]
-    while (
-        console.measure(table := rich_table(frame, title, cell, heading)).maximum > console.width
-        and spare
-    ):
+    frame = comparison.table()
+    shared = comparison.shared_identity
+    frame = frame.drop(columns=[RUN_ID, *shared])
+    title += "".join(f", {name} {value}" for name, value in shared.items())
+    if comparison.varying or len(shared) < len(IDENTITY):  # the other columns tell runs apart
+        frame = frame.drop(columns=RUN)
+    if (frame[STATUS] == FINISHED).all():
+        frame = frame.drop(columns=STATUS)
+    spare = [
+        name
+        for name in SPARE_COLUMNS
+        if name in frame.columns and name not in comparison.objectives
+    ]
+    table = rich_table(frame, title, cell, heading)
+    while spare and console.measure(table).maximum > console.width:
         frame = frame.drop(columns=spare.pop(0))
+        table = rich_table(frame, title, cell, heading)
     console.print(table)
     console.print(Text(f"* Pareto-optimal in {' and '.join(comparison.objectives)}"))
     for line in comparison.lines:
         console.print(Text(line), soft_wrap=True)
 
 
-def heading(name: str) -> str:
-    """Name a column shortly: trainer.learning_rate is lr, onnx_int8/size_mb is onnx_int8/MB."""
-    variant, slash, figure = name.removeprefix("trainer.").rpartition("/")
-    return f"{variant}{slash}{HEADINGS.get(figure, figure)}"
+def show_side_by_side(first: "Run", second: "Run") -> None:
+    """Print what differs between two runs: parameters, then figures with their difference.
 
-
-def cell(name: str, value: object) -> str:
-    """Write a value with as many decimals as its column tells apart."""
-    if not isinstance(value, float):
-        return str(value)
-    if isnan(value):
-        return ""
-    figure = name.rpartition("/")[2]
-    return f"{value:.{DECIMALS.get(figure, 4)}f}" if figure in FIGURES else f"{value:.4g}"
+    Args:
+        first: run of the left column.
+        second: run of the right column.
+    """
+    table = Table(title=Text("what differs"), title_justify="left")
+    for column in ("", first.info.run_name, second.info.run_name, "difference"):
+        table.add_column(Text(column), justify="left" if not column else "right", overflow="fold")
+    for name in sorted(first.data.params.keys() | second.data.params.keys()):
+        texts = [run.data.params.get(name, "") for run in (first, second)]
+        if texts[0] != texts[1]:
+            table.add_row(Text(name), *map(Text, texts), Text(""))
+    table.add_section()
+    for name in sorted(first.data.metrics.keys() | second.data.metrics.keys()):
+        values = [run.data.metrics.get(name, nan) for run in (first, second)]
+        if values[0] != values[1]:
+            texts = [cell(name, value) for value in (*values, values[1] - values[0])]
+            table.add_row(*map(Text, (name, *texts)))
+    if table.row_count:
+        Console().print(table)
+    else:
+        Console().print(Text("nothing differs: the same parameters, the same figures"))

@@ -1,4 +1,4 @@
-"""What a corpus looks like through a tokenizer."""
+"""Describe a corpus as a tokenizer sees it, on the terminal and in files of the run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,23 +11,43 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.data.corpus import SPLITS, Corpus
+from pipeline.data.corpus import Corpus
+from pipeline.data.tokens import NUM_TOKENS, Tokens
+from pipeline.names import (
+    CORPUS,
+    CORPUS_CHART,
+    CORPUS_TABLE,
+    EXAMPLES_TABLE,
+    SPLITS,
+    TOKEN_LENGTHS_TABLE,
+    TRAIN,
+    VALIDATION,
+    figure_of,
+)
 from pipeline.reports.charts import corpus_chart, save
+from pipeline.reports.wording import CLASS_PREFIX
 
 EXAMPLES_PER_CLASS = 3
+MIN_EXAMPLE_WIDTH = 20  # characters of an example that every terminal shows
+UNLOGGED = ("class_counts", "tokens_p95")  # parts of a split's description that are no figures
 
 
 @dataclass(frozen=True)
 class SplitDescription:
-    """What one split looks like through a tokenizer.
+    """One split as a tokenizer sees it.
 
     Args:
-        rows: texts.
-        class_counts: texts per class, in the order of the ids.
-        tokens_median, tokens_p95, tokens_max: tokens per text before the cut.
+        rows: number of texts.
+        class_counts: number of texts of each class, in the order of the class ids.
+        tokens_median: median of the tokens per text, before texts are cut.
+        tokens_p95: their 95th percentile.
+        tokens_max: tokens of the longest text.
         truncated_share: share of texts that lose tokens to the cut, 0 to 1.
-        duplicates: texts that stand in the split before, equal but for case and spaces.
-        shared_with_train, shared_with_validation: texts that stand in that split as well; None for the split itself.
+        duplicates: number of texts that are in the split once more, further up, equal but for case
+            and spaces.
+        shared_with_train: number of texts that are in train as well; None for train itself.
+        shared_with_validation: number of texts that are in validation as well; None for validation
+            itself.
     """
 
     rows: int
@@ -43,12 +63,12 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """What a corpus looks like through a tokenizer.
+    """A corpus as a tokenizer sees it.
 
     Args:
         label_names: classes in the order of their ids.
-        splits: by name.
-        examples: the first texts of each class in train; columns label and text.
+        splits: description of each split by its name.
+        examples: the first texts of each class in train, with the columns label and text.
     """
 
     label_names: tuple[str, ...]
@@ -57,142 +77,142 @@ class Description:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Numbers for MLflow, `corpus/<split>_<name>`."""
+        """Return what MLflow logs, by name: corpus/<split>_<part of its description>."""
         return {
-            f"corpus/{split}_{name}": float(value)
-            for split, described in self.splits.items()
-            for name, value in asdict(described).items()
-            if name not in ("class_counts", "tokens_p95") and value is not None
+            figure_of(CORPUS, f"{name}_{part}"): float(value)
+            for name, split in self.splits.items()
+            for part, value in asdict(split).items()
+            if part not in UNLOGGED and value is not None
         }
 
 
-def describe(
-    corpus: Corpus, tokens: Mapping[str, datasets.Dataset], max_length: int
-) -> Description:
-    """Count rows, classes, token lengths, cut texts, and texts that occur twice.
+def describe(corpus: Corpus, tokens: Tokens, max_length: int) -> Description:
+    """Count rows, classes, token lengths, cut texts, and texts that occur more than once.
 
     Args:
         corpus: texts and labels.
-        tokens: the same splits from data.tokenize.
+        tokens: tokens of the same splits.
         max_length: tokens that texts are cut at.
     """
-    splits = {}
     fingerprints = {split: _fingerprints(corpus.splits[split]) for split in SPLITS}
+    splits = {}
     for split, texts in fingerprints.items():
-        lengths = np.asarray(tokens[split]["num_tokens"])
+        lengths = np.asarray(tokens[split][NUM_TOKENS])
+        labels = corpus.splits[split]["label"]
+        shared = {
+            other: None if other == split else int(np.isin(texts, fingerprints[other]).sum())
+            for other in (TRAIN, VALIDATION)
+        }
         splits[split] = SplitDescription(
             rows=len(lengths),
-            class_counts=tuple(
-                np.bincount(
-                    corpus.splits[split]["label"], minlength=len(corpus.label_names)
-                ).tolist()
-            ),
+            class_counts=tuple(np.bincount(labels, minlength=len(corpus.label_names)).tolist()),
             tokens_median=float(np.median(lengths)),
             tokens_p95=float(np.percentile(lengths, 95)),
             tokens_max=int(lengths.max()),
             truncated_share=float((lengths > max_length).mean()),
             duplicates=len(texts) - len(np.unique(texts)),
-            shared_with_train=_shared(texts, fingerprints["train"]) if split != "train" else None,
-            shared_with_validation=_shared(texts, fingerprints["validation"])
-            if split != "validation"
-            else None,
+            shared_with_train=shared[TRAIN],
+            shared_with_validation=shared[VALIDATION],
         )
-    train = corpus.splits["train"].to_pandas()
-    examples = (
-        train.groupby("label", sort=True)
-        .head(EXAMPLES_PER_CLASS)
-        .sort_values("label", kind="stable")
+    return Description(corpus.label_names, splits, _examples(corpus))
+
+
+def write_corpus(folder: Path, tokens: Tokens, description: Description, max_length: int) -> None:
+    """Write corpus.csv, token_lengths.csv, examples.csv and corpus.png.
+
+    Args:
+        folder: existing directory to write to.
+        tokens: tokens of each split.
+        description: description of the corpus.
+        max_length: tokens that texts are cut at; a line in the chart.
+    """
+    rows = []
+    for name, split in description.splits.items():
+        row = {"split": name, **asdict(split)}
+        counts = zip(description.label_names, row.pop("class_counts"), strict=True)
+        rows.append({**row, **{f"{CLASS_PREFIX}{label}": count for label, count in counts}})
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / CORPUS_TABLE, index=False)
+    lengths = pd.concat(
+        [_length_counts(split, tokens[split]) for split in SPLITS], ignore_index=True
     )
-    examples = examples.assign(label=[corpus.label_names[index] for index in examples["label"]])[
-        ["label", "text"]
-    ]
-    return Description(corpus.label_names, splits, examples)
+    lengths.to_csv(folder / TOKEN_LENGTHS_TABLE, index=False)
+    description.examples.to_csv(folder / EXAMPLES_TABLE, index=False)
+    save(corpus_chart(table, lengths, max_length), folder / CORPUS_CHART)
 
 
-def _shared(texts: np.ndarray, others: np.ndarray) -> int:
-    return int(np.isin(texts, others).sum())
+def show_corpus(name: str, description: Description) -> None:
+    """Print the description of a corpus, a column for each split, and an example of each class.
+
+    Args:
+        name: name of the corpus.
+        description: description of the corpus.
+    """
+    console = Console()
+    console.print(_counts_table(name, description))
+    console.print(_examples_table(description, console.width))
 
 
 def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
-    """64 bits for each text, (rows,), equal for texts that differ in case and spaces only."""
-    hashed = [
+    """Hash texts to 64 bits each, (rows,); texts that differ in case and spaces only are equal."""
+    hashes = [
         pd.util.hash_array(
             np.array([" ".join(text.casefold().split()) for text in batch["text"]], dtype=object)
         )
         for batch in rows.iter(batch_size=10_000)
     ]
-    return np.concatenate(hashed)
+    return np.concatenate(hashes)
 
 
-def write_corpus(
-    folder: Path,
-    corpus: Corpus,
-    tokens: Mapping[str, datasets.Dataset],
-    description: Description,
-    max_length: int,
-) -> None:
-    """Write corpus.csv, token_lengths.csv, examples.csv and corpus.png.
-
-    Args:
-        folder: an existing directory.
-        corpus: for its name.
-        tokens: for the lengths.
-        description: from describe().
-        max_length: drawn as the line where texts are cut.
-    """
-    rows = []
-    for split, described in description.splits.items():
-        row = {"split": split, **asdict(described)}
-        counts = zip(description.label_names, row.pop("class_counts"), strict=True)
-        rows.append({**row, **{f"class {name}": count for name, count in counts}})
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "corpus.csv", index=False)
-    lengths = pd.concat(
-        [_length_counts(split, tokens[split]) for split in SPLITS], ignore_index=True
-    )
-    lengths.to_csv(folder / "token_lengths.csv", index=False)
-    description.examples.to_csv(folder / "examples.csv", index=False)
-    save(corpus_chart(table, lengths, max_length), folder / "corpus.png")
+def _examples(corpus: Corpus) -> pd.DataFrame:
+    train = corpus.splits[TRAIN].to_pandas()
+    first_rows = train.groupby("label", sort=True).head(EXAMPLES_PER_CLASS)
+    rows = first_rows.sort_values("label", kind="stable")
+    names = [corpus.label_names[index] for index in rows["label"]]
+    return rows.assign(label=names)[["label", "text"]]
 
 
 def _length_counts(split: str, rows: datasets.Dataset) -> pd.DataFrame:
-    tokens, texts = np.unique(np.asarray(rows["num_tokens"]), return_counts=True)
+    tokens, texts = np.unique(np.asarray(rows[NUM_TOKENS]), return_counts=True)
     return pd.DataFrame({"split": split, "tokens": tokens, "texts": texts})
 
 
-def show_corpus(name: str, description: Description) -> None:
-    """Print the description with one column a split, and one example a class."""
+def _counts_table(name: str, description: Description) -> Table:
     splits = list(description.splits.values())
-    printed = Table(
+    table = Table(
         title=Text(f"{name}: {len(description.label_names)} classes"), title_justify="left"
     )
-    printed.add_column()
-    for split in description.splits:
-        printed.add_column(split, justify="right")
-    printed.add_row("texts", *(f"{split.rows:,}" for split in splits))
+    table.add_column()
+    for split_name in description.splits:
+        table.add_column(split_name, justify="right")
+    table.add_row("texts", *(f"{split.rows:,}" for split in splits))
     for index, label in enumerate(description.label_names):
         counts = [(split.class_counts[index], split.rows) for split in splits]
-        printed.add_row(
+        table.add_row(
             Text(f"  {label}"), *(f"{count:,} ({count / rows:.1%})" for count, rows in counts)
         )
-    printed.add_row("tokens, median", *(f"{split.tokens_median:,.0f}" for split in splits))
-    printed.add_row("tokens, 95th percentile", *(f"{split.tokens_p95:,.0f}" for split in splits))
-    printed.add_row("tokens, longest", *(f"{split.tokens_max:,}" for split in splits))
-    printed.add_row("truncated", *(f"{split.truncated_share:.2%}" for split in splits))
-    printed.add_row("duplicates", *(f"{split.duplicates:,}" for split in splits))
-    for name in ("train", "validation"):
-        shared = [getattr(split, f"shared_with_{name}") for split in splits]
-        printed.add_row(
-            f"also in {name}", *("" if count is None else f"{count:,}" for count in shared)
-        )
-    console = Console()
-    console.print(printed)
-    widest = max(len(label) for label in description.label_names)
-    examples = Table(title="one text of each class", title_justify="left")
-    examples.add_column("label", no_wrap=True)
-    examples.add_column("text")
+    table.add_row("tokens, median", *(f"{split.tokens_median:,.0f}" for split in splits))
+    table.add_row("tokens, 95th percentile", *(f"{split.tokens_p95:,.0f}" for split in splits))
+    table.add_row("tokens, longest", *(f"{split.tokens_max:,}" for split in splits))
+    table.add_row("truncated", *(f"{split.truncated_share:.2%}" for split in splits))
+    table.add_row("duplicates", *(f"{split.duplicates:,}" for split in splits))
+    shared = {
+        TRAIN: [split.shared_with_train for split in splits],
+        VALIDATION: [split.shared_with_validation for split in splits],
+    }
+    for other, numbers in shared.items():
+        texts = ("" if number is None else f"{number:,}" for number in numbers)
+        table.add_row(f"also in {other}", *texts)
+    return table
+
+
+def _examples_table(description: Description, width: int) -> Table:
+    widest_label = max(len(label) for label in description.label_names)
+    table = Table(title="one text of each class", title_justify="left")
+    table.add_column("label", no_wrap=True)
+    table.add_column("text")
     for row in description.examples.drop_duplicates("label").itertuples():
         text = Text(" ".join(str(row.text).split()))
-        text.truncate(max(20, console.width - widest - 7), overflow="ellipsis")
-        examples.add_row(Text(str(row.label)), text)
-    console.print(examples)
+        text.truncate(max(MIN_EXAMPLE_WIDTH, width - widest_label - 7), overflow="ellipsis")
+        table.add_row(Text(str(row.label)), text)
+    return table

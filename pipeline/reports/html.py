@@ -1,31 +1,99 @@
-"""A page of pipeline/page/ filled in and written as one file."""
+"""Render templates to HTML pages, each of which is one file that opens offline."""
 
-import re
-from collections.abc import Mapping
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-ASSETS = Path(__file__).with_name("templates")
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates"), encoding="utf-8"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
-def write_html(name: str, parts: Mapping[str, str], file: Path) -> None:
-    """Write a page: page.html around NAME.html, with the style of NAME.css.
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table on a page.
 
     Args:
-        name: of the page.
-        parts: HTML by the name that stands for it in the templates; `title` is among them.
-        file: to write.
+        text: text that is shown.
+        kind: CSS class, number or text; empty for neither.
+        sort_value: value that a sortable table sorts by; empty comes last.
+        tooltip: text that is shown while the mouse is over the cell's; empty for none.
+        link: address that the text links to; empty for none.
     """
-    body = _filled((ASSETS / f"{name}.html").read_text(encoding="utf-8"), parts)
-    around = {
-        "title": parts["title"],
-        "style": (ASSETS / f"{name}.css").read_text(encoding="utf-8"),
-        "body": body,
-    }
-    file.write_text(
-        _filled((ASSETS / "page.html").read_text(encoding="utf-8"), around), encoding="utf-8"
-    )
+
+    text: str
+    kind: str = ""
+    sort_value: str = ""
+    tooltip: str = ""
+    link: str = ""
 
 
-def _filled(template: str, parts: Mapping[str, str]) -> str:
-    # One pass: what is put in is not looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+@dataclass(frozen=True)
+class Line:
+    """A line of a table on a page.
+
+    Args:
+        cells: cells from left to right.
+        kind: CSS class, optimal; empty for none.
+    """
+
+    cells: Sequence[Cell]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table on a page, as macros.html writes it.
+
+    Args:
+        headings: heading of each column.
+        lines: lines from top to bottom.
+        sortable: whether the headings are buttons, by which comparison.js sorts the lines.
+    """
+
+    headings: Sequence[Cell]
+    lines: Sequence[Line]
+    sortable: bool = False
+
+
+def write_html(template: str, file: Path, **values: object) -> None:
+    """Render a page.
+
+    Args:
+        template: file name of the page's template.
+        file: file to write.
+        values: what the template shows, by name. It is escaped, but for Markup.
+    """
+    page = TEMPLATES.get_template(template).render(**values)
+    file.write_text(page, encoding="utf-8")
+
+
+def trusted(text: str) -> Markup:
+    """Let templates write a text as it is, unescaped.
+
+    Args:
+        text: HTML, SVG or script that this package or a library wrote; nothing that a corpus, a
+            config or a run contains, unless it was escaped.
+    """
+    return Markup(text)  # noqa: S704
+
+
+def script_json(value: object) -> Markup:
+    """Write a value as JSON that can stand in a script of a page.
+
+    Args:
+        value: anything that json writes.
+
+    Returns:
+        JSON without "<", so that no text in it ends the script or begins a comment.
+    """
+    return trusted(json.dumps(value).replace("<", "\\u003c"))

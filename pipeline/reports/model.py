@@ -1,4 +1,4 @@
-"""What the variants of a run answered on the test split, looked at from every side."""
+"""Write tables of what each variant of a run predicts on the test split, and where it fails."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,12 +8,26 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.evaluation.metrics import Result
+from pipeline.data.tokens import LABELS, NUM_TOKENS
+from pipeline.evaluation.calibration import calibration_bins
+from pipeline.evaluation.results import Result
 from pipeline.inference.classifier import probabilities
+from pipeline.names import (
+    ACCURACY_BY_LENGTH_TABLE,
+    CALIBRATION_TABLE,
+    DISAGREEMENTS_TABLE,
+    FP32,
+    INT8,
+    MISTAKES_TABLE,
+    ONNX_FP32,
+    ONNX_INT8,
+    PER_CLASS_TABLE,
+)
 
-BINS = 15  # of the calibration curve
-RANGES = 5  # of text lengths
-SHOWN = 20  # mistakes, and disagreements of a pair
+LENGTH_RANGES = 5
+LISTED_TEXTS = 20  # mistakes of a variant, and disagreements of a pair
+COMPARED_VARIANTS = ((FP32, INT8), (ONNX_FP32, ONNX_INT8))
+PAIR_JOINT = " and "  # between the variants of a pair
 
 
 def write_model_report(
@@ -23,68 +37,64 @@ def write_model_report(
     tokens: datasets.Dataset,
     label_names: Sequence[str],
 ) -> None:
-    """Write per_class.csv, calibration.csv, mistakes.csv, disagreements.csv and accuracy_by_length.csv.
+    """Write the tables that look into predictions.
+
+    These are per_class.csv, calibration.csv, mistakes.csv and accuracy_by_length.csv, and
+    disagreements.csv if a pair of COMPARED_VARIANTS is there.
 
     Args:
-        folder: an existing directory.
-        results: by variant; fp32 is among them.
-        split: the test split with `text`.
-        tokens: the same split from data.tokenize, with `labels` and `num_tokens`.
+        folder: existing directory to write to.
+        results: result of each variant by its name.
+        split: test split, for its texts.
+        tokens: tokens of the test split, for its labels and lengths.
         label_names: classes in the order of their ids.
     """
-    texts: Sequence[str] = split["text"]  # a column that is read where it is looked at
-    labels, num_tokens = np.asarray(tokens["labels"]), np.asarray(tokens["num_tokens"])
+    texts: Sequence[str] = split["text"]  # a column, from which a text is read when it is needed
+    labels, num_tokens = np.asarray(tokens[LABELS]), np.asarray(tokens[NUM_TOKENS])
+    variants = results.values()
     tables = {
-        "per_class": pd.concat(
-            [per_class(result, labels, label_names) for result in results.values()]
-        ),
-        "calibration": pd.concat([calibration(result, labels) for result in results.values()]),
-        "mistakes": pd.concat(
-            [mistakes(result, texts, labels, label_names) for result in results.values()]
-        ),
-        "accuracy_by_length": pd.concat(
-            [accuracy_by_length(result, labels, num_tokens) for result in results.values()]
-        ),
+        PER_CLASS_TABLE: [per_class(result, labels, label_names) for result in variants],
+        CALIBRATION_TABLE: [calibration(result, labels) for result in variants],
+        MISTAKES_TABLE: [mistakes(result, texts, labels, label_names) for result in variants],
+        ACCURACY_BY_LENGTH_TABLE: [
+            accuracy_by_length(result, labels, num_tokens) for result in variants
+        ],
+        DISAGREEMENTS_TABLE: [
+            disagreements(results[first], results[second], texts, labels, label_names)
+            for first, second in COMPARED_VARIANTS
+            if first in results and second in results
+        ],
     }
-    pairs = [
-        (results[one], results[other])
-        for one, other in (("fp32", "int8"), ("onnx_fp32", "onnx_int8"))
-        if other in results
-    ]
-    if pairs:
-        tables["disagreements"] = pd.concat(
-            [
-                disagreements(one, other, texts, labels, label_names)
-                for one, other in pairs
-                if one.variant in results
-            ]
-        )
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
-
-
-def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean distance of confidence and accuracy over bins of equal width, weighted by their texts, 0 to 1.
-
-    (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv:1706.04599; 15 bins as there.)
-    """
-    return calibration_error(_bins(logits, labels))
-
-
-def calibration_error(bins: pd.DataFrame) -> float:
-    """Return the expected calibration error of one variant's bins, as calibration() gives them."""
-    return float(
-        (bins["texts"] * (bins["confidence"] - bins["accuracy"]).abs()).sum() / bins["texts"].sum()
-    )
+    for file_name, parts in tables.items():
+        if parts:
+            pd.concat(parts).to_csv(folder / file_name, index=False)
 
 
 def calibration(result: Result, labels: np.ndarray) -> pd.DataFrame:
-    """A row a bin with texts: variant, low, high, confidence, accuracy (means), texts."""
-    return _bins(result.logits, labels).assign(variant=result.variant)
+    """Sort the texts of a variant into bins by its confidence.
+
+    Args:
+        result: result of the variant.
+        labels: true label ids, (rows,), int64.
+
+    Returns:
+        A row for each bin with texts: low, high, confidence, accuracy, texts (see
+        calibration_bins) and variant.
+    """
+    return calibration_bins(result.logits, labels).assign(variant=result.variant)
 
 
 def per_class(result: Result, labels: np.ndarray, label_names: Sequence[str]) -> pd.DataFrame:
-    """A row a class: variant, class, precision, recall, F1, texts (sklearn.metrics)."""
+    """Compute precision, recall and F1 of each class with scikit-learn.
+
+    Args:
+        result: result of the variant.
+        labels: true label ids, (rows,), int64.
+        label_names: classes in the order of their ids.
+
+    Returns:
+        A row for each class: variant, class, precision, recall, F1 and texts (their number).
+    """
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, result.predictions, labels=np.arange(len(label_names)), zero_division=0.0
     )
@@ -103,83 +113,100 @@ def per_class(result: Result, labels: np.ndarray, label_names: Sequence[str]) ->
 def mistakes(
     result: Result, texts: Sequence[str], labels: np.ndarray, label_names: Sequence[str]
 ) -> pd.DataFrame:
-    """The mistakes that the model is most sure of: variant, confidence, label, predicted, text."""
+    """List the mistakes that a variant is most sure of.
+
+    Args:
+        result: result of the variant.
+        texts: texts of the test split.
+        labels: true label ids, (rows,), int64.
+        label_names: classes in the order of their ids.
+
+    Returns:
+        A row for each of at most LISTED_TEXTS mistakes, the surest first: variant, confidence,
+        label, predicted and text.
+    """
     confidence = probabilities(result.logits).max(-1)
     wrong = np.flatnonzero(result.predictions != labels)
-    most = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN]
+    rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:LISTED_TEXTS]
     names = np.array(label_names, dtype=object)
     return pd.DataFrame(
         {
             "variant": result.variant,
-            "confidence": confidence[most],
-            "label": names[labels[most]],
-            "predicted": names[result.predictions[most]],
-            "text": [texts[int(row)] for row in most],
+            "confidence": confidence[rows],
+            "label": names[labels[rows]],
+            "predicted": names[result.predictions[rows]],
+            "text": [texts[int(row)] for row in rows],
         }
     )
 
 
 def disagreements(
-    one: Result, other: Result, texts: Sequence[str], labels: np.ndarray, label_names: Sequence[str]
+    first: Result,
+    second: Result,
+    texts: Sequence[str],
+    labels: np.ndarray,
+    label_names: Sequence[str],
 ) -> pd.DataFrame:
-    """The texts that two variants label differently, those first whose probabilities are furthest apart.
+    """List the texts that two variants label differently.
+
+    Args:
+        first: result of one variant.
+        second: result of the other variant.
+        texts: texts of the test split.
+        labels: true label ids, (rows,), int64.
+        label_names: classes in the order of their ids.
 
     Returns:
-        pair, differing (how many there are in all), label, predicted (by each), confidence (of each), text.
+        A row for each of at most LISTED_TEXTS texts, that with the largest difference between two
+        probabilities first: pair, differing (how many such texts there are in all), label, the
+        prediction and confidence of each variant (first, first_confidence, second,
+        second_confidence) and text.
     """
-    first, second = probabilities(one.logits), probabilities(other.logits)
-    rows = np.flatnonzero(one.predictions != other.predictions)
-    most = rows[np.argsort(-np.abs(first - second).max(-1)[rows], kind="stable")][:SHOWN]
+    first_scores, second_scores = probabilities(first.logits), probabilities(second.logits)
+    differing = np.flatnonzero(first.predictions != second.predictions)
+    distances = np.abs(first_scores - second_scores).max(-1)[differing]
+    rows = differing[np.argsort(-distances, kind="stable")][:LISTED_TEXTS]
     names = np.array(label_names, dtype=object)
     return pd.DataFrame(
         {
-            "pair": f"{one.variant} and {other.variant}",
-            "differing": len(rows),
-            "label": names[labels[most]],
-            "first": names[one.predictions[most]],
-            "first_confidence": first.max(-1)[most],
-            "second": names[other.predictions[most]],
-            "second_confidence": second.max(-1)[most],
-            "text": [texts[int(row)] for row in most],
+            "pair": f"{first.variant}{PAIR_JOINT}{second.variant}",
+            "differing": len(differing),
+            "label": names[labels[rows]],
+            "first": names[first.predictions[rows]],
+            "first_confidence": first_scores.max(-1)[rows],
+            "second": names[second.predictions[rows]],
+            "second_confidence": second_scores.max(-1)[rows],
+            "text": [texts[int(row)] for row in rows],
         }
     )
 
 
 def accuracy_by_length(result: Result, labels: np.ndarray, num_tokens: np.ndarray) -> pd.DataFrame:
-    """Accuracy on ranges of length with about as many texts each: variant, tokens (the range), texts, accuracy."""
-    edges = np.unique(np.quantile(num_tokens, np.linspace(0, 1, RANGES + 1)).astype(int))
-    right = result.predictions == labels
-    places = np.clip(
-        np.searchsorted(edges, num_tokens, side="right") - 1, 0, max(0, len(edges) - 2)
-    )
+    """Compute the accuracy on ranges of text length with about as many texts each.
+
+    Args:
+        result: result of the variant.
+        labels: true label ids, (rows,), int64.
+        num_tokens: tokens of each text before the cut, (rows,), int64.
+
+    Returns:
+        A row for each range, the shortest first: variant, tokens ("3 to 12"), texts (their number)
+        and accuracy.
+    """
+    edges = np.unique(np.quantile(num_tokens, np.linspace(0, 1, LENGTH_RANGES + 1)).astype(int))
+    last_range = max(0, len(edges) - 2)
+    range_of_text = np.clip(np.searchsorted(edges, num_tokens, side="right") - 1, 0, last_range)
+    is_right = result.predictions == labels
     rows = []
-    for place in range(max(1, len(edges) - 1)):
-        inside = places == place
+    for index in range(last_range + 1):
+        inside = range_of_text == index
         if inside.any():
-            span = f"{num_tokens[inside].min()} to {num_tokens[inside].max()}"
             rows.append(
                 {
                     "variant": result.variant,
-                    "tokens": span,
+                    "tokens": f"{num_tokens[inside].min()} to {num_tokens[inside].max()}",
                     "texts": int(inside.sum()),
-                    "accuracy": right[inside].mean(),
+                    "accuracy": is_right[inside].mean(),
                 }
             )
-    return pd.DataFrame(rows)
-
-
-def _bins(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    confidence = probabilities(logits).max(-1)
-    right = logits.argmax(-1) == labels
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    rows = [
-        {
-            "low": number / BINS,
-            "high": (number + 1) / BINS,
-            "confidence": confidence[place == number].mean(),
-            "accuracy": right[place == number].mean(),
-            "texts": int((place == number).sum()),
-        }
-        for number in np.unique(place)
-    ]
     return pd.DataFrame(rows)

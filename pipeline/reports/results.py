@@ -1,4 +1,4 @@
-"""What a run's variants answered and what they cost, as tables for the terminal and files for the run."""
+"""Show what the variants of a run predict and cost, and write it to files of the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,32 +11,60 @@ from rich.console import Console
 from pipeline.compression.statistics import OpStatistics
 from pipeline.console.tables import rich_table
 from pipeline.evaluation.benchmark import BATCHES, Benchmark, Point
-from pipeline.evaluation.metrics import Result
+from pipeline.evaluation.results import Result
+from pipeline.names import (
+    ACCURACY,
+    BENCHMARK_CHART,
+    BENCHMARK_TABLE,
+    F1_MACRO,
+    FIGURES_TABLE,
+    LATENCY_P50_MS,
+    LAYERS_TABLE,
+    LOAD_S,
+    LOSS,
+    PEAK_MEMORY_MB,
+    PREDICTIONS_TABLE,
+    SIZE_MB,
+    STATISTICS_TABLE,
+    THROUGHPUT_PER_S,
+    confusion_table,
+)
 from pipeline.reports.charts import benchmark_chart, save
+from pipeline.reports.wording import HEADINGS, TEXTS_PER_S, column_decimals
 
-DECIMALS = {"MB": 1, "p50 (ms)": 2}
-PREDICTIONS_FILE = "predictions.csv"
+# As Neural Compressor heads them.
+STATISTICS_HEADINGS = {
+    "op_type": "Op Type",
+    "total": "Total",
+    "int8": "INT8",
+    "bf16": "BF16",
+    "fp32": "FP32",
+}
 
 
 def write_statistics(folder: Path, statistics: Sequence[OpStatistics]) -> None:
-    """Print the Mixed Precision Statistics and write mixed_precision_statistics.csv; do neither if there are none.
+    """Print the Mixed Precision Statistics, and write mixed_precision_statistics.csv.
 
     Args:
-        folder: an existing directory.
-        statistics: of the quantizing phase.
+        folder: existing directory to write to.
+        statistics: statistics of the quantized model; of an empty list nothing is printed or
+            written.
     """
     if not statistics:
         return
-    columns = {
-        "op_type": "Op Type",
-        "total": "Total",
-        "int8": "INT8",
-        "bf16": "BF16",
-        "fp32": "FP32",
-    }
-    table = pd.DataFrame([asdict(row) for row in statistics]).rename(columns=columns)
-    table.to_csv(folder / "mixed_precision_statistics.csv", index=False)
+    table = pd.DataFrame([asdict(row) for row in statistics]).rename(columns=STATISTICS_HEADINGS)
+    table.to_csv(folder / STATISTICS_TABLE, index=False)
     _show(table, "Mixed Precision Statistics")
+
+
+def write_layers(folder: Path, layers: pd.DataFrame) -> None:
+    """Write layers.csv.
+
+    Args:
+        folder: existing directory to write to.
+        layers: errors of each module, as layer_errors() returns them.
+    """
+    layers.to_csv(folder / LAYERS_TABLE, index=False)
 
 
 def write_results(
@@ -46,66 +74,90 @@ def write_results(
     labels: np.ndarray,
     label_names: Sequence[str],
 ) -> None:
-    """Write what the test split and the stopwatch say of every variant.
+    """Write the figures, predictions and times of every variant.
 
-    figures.csv; predictions.csv with the true and every variant's predicted label by test row; confusion_<variant>.csv with
-    true labels as rows and predicted ones as columns; benchmark.csv and benchmark.png if anything was timed.
+    figures.csv has a row for each variant. predictions.csv has a row for each text of the test
+    split, with its true label and the one that each variant predicts. confusion_<variant>.csv
+    counts texts, true labels as rows and predicted ones as columns. benchmark.csv and benchmark.png
+    are written if anything was timed.
 
     Args:
-        folder: an existing directory.
-        results: by variant.
-        benchmarks: by variant; may be empty.
-        labels: (test rows,), int64.
+        folder: existing directory to write to.
+        results: result of each variant by its name.
+        benchmarks: times of each variant by its name; empty if nothing was timed.
+        labels: true label ids, (rows,), int64.
         label_names: classes in the order of their ids.
     """
-    figures_table(results, benchmarks).to_csv(folder / "figures.csv", index=False)
+    figures_table(results, benchmarks).to_csv(folder / FIGURES_TABLE, index=False)
     names = np.array(label_names, dtype=object)
     predicted = {variant: names[result.predictions] for variant, result in results.items()}
-    pd.DataFrame({"label": names[labels], **predicted}).to_csv(
-        folder / PREDICTIONS_FILE, index=False
-    )
+    predictions = pd.DataFrame({"label": names[labels], **predicted})
+    predictions.to_csv(folder / PREDICTIONS_TABLE, index=False)
     for variant, result in results.items():
         index = pd.Index(label_names, name="true \\ predicted")
         confusion = pd.DataFrame(result.metrics.confusion, index=index, columns=list(label_names))
-        confusion.to_csv(folder / f"confusion_{variant}.csv")
+        confusion.to_csv(folder / confusion_table(variant))
     if benchmarks:
         table = benchmark_table(benchmarks)
-        table.to_csv(folder / "benchmark.csv", index=False)
-        save(benchmark_chart(table), folder / "benchmark.png")
+        table.to_csv(folder / BENCHMARK_TABLE, index=False)
+        save(benchmark_chart(table), folder / BENCHMARK_CHART)
 
 
 def show_results(
     results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], title: str
 ) -> None:
-    """Print the variants beside each other."""
+    """Print the figures of every variant, one below the other.
+
+    Args:
+        results: result of each variant by its name.
+        benchmarks: times of each variant by its name; empty if nothing was timed.
+        title: heading of the table.
+    """
     _show(figures_table(results, benchmarks), title)
 
 
 def figures_table(
     results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark]
 ) -> pd.DataFrame:
-    """One row a variant: model, accuracy, loss, macro F1, MB; p50 (ms) of one text and texts/s if it was timed."""
+    """Lay the figures of every variant out as a table.
+
+    Args:
+        results: result of each variant by its name.
+        benchmarks: times of each variant by its name; empty if nothing was timed.
+
+    Returns:
+        A row for each variant: model (its name), accuracy, loss, macro F1 and MB; of a timed one
+        also p50 (ms), the median latency of one text, and texts/s in the largest batches.
+    """
     rows = []
     for variant, result in results.items():
-        metrics = result.metrics
         row: dict[str, object] = {
             "model": variant,
-            "accuracy": metrics.accuracy,
-            "loss": metrics.loss,
+            ACCURACY: result.metrics.accuracy,
+            LOSS: result.metrics.loss,
+            HEADINGS[F1_MACRO]: result.metrics.f1_macro,
+            HEADINGS[SIZE_MB]: result.artifact.size_mb,
         }
-        row |= {"macro F1": metrics.f1_macro, "MB": result.artifact.size_mb}
         if variant in benchmarks:
-            measured = benchmarks[variant]
-            row |= {
-                "p50 (ms)": measured.at(min(BATCHES), None).p50_ms,
-                "texts/s": round(measured.at(max(BATCHES), None).throughput_per_s),
-            }
+            timed = benchmarks[variant]
+            row[HEADINGS[LATENCY_P50_MS]] = timed.at(min(BATCHES), None).p50_ms
+            row[TEXTS_PER_S] = round(timed.at(max(BATCHES), None).throughput_per_s)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
-    """One row for each variant and shape; tokens is empty for texts of the corpus; min and max are over repetitions."""
+    """Lay the times of every variant out as a table.
+
+    Args:
+        benchmarks: times of each variant by its name.
+
+    Returns:
+        A row for each variant and shape: model (the variant), batch (texts a call), tokens (of a
+        text; empty for the corpus's own texts), p50_ms, its smallest and largest value over the
+        repetitions (p50_ms_min, p50_ms_max), p95_ms, p99_ms, throughput_per_s, load_s and
+        peak_memory_mb.
+    """
     return pd.DataFrame(
         [
             {
@@ -117,12 +169,12 @@ def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
                 "p50_ms_max": max(point.p50_ms_by_repetition),
                 "p95_ms": point.p95_ms,
                 "p99_ms": point.p99_ms,
-                "throughput_per_s": point.throughput_per_s,
-                "load_s": measured.load_s,
-                "peak_memory_mb": measured.peak_mb,
+                THROUGHPUT_PER_S: point.throughput_per_s,
+                LOAD_S: timed.load_s,
+                PEAK_MEMORY_MB: timed.peak_mb,
             }
-            for variant, measured in benchmarks.items()
-            for point in measured.points
+            for variant, timed in benchmarks.items()
+            for point in timed.points
         ]
     ).astype({"tokens": "Int64"})
 
@@ -130,34 +182,25 @@ def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:
 def show_benchmarks(
     benchmarks: Mapping[str, Benchmark], sizes_mb: Mapping[str, float], title: str
 ) -> None:
-    """Print what every variant costs to run, one column each; ± is half the range of the repetitions' medians."""
-    single, many = min(BATCHES), max(BATCHES)
+    """Print what every variant costs to run, a column for each.
+
+    The ± after a median is half the range of the repetitions' medians.
+
+    Args:
+        benchmarks: times of each variant by its name.
+        sizes_mb: size of each variant by its name, in MB of 1,000,000 bytes.
+        title: heading of the table.
+    """
     columns: dict[str, list[str]] = {"": []}
-    for variant, measured in benchmarks.items():
-        own = measured.at(single, None)
-        rows = {
-            "MB": f"{sizes_mb[variant]:.1f}",
-            "load s": f"{measured.load_s:.2f}",
-            "peak MB": f"{measured.peak_mb:.0f}",
-        }
-        rows |= {
-            "p50 own": _with_spread(own),
-            "p95 own": f"{own.p95_ms:.2f}",
-            "p99 own": f"{own.p99_ms:.2f}",
-        }
-        rows |= {
-            f"p50 {tokens}": _with_spread(measured.at(single, tokens))
-            for tokens in measured.lengths
-            if tokens
-        }
-        for tokens in measured.lengths:
-            rows[f"texts/s {tokens or 'own'}"] = (
-                f"{measured.at(many, tokens).throughput_per_s:,.0f}"
-            )
-        columns[""] = list(rows)
-        columns[variant] = list(rows.values())
+    for variant, timed in benchmarks.items():
+        costs = {"MB": f"{sizes_mb[variant]:.1f}", **_costs(timed)}
+        columns[""] = list(costs)
+        columns[variant] = list(costs.values())
     _show(pd.DataFrame(columns), title)
-    legend = f"p50, p95, p99: ms a call of {single} text; texts/s: in batches of {many}; own: the corpus's lengths, else tokens"
+    legend = (
+        f"p50, p95, p99: ms a call of {min(BATCHES)} text; texts/s: in batches of {max(BATCHES)}; "
+        "own: the corpus's lengths, else tokens"
+    )
     Console().print(legend, highlight=False)
 
 
@@ -165,8 +208,8 @@ def show_rerun(rows: Mapping[str, tuple[float, float]], name: str) -> None:
     """Print the figures of a run beside those of its repetition.
 
     Args:
-        rows: by name: then and now.
-        name: of the run.
+        rows: value in the run and in its repetition, by the figure's name.
+        name: name of the run.
     """
     lines = [
         {"figure": figure, "then": then, "now": now, "difference": now - then}
@@ -175,15 +218,33 @@ def show_rerun(rows: Mapping[str, tuple[float, float]], name: str) -> None:
     _show(pd.DataFrame(lines), f"{name}, repeated")
 
 
+def _costs(timed: Benchmark) -> dict[str, str]:
+    single, many = min(BATCHES), max(BATCHES)
+    corpus_point = timed.at(single, None)
+    costs = {
+        "load s": f"{timed.load_s:.2f}",
+        "peak MB": f"{timed.peak_mb:.0f}",
+        "p50 own": _with_spread(corpus_point),
+        "p95 own": f"{corpus_point.p95_ms:.2f}",
+        "p99 own": f"{corpus_point.p99_ms:.2f}",
+    }
+    for tokens in timed.lengths:
+        if tokens:
+            costs[f"p50 {tokens}"] = _with_spread(timed.at(single, tokens))
+    for tokens in timed.lengths:
+        throughput = timed.at(many, tokens).throughput_per_s
+        costs[f"texts/s {tokens or 'own'}"] = f"{throughput:,.0f}"
+    return costs
+
+
 def _with_spread(point: Point) -> str:
     low, high = min(point.p50_ms_by_repetition), max(point.p50_ms_by_repetition)
     return f"{point.p50_ms:.2f} ±{(high - low) / 2 / point.p50_ms:.0%}"
 
 
 def _show(table: pd.DataFrame, title: str) -> None:
-    Console().print(rich_table(table, title, _cell))
+    Console().print(rich_table(table, title, _text))
 
 
-def _cell(column: str, value: object) -> str:
-    """A number with as many decimals as its column tells apart."""
-    return f"{value:.{DECIMALS.get(column, 4)}f}" if isinstance(value, float) else str(value)
+def _text(column: str, value: object) -> str:
+    return f"{value:.{column_decimals(column)}f}" if isinstance(value, float) else str(value)

@@ -1,8 +1,7 @@
-"""The files of a run's reports as one HTML page that opens offline."""
+"""Write the reports of a run as one HTML page, from the tables that the run logged."""
 
-import html
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -10,29 +9,31 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
+from markupsafe import Markup
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
+from pipeline.evaluation.calibration import calibration_error
+from pipeline.names import (
+    ACCURACY_BY_LENGTH_TABLE,
+    BENCHMARK_TABLE,
+    CALIBRATION_TABLE,
+    CORPUS_TABLE,
+    DISAGREEMENTS_TABLE,
+    EXAMPLES_TABLE,
+    FIGURES_TABLE,
+    LAYERS_TABLE,
+    MISTAKES_TABLE,
+    PER_CLASS_TABLE,
+    STATISTICS_TABLE,
+    TOKEN_LENGTHS_TABLE,
+    confusion_table,
+)
 from pipeline.reports import charts
-from pipeline.reports import results as results_report
-from pipeline.reports.html import write_html
-from pipeline.reports.model import calibration_error
-
-PAGE = "report.html"
-# Decimals that tell the values of a column apart, where that are not four.
-DECIMALS = results_report.DECIMALS | {"load (s)": 2, "peak (MB)": 0, "texts/s": 0}
-DECIMALS |= dict.fromkeys(("fastest", "slowest", "p95 (ms)", "p99 (ms)"), 2)
-COSTS = {  # columns of benchmark.csv, as they are headed; fastest and slowest are repetitions
-    "p50_ms": "p50 (ms)",
-    "p50_ms_min": "fastest",
-    "p50_ms_max": "slowest",
-    "p95_ms": "p95 (ms)",
-    "p99_ms": "p99 (ms)",
-    "throughput_per_s": "texts/s",
-    "load_s": "load (s)",
-    "peak_memory_mb": "peak (MB)",
-}
+from pipeline.reports.html import Cell, HtmlTable, Line, trusted, write_html
+from pipeline.reports.model import PAIR_JOINT
+from pipeline.reports.wording import BENCHMARK_HEADINGS, column_decimals
 
 
 @dataclass(frozen=True)
@@ -40,139 +41,176 @@ class Tables:
     """The CSV files of a run's reports.
 
     Args:
-        folder: where they lie.
+        folder: the run's artifact `reports`.
     """
 
     folder: Path
 
-    def read(self, name: str) -> pd.DataFrame | None:
-        """Read a table; None if the run has none of that name."""
-        file = self.folder / f"{name}.csv"
+    def read(self, file_name: str) -> pd.DataFrame | None:
+        """Read a table.
+
+        Args:
+            file_name: name of its file.
+
+        Returns:
+            The table, or None if the run has no such file.
+        """
+        file = self.folder / file_name
         return pd.read_csv(file, keep_default_na=True) if file.is_file() else None
 
 
+@dataclass(frozen=True)
+class Block:
+    """A part of a section: each of heading, hint, pictures and table may be empty.
+
+    Args:
+        heading: heading of the block.
+        hint: sentence below the heading that says how to read what follows.
+        pictures: pictures as SVG; several of them stand side by side.
+        table: table below the pictures.
+    """
+
+    heading: str = ""
+    hint: str = ""
+    pictures: Sequence[Markup] = ()
+    table: HtmlTable | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Args:
+        name: name that links within the page lead to.
+        heading: heading of the section.
+        blocks: parts of the section from top to bottom.
+    """
+
+    name: str
+    heading: str
+    blocks: Sequence[Block]
+
+
 def write_report(folder: Path, title: str, description: str, max_length: int, file: Path) -> None:
-    """Write the page.
+    """Write the page of a run.
 
     Args:
         folder: the run's artifact `reports`.
-        title: its heading.
-        description: a sentence below it.
+        title: heading of the page.
+        description: a few sentences of Markdown that describe the run.
         max_length: tokens that texts were cut at.
-        file: to write.
+        file: file to write.
     """
     tables = Tables(folder)
     sections = [
-        ("corpus", "The corpus", "".join(_corpus(tables, max_length))),
-        ("model", "The model", "".join(_model(tables))),
-        ("quantization", "Quantization", "".join(_quantization(tables))),
-        ("cost", "What it costs", "".join(_cost(tables))),
+        Section("corpus", "The corpus", list(_corpus(tables, max_length))),
+        Section("model", "The model", list(_model(tables))),
+        Section("quantization", "Quantization", list(_quantization(tables))),
+        Section("cost", "What it costs", list(_cost(tables))),
     ]
-    parts = {
-        "title": html.escape(title),
-        "description": html.escape(description.replace("`", "")),
-        "contents": "".join(
-            f'<a href="#{name}">{heading}</a>' for name, heading, body in sections if body
-        ),
-        "sections": "".join(
-            f'<section id="{name}"><h2>{heading}</h2>{body}</section>'
-            for name, heading, body in sections
-            if body
-        ),
-    }
-    write_html("report", parts, file)
-
-
-def _corpus(tables: Tables, max_length: int) -> Iterator[str]:
-    corpus, lengths, examples = (
-        tables.read(name) for name in ("corpus", "token_lengths", "examples")
+    write_html(
+        "run_page.html",
+        file,
+        title=title,
+        description=description.replace("`", ""),
+        sections=[section for section in sections if section.blocks],
     )
+
+
+def _corpus(tables: Tables, max_length: int) -> Iterator[Block]:
+    corpus, lengths = tables.read(CORPUS_TABLE), tables.read(TOKEN_LENGTHS_TABLE)
     if corpus is not None:
-        yield _table(_turned(corpus))
+        yield Block(table=_table(_transposed(corpus)))
         if lengths is not None:
-            yield _picture(charts.corpus_chart, corpus, lengths, max_length)
+            yield Block(pictures=[_picture(charts.corpus_chart, corpus, lengths, max_length)])
+    examples = tables.read(EXAMPLES_TABLE)
     if examples is not None:
-        yield "<h3>Examples of each class</h3>" + _table(examples)
+        yield Block("Examples of each class", table=_table(examples))
 
 
-def _model(tables: Tables) -> Iterator[str]:
-    figures, per_class, calibration = (
-        tables.read(name) for name in ("figures", "per_class", "calibration")
-    )
+def _model(tables: Tables) -> Iterator[Block]:
+    figures = tables.read(FIGURES_TABLE)
     if figures is not None:
-        yield _table(figures)
-        pictures = []
-        for variant in figures["model"]:
-            confusion = tables.read(f"confusion_{variant}")
-            if confusion is not None:
-                pictures.append(
-                    _picture(
-                        charts.confusion_chart, confusion.set_index(confusion.columns[0]), variant
-                    )
-                )
-        yield f'<h3>Confusion matrices</h3><div class="side">{"".join(pictures)}</div>'
+        yield Block(table=_table(figures))
+        pictures = _confusion_pictures(tables, list(figures["model"]))
+        yield Block("Confusion matrices", pictures=pictures)
+    per_class = tables.read(PER_CLASS_TABLE)
     if per_class is not None:
-        yield "<h3>Precision, recall and F1</h3>" + _table(per_class)
+        yield Block("Precision, recall and F1", table=_table(per_class))
+    calibration = tables.read(CALIBRATION_TABLE)
     if calibration is not None:
-        said = (
+        hint = (
             "A calibrated model that is 80 % sure is right in 80 % of its answers. "
-            f"The curve leaves out bins of fewer than {charts.FEW} texts; the error below counts them."
+            f"The curve leaves out bins of fewer than {charts.MIN_BIN_TEXTS} texts; "
+            "the error below counts them."
         )
-        yield f'<h3>Calibration</h3><p class="hint">{said}</p>' + _picture(
-            charts.calibration_chart, calibration
-        )
-        yield _table(_calibration_errors(calibration))
-    by_length, mistakes = tables.read("accuracy_by_length"), tables.read("mistakes")
+        picture = _picture(charts.calibration_chart, calibration)
+        yield Block("Calibration", hint, [picture], _table(_calibration_errors(calibration)))
+    by_length = tables.read(ACCURACY_BY_LENGTH_TABLE)
     if by_length is not None:
-        yield "<h3>Accuracy by length of text</h3>" + _picture(charts.length_chart, by_length)
+        picture = _picture(charts.length_chart, by_length)
+        yield Block("Accuracy by length of text", pictures=[picture])
+    mistakes = tables.read(MISTAKES_TABLE)
     if mistakes is not None and figures is not None:
-        shipped = figures["model"].iloc[-1]
-        own = mistakes[mistakes["variant"] == shipped].drop(columns="variant")
-        yield f"<h3>The mistakes that {html.escape(shipped)} is most sure of</h3>" + _table(own)
+        variant = figures["model"].iloc[-1]
+        of_variant = mistakes[mistakes["variant"] == variant].drop(columns="variant")
+        yield Block(f"The mistakes that {variant} is most sure of", table=_table(of_variant))
 
 
-def _quantization(tables: Tables) -> Iterator[str]:
-    statistics, layers, differing = (
-        tables.read(name) for name in ("mixed_precision_statistics", "layers", "disagreements")
-    )
+def _quantization(tables: Tables) -> Iterator[Block]:
+    statistics = tables.read(STATISTICS_TABLE)
     if statistics is not None:
-        said = (
+        hint = (
             "How many ops of each type run in which precision, as Neural Compressor counted them."
         )
-        yield f'<h3>Mixed Precision Statistics</h3><p class="hint">{said}</p>' + _table(statistics)
+        yield Block("Mixed Precision Statistics", hint, table=_table(statistics))
+    layers = tables.read(LAYERS_TABLE)
     if layers is not None:
-        said = "The INT8 model in PyTorch against the FP32 one with the same weights; an output's error carries on behind it."
-        yield f'<h3>Quantization error by module</h3><p class="hint">{said}</p>' + _picture(
-            charts.layer_chart, layers
+        hint = (
+            "The INT8 model in PyTorch against the FP32 one with the same weights; "
+            "the error of an output carries on into the modules behind it."
         )
-    if differing is not None:
-        for pair, rows in differing.groupby("pair", sort=False):
-            one, other = str(pair).split(" and ")
-            named = rows.drop(columns=["pair", "differing"]).rename(
-                columns={
-                    "first": one,
-                    "second": other,
-                    "first_confidence": f"{one} sure",
-                    "second_confidence": f"{other} sure",
-                }
-            )
-            count = int(rows["differing"].iloc[0])
-            yield (
-                f"<h3>Texts on which {html.escape(str(pair))} disagree ({count:,} in all)</h3>"
-                + _table(named)
-            )
+        picture = _picture(charts.layer_chart, layers)
+        yield Block("Quantization error by module", hint, [picture])
+    disagreements = tables.read(DISAGREEMENTS_TABLE)
+    if disagreements is not None:
+        for pair, rows in disagreements.groupby("pair", sort=False):
+            yield _disagreements(str(pair), rows)
 
 
-def _cost(tables: Tables) -> Iterator[str]:
-    benchmark = tables.read("benchmark")
+def _cost(tables: Tables) -> Iterator[Block]:
+    benchmark = tables.read(BENCHMARK_TABLE)
     if benchmark is not None:
-        yield _picture(charts.benchmark_chart, benchmark) + _table(
-            benchmark.astype({"tokens": "Int64"}).rename(columns=COSTS)
-        )
+        costs = benchmark.astype({"tokens": "Int64"}).rename(columns=BENCHMARK_HEADINGS)
+        picture = _picture(charts.benchmark_chart, benchmark)
+        yield Block(pictures=[picture], table=_table(costs))
 
 
-def _turned(corpus: pd.DataFrame) -> pd.DataFrame:
-    """A column a split, as people read it."""
+def _confusion_pictures(tables: Tables, variants: Sequence[str]) -> list[Markup]:
+    pictures = []
+    for variant in variants:
+        confusion = tables.read(confusion_table(variant))
+        if confusion is not None:
+            by_class = confusion.set_index(confusion.columns[0])
+            pictures.append(_picture(charts.confusion_chart, by_class, variant))
+    return pictures
+
+
+def _disagreements(pair: str, rows: pd.DataFrame) -> Block:
+    first, second = pair.split(PAIR_JOINT)
+    headings = {
+        "first": first,
+        "second": second,
+        "first_confidence": f"{first} sure",
+        "second_confidence": f"{second} sure",
+    }
+    heading = f"Texts on which {pair} disagree ({int(rows['differing'].iloc[0]):,} in all)"
+    listed = rows.drop(columns=["pair", "differing"]).rename(columns=headings)
+    return Block(heading, table=_table(listed))
+
+
+def _transposed(corpus: pd.DataFrame) -> pd.DataFrame:
+    """Turn the rows of corpus.csv into columns, and write the numbers as people read them."""
     columns: dict[str, list[str]] = {
         "": [name.replace("_", " ") for name in corpus.columns if name != "split"]
     }
@@ -195,43 +233,36 @@ def _calibration_errors(calibration: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _table(frame: pd.DataFrame) -> str:
-    kinds = [_kind(frame[name]) for name in frame.columns]
-    head = "".join(
-        f'<th scope="col"{kind}>{html.escape(str(name))}</th>'
-        for name, kind in zip(frame.columns, kinds, strict=True)
-    )
-    columns = [
-        [f"<td{kind}>{html.escape(cell)}</td>" for cell in _cells(frame[name])]
-        for name, kind in zip(frame, kinds, strict=True)
-    ]
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _table(frame: pd.DataFrame) -> HtmlTable:
+    columns = [_column(frame[name]) for name in frame.columns]
+    headings = [Cell(str(name), _kind(frame[name])) for name in frame.columns]
+    return HtmlTable(headings, [Line(cells) for cells in zip(*columns, strict=True)])
 
 
 def _kind(column: "pd.Series[Any]") -> str:
+    """Return the CSS class of a column's cells; empty for none."""
     if is_numeric_dtype(column):
-        return ' class="number"'
-    return ' class="text"' if column.name == "text" else ""
+        return "number"
+    return "text" if column.name == "text" else ""
 
 
-def _cells(column: "pd.Series[Any]") -> list[str]:
-    """A column's values, with as many decimals as tell them apart."""
-    shown = "{}"
+def _column(column: "pd.Series[Any]") -> list[Cell]:
+    """Write the values of a column, numbers with as many decimals as tell them apart."""
+    pattern = "{}"
     if is_integer_dtype(column):
-        shown = "{:,}"
+        pattern = "{:,}"
     elif is_numeric_dtype(column):
-        places = DECIMALS.get(str(column.name), 4)
-        shown = f"{{:,.{places}f}}"
-    return ["" if pd.isna(value) else shown.format(value) for value in column]
+        pattern = f"{{:,.{column_decimals(str(column.name))}f}}"
+    kind = _kind(column)
+    return [Cell("" if pd.isna(value) else pattern.format(value), kind) for value in column]
 
 
-def _picture(draw: Callable[..., Figure], *arguments: object) -> str:
-    # Built twice, a page is the same byte for byte.
+def _picture(plot: Callable[..., Figure], *arguments: object) -> Markup:
+    """Plot a chart as SVG; the same tables give the same bytes."""
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
-        figure = draw(*arguments)
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        figure = plot(*arguments)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
         plt.close(figure)
-    drawn = written.getvalue()
-    return f"<figure>{drawn[drawn.index('<svg') :]}</figure>"
+    svg = buffer.getvalue()
+    return trusted(svg[svg.index("<svg") :])

@@ -1,39 +1,113 @@
-"""Two runs side by side, differences only."""
+"""Word figures for people: headings of columns, titles of axes, values with fitting decimals."""
 
-from typing import TYPE_CHECKING
+from math import isnan
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from pipeline.comparison.comparison import FIGURES, PARETO, TRAINING_S
+from pipeline.names import (
+    ACCURACY,
+    ACCURACY_DROP,
+    F1_MACRO,
+    LATENCY_P50_MS,
+    LOAD_S,
+    LOSS,
+    PEAK_MEMORY_MB,
+    SIZE_MB,
+    SPEEDUP,
+    THROUGHPUT_PER_S,
+)
 
-from pipeline.reports.comparison_table import cell
+DEFAULT_DECIMALS = 4
+SIGNIFICANT_DIGITS = 4  # of figures and parameters that a comparison does not always show
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+# Figures and parameters of a comparison, by their names without prefix.
+HEADINGS = {
+    PARETO: " ",
+    ACCURACY_DROP: "drop",
+    F1_MACRO: "macro F1",
+    SIZE_MB: "MB",
+    LATENCY_P50_MS: "p50 (ms)",
+    TRAINING_S: "train (s)",
+    "learning_rate": "lr",
+}
+AXIS_TITLES = {
+    ACCURACY: "test accuracy",
+    LATENCY_P50_MS: "p50 latency of one text (ms)",
+    SIZE_MB: "size (MB)",
+    LOSS: "test loss (nats)",
+    F1_MACRO: "macro F1",
+    SPEEDUP: "speed-up over FP32 in PyTorch",
+    THROUGHPUT_PER_S: "texts a second",
+}
+DECIMALS = {SIZE_MB: 1, LATENCY_P50_MS: 2, SPEEDUP: 1, TRAINING_S: 0}
+
+# Columns of a run's tables. The fastest and the slowest are repetitions.
+CLASS_PREFIX = "class "  # of the columns in corpus.csv that count the texts of a class
+TEXTS_PER_S = "texts/s"
+BENCHMARK_HEADINGS = {
+    "p50_ms": "p50 (ms)",
+    "p50_ms_min": "fastest",
+    "p50_ms_max": "slowest",
+    "p95_ms": "p95 (ms)",
+    "p99_ms": "p99 (ms)",
+    THROUGHPUT_PER_S: TEXTS_PER_S,
+    LOAD_S: "load (s)",
+    PEAK_MEMORY_MB: "peak (MB)",
+}
+COLUMN_DECIMALS = {
+    "MB": 1,
+    "p50 (ms)": 2,
+    "fastest": 2,
+    "slowest": 2,
+    "p95 (ms)": 2,
+    "p99 (ms)": 2,
+    TEXTS_PER_S: 0,
+    "load (s)": 2,
+    "peak (MB)": 0,
+}
 
 
-def show(first: "Run", second: "Run") -> None:
-    """Print what differs between two runs: parameters, then figures with their difference.
+def heading(name: str) -> str:
+    """Shorten the name of a figure or parameter to the heading of a column.
 
     Args:
-        first: the left column.
-        second: the right column.
+        name: name as logged: trainer.learning_rate becomes lr, onnx_int8/size_mb onnx_int8/MB.
     """
-    console = Console()
-    printed = Table(title=Text("what differs"), title_justify="left")
-    for column in ("", first.info.run_name, second.info.run_name, "difference"):
-        printed.add_column(Text(column), justify="left" if not column else "right", overflow="fold")
-    for name in sorted(first.data.params.keys() | second.data.params.keys()):
-        pair = [run.data.params.get(name, "") for run in (first, second)]
-        if pair[0] != pair[1]:
-            printed.add_row(Text(name), *map(Text, pair), Text(""))
-    printed.add_section()
-    for name in sorted(first.data.metrics.keys() | second.data.metrics.keys()):
-        values = [run.data.metrics.get(name, float("nan")) for run in (first, second)]
-        if values[0] != values[1]:
-            shown = [cell(name, value) for value in (*values, values[1] - values[0])]
-            printed.add_row(*map(Text, (name, *shown)))
-    if printed.row_count:
-        console.print(printed)
-    else:
-        console.print(Text("nothing differs: the same parameters, the same figures"))
+    variant, slash, figure = name.removeprefix("trainer.").rpartition("/")
+    return f"{variant}{slash}{HEADINGS.get(figure, figure)}"
+
+
+def axis_title(name: str) -> str:
+    """Write the name of a figure out, with its unit.
+
+    Args:
+        name: name as logged: onnx_int8/size_mb becomes "size (MB), onnx_int8".
+    """
+    variant, _, figure = name.rpartition("/")
+    title = AXIS_TITLES.get(figure, figure)
+    return f"{title}, {variant}" if variant else title
+
+
+def cell(name: str, value: object) -> str:
+    """Write a value of a comparison with as many decimals as tell runs apart.
+
+    Args:
+        name: name of the figure or parameter as logged.
+        value: number or text; NaN becomes an empty text.
+    """
+    if not isinstance(value, float):
+        return str(value)
+    if isnan(value):
+        return ""
+    figure = name.rpartition("/")[2]
+    if figure in FIGURES:
+        return f"{value:.{DECIMALS.get(figure, DEFAULT_DECIMALS)}f}"
+    return f"{value:.{SIGNIFICANT_DIGITS}g}"
+
+
+def column_decimals(column: str) -> int:
+    """Return how many decimals tell the values of a column of a run's tables apart.
+
+    Args:
+        column: heading of the column.
+    """
+    return COLUMN_DECIMALS.get(column, DEFAULT_DECIMALS)

@@ -1,4 +1,4 @@
-"""The run of a sweep in MLflow, and the runs of its jobs nested under it."""
+"""Open the run of a sweep in MLflow, and read the runs of its jobs, which are nested under it."""
 
 import contextlib
 import hashlib
@@ -10,66 +10,56 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
-from pipeline.errors import PipelineError, reason_line
-from pipeline.redaction import redacted
-from pipeline.tracking.connection import mark_dead, next_step, open_experiment, ui_address
-from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
-from pipeline.tracking.outbox import STORE_ERRORS
-from pipeline.tracking.store import (
+from pipeline.errors import PipelineError, reason_line, redacted
+from pipeline.names import (
+    BEST,
+    BEST_RUN_ID_TAG,
+    BEST_RUN_TAG,
+    CONFIG_HASH_TAG,
+    DESCRIPTION_TAG,
     FAILURE_TAG,
-    HASH_TAG,
-    MAJOR_TAG,
+    JOBS,
+    MAJOR_VERSION_TAG,
     SWEEP_TAG,
-    TAG_LENGTH,
+    figure_of,
+)
+from pipeline.sweeps.plan import Plan
+from pipeline.tracking.connection import Connection, open_experiment, ui_address
+from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
+from pipeline.tracking.lookup import (
+    FINISHED,
+    NEWEST_FIRST,
     children_of,
     digests_of,
     reason_of,
     status_of,
-    store_errors,
 )
+from pipeline.tracking.outbox import STORE_ERRORS
+from pipeline.tracking.store import TAG_LENGTH, store_errors
 
+FAILED = "FAILED"
+KILLED = "KILLED"
+RUNNING = "RUNNING"
 PARAM_LENGTH = 6000  # MLflow's limit
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a sweep is going to do.
+class ChildRun:
+    """The run of a job, as it is in the store.
 
     Args:
-        name: of the parent run.
-        command: what was typed.
-        space: the swept keys and what they take.
-        objectives: figures, the most important first.
-        identity: everything by which the same sweep is known again, as JSON.
-    """
-
-    name: str
-    command: str
-    space: Mapping[str, str]
-    objectives: Sequence[str]
-    identity: str
-
-    @property
-    def key(self) -> str:
-        """16 hex digits that are equal for the same sweep."""
-        return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Child:
-    """A job's run as it is in the store.
-
-    Args:
-        run_id, name: of the run.
+        run_id: id of the run.
+        name: name of the run.
         status: FINISHED, FAILED, KILLED or RUNNING as in MLflow, or PRUNED.
-        reason: why it did not finish; empty if it did.
-        config_hash, major_version: of its experiment.
-        digests: of the three splits it was given, by split.
-        metrics: last values by name.
-        started, ended: ms since 1970; ended is 0 while it runs.
+        reason: why the run did not finish; empty if it did, or if it goes on.
+        config_hash: hash of the run's config.
+        major_version: major version of the pipeline that made the run.
+        digests: digests of the splits that it was given, by MLflow's contexts.
+        metrics: last value of each metric by its name.
+        started_ms: when it started, in ms since 1970.
+        ended_ms: when it ended, in ms since 1970; 0 while it runs.
     """
 
     run_id: str
@@ -80,96 +70,88 @@ class Child:
     major_version: str
     digests: Mapping[str, str]
     metrics: Mapping[str, float]
-    started: int
-    ended: int
+    started_ms: int
+    ended_ms: int
 
 
-class Parent:
+class ParentRun:
     """The open run of a sweep.
 
     Args:
-        client: of the tracking store.
-        experiment_id: where it lies.
-        run_id: the run.
-        tracking: of the store.
+        connection: open experiment that the run is in.
+        run_id: id of the run.
     """
 
-    def __init__(
-        self, client: MlflowClient, experiment_id: str, run_id: str, tracking: TrackingConfig
-    ) -> None:
+    def __init__(self, connection: Connection, run_id: str) -> None:
         self.run_id = run_id
-        self.next_step = next_step(tracking.tracking_uri, experiment_id, run_id)
-        self.ui = ui_address(tracking.tracking_uri)
-        self._client = client
-        self._experiment_id = experiment_id
-        self._beaten = time.monotonic()
+        self.next_step = connection.next_step(run_id)
+        self.ui = ui_address(connection.uri)
+        self._connection = connection
+        self._client = connection.client
+        self._last_heartbeat = time.monotonic()
 
-    def children(self) -> list[Child]:
+    def children(self) -> list[ChildRun]:
         """Read the jobs' runs, the oldest first."""
-        return [_child(run) for run in self.child_runs()]
+        return [_child(run) for run in self.mlflow_runs()]
 
-    def child_runs(self) -> list[Run]:
-        """Read the jobs' runs as MLflow has them, the oldest first."""
+    def mlflow_runs(self) -> list[Run]:
+        """Read the jobs' runs as MLflow returns them, the oldest first."""
         with store_errors():
             return children_of(self._client, self._client.get_run(self.run_id))
 
     def mark_dead(self) -> None:
         """Set jobs that are RUNNING without a living process to FAILED."""
         with store_errors():
-            mark_dead(self._client, self._experiment_id)
+            self._connection.mark_dead()
 
-    def beat(self) -> None:
-        """Renew the heartbeat, if it is time."""
-        if time.monotonic() - self._beaten > HEARTBEAT_SECONDS:
+    def renew_heartbeat(self) -> None:
+        """Renew the run's heartbeat, if the last one is old enough."""
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
             with store_errors():
-                self._client.log_batch(
-                    self.run_id, tags=[RunTag(name, value) for name, value in heartbeat().items()]
-                )
-            self._beaten = time.monotonic()
+                self._client.log_batch(self.run_id, tags=_run_tags(heartbeat()))
+            self._last_heartbeat = time.monotonic()
 
     def log_progress(
-        self, counts: Mapping[str, int], best: Child | None, objectives: Sequence[str]
+        self, counts: Mapping[str, int], best: ChildRun | None, objectives: Sequence[str]
     ) -> None:
-        """Write how many jobs came to which end, and which run is the best so far.
+        """Log how many jobs ended in which way, and which run is the best so far.
 
         Args:
-            counts: by status.
-            best: None as long as nothing is FINISHED.
-            objectives: figures of the best run that are shown.
+            counts: number of jobs by how they ended.
+            best: best finished run; None as long as no run is FINISHED.
+            objectives: names of the best run's figures to log.
         """
-        figures = {f"jobs/{status}": float(count) for status, count in counts.items()}
+        figures = {figure_of(JOBS, ending): float(count) for ending, count in counts.items()}
         tags = heartbeat()
         if best is not None:
             figures |= {
-                f"best/{name}": best.metrics[name] for name in objectives if name in best.metrics
+                figure_of(BEST, name): best.metrics[name]
+                for name in objectives
+                if name in best.metrics
             }
-            tags |= {"best_run_id": best.run_id, "best_run": best.name}
+            tags |= {BEST_RUN_ID_TAG: best.run_id, BEST_RUN_TAG: best.name}
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in figures.items()]
         with store_errors():
-            self._client.log_batch(
-                self.run_id,
-                metrics=[
-                    Metric(name, value, int(time.time() * 1000), 0)
-                    for name, value in figures.items()
-                ],
-                tags=[RunTag(name, value) for name, value in tags.items()],
-            )
+            self._client.log_batch(self.run_id, metrics=metrics, tags=_run_tags(tags))
 
     def log_files(self, folder: Path) -> None:
-        """Store the files of a folder as artifacts."""
+        """Store the files of a folder as artifacts of the run."""
         with store_errors():
             self._client.log_artifacts(self.run_id, str(folder))
 
 
 @contextlib.contextmanager
-def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterator[Parent]:
-    """Open the sweep's run, or open again the one that the same sweep had before, and close it with its true status.
+def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterator[ParentRun]:
+    """Open the sweep's run, and close it with its true status.
 
-    FINISHED if the block ends, KILLED on KeyboardInterrupt, FAILED on any other exception.
+    The run that the same sweep had before is opened again. It is FINISHED if the block ends, KILLED
+    on KeyboardInterrupt, and FAILED on any other exception.
 
     Args:
-        plan: of the sweep.
-        tracking: of the store.
-        fresh: never open an earlier run again.
+        plan: plan of the sweep.
+        tracking: the tracking group.
+        fresh: whether to make a new run although the sweep had one before.
 
     Yields:
         The open run.
@@ -177,9 +159,26 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
     Raises:
         PipelineError: the store cannot be used, or the same sweep is running already.
     """
-    client, experiment_id = open_experiment(tracking)
-    place = hashlib.sha256(tracking.tracking_uri.encode()).hexdigest()[:8]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"int8-sweep-{place}-{plan.key}.lock")
+    connection = open_experiment(tracking)
+    with _locked(plan, tracking.tracking_uri):
+        with store_errors():
+            earlier_id = None if fresh else _earlier_run_id(connection, plan)
+            run_id = earlier_id or _create(connection, plan)
+            _mark_running(connection, run_id)
+        try:
+            yield ParentRun(connection, run_id)
+        except BaseException as error:
+            _close_early(connection, run_id, error)
+            raise
+        with store_errors():
+            connection.client.set_terminated(run_id, FINISHED)
+
+
+@contextlib.contextmanager
+def _locked(plan: Plan, uri: str) -> Iterator[None]:
+    """Keep the same sweep from running twice at once on this machine, in the same store."""
+    store = hashlib.sha256(uri.encode()).hexdigest()[:8]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"int8-sweep-{store}-{plan.key}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -187,86 +186,76 @@ def open_parent(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Iterato
             "this sweep is running already on this machine; wait for it, or stop it first."
         ) from error
     try:
-        with store_errors():
-            run_id = (None if fresh else _earlier(client, experiment_id, plan.key)) or _create(
-                client, experiment_id, plan
-            )
-            client.update_run(run_id, status="RUNNING")
-            _forget(client, run_id, FAILURE_TAG)
-            client.log_batch(
-                run_id, tags=[RunTag(name, value) for name, value in process_tags().items()]
-            )
-        try:
-            yield Parent(client, experiment_id, run_id, tracking)
-        except BaseException as error:
-            _close_early(client, run_id, error)
-            raise
-        with store_errors():
-            client.set_terminated(run_id, "FINISHED")
+        yield
     finally:
         lock.release()
 
 
-def _close_early(client: MlflowClient, run_id: str, error: BaseException) -> None:
-    with contextlib.suppress(*STORE_ERRORS):
-        client.set_tag(run_id, FAILURE_TAG, redacted(reason_line(error))[:TAG_LENGTH])
-        client.set_terminated(
-            run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        )
-        mark_dead(client, client.get_run(run_id).info.experiment_id)
-
-
-def _earlier(client: MlflowClient, experiment_id: str, key: str) -> str | None:
-    found = client.search_runs(
-        [experiment_id],
-        f"tags.`{SWEEP_TAG}` = '{key}'",
-        order_by=["attributes.start_time DESC"],
+def _earlier_run_id(connection: Connection, plan: Plan) -> str | None:
+    """Find the newest run of the same sweep; refuse one that is still running elsewhere."""
+    runs = connection.client.search_runs(
+        [connection.experiment_id],
+        f"tags.`{SWEEP_TAG}` = '{plan.key}'",
+        order_by=list(NEWEST_FIRST),
         max_results=1,
     )
-    if not found:
+    if not runs:
         return None
-    run = found[0]
-    if run.info.status == "RUNNING" and not is_dead(run.data.tags):
+    info = runs[0].info
+    if info.status == RUNNING and not is_dead(runs[0].data.tags):
         raise PipelineError(
-            f"this sweep is running already as {run.info.run_id}; wait for it, or use sweep.fresh=true."
+            f"this sweep is running already as {info.run_id}; wait for it, or use sweep.fresh=true."
         )
-    return str(run.info.run_id)
+    return str(info.run_id)
 
 
-def _create(client: MlflowClient, experiment_id: str, plan: Plan) -> str:
+def _create(connection: Connection, plan: Plan) -> str:
     swept = "\n".join(f"- `{key}`: `{values}`" for key, values in plan.space.items())
-    tags = {
-        SWEEP_TAG: plan.key,
-        "mlflow.note.content": redacted(
-            f"`{plan.command}`\n\n{swept}\n\nObjective: {', '.join(plan.objectives)}."
-        ),
-    }
-    run = client.create_run(experiment_id, tags=tags, run_name=plan.name)
-    params = {"sweep.command": plan.command, "objective": ", ".join(plan.objectives)}
+    objectives = ", ".join(plan.objectives)
+    description = f"`{plan.command}`\n\n{swept}\n\nObjective: {objectives}."
+    tags = {SWEEP_TAG: plan.key, DESCRIPTION_TAG: redacted(description)}
+    run = connection.client.create_run(connection.experiment_id, tags=tags, run_name=plan.name)
+    params = {"sweep.command": plan.command, "objective": objectives}
     params |= {f"space.{key}": values for key, values in plan.space.items()}
-    client.log_batch(
+    connection.client.log_batch(
         run.info.run_id,
         params=[Param(name, redacted(value)[:PARAM_LENGTH]) for name, value in params.items()],
     )
     return str(run.info.run_id)
 
 
-def _forget(client: MlflowClient, run_id: str, tag: str) -> None:
-    if tag in client.get_run(run_id).data.tags:
-        client.delete_tag(run_id, tag)
+def _mark_running(connection: Connection, run_id: str) -> None:
+    client = connection.client
+    client.update_run(run_id, status=RUNNING)
+    if FAILURE_TAG in client.get_run(run_id).data.tags:  # of an earlier start
+        client.delete_tag(run_id, FAILURE_TAG)
+    client.log_batch(run_id, tags=_run_tags(process_tags()))
 
 
-def _child(run: Run) -> Child:
+def _close_early(connection: Connection, run_id: str, error: BaseException) -> None:
+    """Write why the sweep ended, as far as the store still takes it."""
+    client = connection.client
+    with contextlib.suppress(*STORE_ERRORS):
+        client.set_tag(run_id, FAILURE_TAG, redacted(reason_line(error))[:TAG_LENGTH])
+        client.set_terminated(run_id, KILLED if isinstance(error, KeyboardInterrupt) else FAILED)
+        connection.mark_dead()
+
+
+def _run_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in tags.items()]
+
+
+def _child(run: Run) -> ChildRun:
     tags = run.data.tags
-    return Child(
+    return ChildRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
         status=status_of(run),
         reason=reason_of(run),
-        config_hash=tags.get(HASH_TAG, ""),
-        major_version=tags.get(MAJOR_TAG, ""),
+        config_hash=tags.get(CONFIG_HASH_TAG, ""),
+        major_version=tags.get(MAJOR_VERSION_TAG, ""),
         digests=digests_of(run),
         metrics=run.data.metrics,
-        started=run.info.start_time,
-        ended=run.info.end_time or 0,
+        started_ms=run.info.start_time,
+        ended_ms=run.info.end_time or 0,
     )

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees of a sweep: a line for every job that ends, and a bar with the best so far."""
+"""Show a sweep at the terminal: a line for every job that ends, and a bar with the best so far."""
 
 import contextlib
 import sys
@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from pipeline.config.objectives import gain
 from pipeline.errors import PipelineError
-from pipeline.sweeps.parent_run import Child, Parent
+from pipeline.sweeps.parent_run import RUNNING, ChildRun, ParentRun
+from pipeline.tracking.lookup import FINISHED
 
 POLL_SECONDS = 1.0
 
@@ -19,8 +20,8 @@ class Progress:
     """A bar over the jobs of a sweep; without a terminal, the lines alone.
 
     Args:
-        jobs: how many there are, those that are skipped among them.
-        objectives: figures that are shown, the most important first.
+        jobs: number of jobs, those that are skipped included.
+        objectives: names of the figures to show, the most important first.
     """
 
     def __init__(self, jobs: int, objectives: Sequence[str]) -> None:
@@ -42,29 +43,35 @@ class Progress:
         """Print a line above the bar."""
         self._bar.write(line, file=self._stream)
 
-    def skip(self, jobs: int, best: Child | None) -> None:
-        """Count jobs that need not run, the best of which is the one to beat."""
+    def skip(self, jobs: int, best: ChildRun | None) -> None:
+        """Count jobs that need not run.
+
+        Args:
+            jobs: number of those jobs.
+            best: best finished run of the sweep, which the next ones are measured against.
+        """
         if best is not None:
             self._best = best.metrics[self._objectives[0]]
         if jobs:
             self._ended += jobs
             self._bar.update(jobs)
             self.say(
-                f"{jobs} of {self._jobs} jobs have ended before and are skipped (sweep.fresh=true runs them anew)"
+                f"{jobs} of {self._jobs} jobs have ended before and are skipped "
+                "(sweep.fresh=true runs them anew)"
             )
 
     @contextlib.contextmanager
     def watching(
-        self, parent: Parent, known: set[str], changed: Callable[[], None]
+        self, parent: ParentRun, earlier_runs: set[str], changed: Callable[[], None]
     ) -> Iterator[None]:
         """Follow the sweep's runs while the block launches them, wherever they run.
 
         Args:
-            parent: the sweep's run.
-            known: ids of runs that were there before.
-            changed: called after jobs have ended.
+            parent: run of the sweep.
+            earlier_runs: ids of runs that were there before.
+            changed: function to call after jobs have ended.
         """
-        reported = set(known)
+        reported = set(earlier_runs)
         done = threading.Event()
 
         def poll() -> None:
@@ -72,7 +79,7 @@ class Progress:
                 with contextlib.suppress(PipelineError):  # a store that is away for a while
                     if self._report(parent, reported):
                         changed()
-                    parent.beat()
+                    parent.renew_heartbeat()
 
         thread = threading.Thread(target=poll, name="progress", daemon=True)
         thread.start()
@@ -89,33 +96,38 @@ class Progress:
         """Remove the bar."""
         self._bar.close()
 
-    def _report(self, parent: Parent, reported: set[str]) -> bool:
-        before = self._ended
-        for child in parent.children():
-            if child.run_id in reported or child.status == "RUNNING":
+    def _report(self, parent: ParentRun, reported: set[str]) -> bool:
+        """Report the runs that have ended since the last call; return whether there are any."""
+        ended_before = self._ended
+        for run in parent.children():
+            if run.run_id in reported or run.status == RUNNING:
                 continue
-            reported.add(child.run_id)
+            reported.add(run.run_id)
             self._ended += 1
-            self.say(f"job {self._ended} of {self._jobs} {self._told(child)}")
+            is_best = self._is_best(run)
+            if is_best:
+                self._best = run.metrics[self._objectives[0]]
+            self.say(f"job {self._ended} of {self._jobs} {self._ending(run, is_best)}")
             self._bar.update(1)
             if self._best is not None:
                 self._bar.set_postfix_str(f"best {self._objectives[0]} {self._best:.4g}")
-        return self._ended > before
+        return self._ended > ended_before
 
-    def _told(self, child: Child) -> str:
-        seconds = (child.ended - child.started) / 1000
-        if child.status != "FINISHED":
-            return f"{child.status} after {seconds:.0f} s: {child.name}: {child.reason}"
+    def _is_best(self, run: ChildRun) -> bool:
+        objective = self._objectives[0]
+        if run.status != FINISHED or objective not in run.metrics:
+            return False
+        return self._best is None or gain(objective, run.metrics[objective]) > gain(
+            objective, self._best
+        )
+
+    def _ending(self, run: ChildRun, is_best: bool) -> str:
+        """Say how a run ended, and with which figures or why."""
+        seconds = (run.ended_ms - run.started_ms) / 1000
+        start = f"{run.status} after {seconds:.0f} s: {run.name}: "
+        if run.status != FINISHED:
+            return f"{start}{run.reason}"
         figures = ", ".join(
-            f"{name} {child.metrics[name]:.4g}"
-            for name in self._objectives
-            if name in child.metrics
+            f"{name} {run.metrics[name]:.4g}" for name in self._objectives if name in run.metrics
         )
-        value = child.metrics.get(self._objectives[0])
-        first = self._objectives[0]
-        best = value is not None and (
-            self._best is None or gain(first, value) > gain(first, self._best)
-        )
-        if best:
-            self._best = value
-        return f"FINISHED after {seconds:.0f} s: {child.name}: {figures}{' (the best so far)' if best else ''}"
+        return f"{start}{figures}{' (the best so far)' if is_best else ''}"

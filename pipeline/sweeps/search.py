@@ -1,7 +1,8 @@
-"""A search for the best configurations by Optuna, with one study for each sweep."""
+"""Search for the best configurations with Optuna, with one study for each sweep."""
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,79 +15,124 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.config.objectives import check_objectives, higher_is_better
-from pipeline.errors import PipelineError
-from pipeline.redaction import redacted
-from pipeline.sweeps.sweep import Outcome, Sweep, jobs_of, open_sweep
+from pipeline.errors import PipelineError, redacted
+from pipeline.sweeps.jobs import Outcome, jobs_of
+from pipeline.sweeps.parent_run import FAILED
+from pipeline.sweeps.sweep import Sweep, open_sweep
 from pipeline.tracking.connection import SQLITE
+from pipeline.tracking.lookup import PRUNED
+from pipeline.tracking.store import DEFAULT_TRACKING_URI
 
 INTERRUPTED = "interrupted"  # user attribute of a trial whose job never ended
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-RESEEDED = (
-    "TPESampler",
-    "RandomSampler",
-)  # the others keep their state in the study, or draw one sequence
+# Samplers that are seeded anew for each batch; the others keep their state in the study, or draw
+# one sequence.
+RESEEDED = ("TPESampler", "RandomSampler")
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The keys of hydra.sweeper (conf/hydra/sweeper/optuna.yaml).
+
+    Args:
+        sampler: config of an Optuna sampler; its seed makes the search repeatable.
+        storage: SQLAlchemy URL of the studies; None takes optuna.db beside the tracking store.
+        study_name: name of the study; None takes the id of the sweep's run, so that the same
+            command line goes on with its own study.
+        n_trials: number of jobs of the whole sweep, those before an interruption included.
+        n_jobs: number of jobs that are launched at a time; None takes as many as the launcher runs
+            in parallel.
+        params: search space by key, in Hydra's syntax for sweeps.
+    """
+
+    sampler: DictConfig
+    storage: str | None
+    study_name: str | None
+    n_trials: int
+    n_jobs: int | None
+    params: DictConfig | None
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search varies, and what it keeps.
+
+    Args:
+        distributions: distribution of each swept key.
+        fixed: value of each key that is given once.
+        deletions: overrides that delete a key, as typed.
+    """
+
+    distributions: Mapping[str, BaseDistribution]
+    fixed: Mapping[str, Any]
+    deletions: Sequence[str]
+
+    def overrides(self, point: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return a job's overrides.
+
+        Args:
+            point: value of each swept key.
+        """
+        values = {**point, **self.fixed}
+        return (*(f"{key}={value}" for key, value in values.items()), *self.deletions)
 
 
 class OptunaSearch(OptunaSweeperImpl):
     """hydra-optuna-sweeper's sweeper with a loop of its own.
 
-    The loop of 1.4.0rc3 runs n_trials more whenever a stored study goes on, draws a seeded sampler's first values again
-    then, takes a pruned job for a failed one, and ends with an error when no trial succeeds.
+    The loop of 1.4.0rc3 runs n_trials more whenever a stored study goes on, draws a seeded
+    sampler's first values again then, takes a pruned job for a failed one, and ends with an error
+    when no trial succeeds.
 
     Args:
-        sampler: config of an Optuna sampler; its seed makes the search repeatable.
-        storage: SQLAlchemy URL of the studies; None takes optuna.db beside the tracking store.
-        study_name: None takes the id of the sweep's run, so that the same command line goes on with its own study.
-        n_trials: jobs of the whole sweep, those before an interruption included.
-        n_jobs: jobs that are launched at a time; None takes as many as the launcher runs in parallel.
-        params: search space by key, in Hydra's syntax for sweeps.
+        options: keys of hydra.sweeper.
     """
 
-    def __init__(
-        self,
-        sampler: DictConfig,
-        storage: str | None,
-        study_name: str | None,
-        n_trials: int,
-        n_jobs: int | None,
-        params: DictConfig | None,
-    ) -> None:
+    def __init__(self, options: SearchOptions) -> None:
         super().__init__(
-            sampler=sampler,
-            direction=None,  # told by the objectives
-            storage=storage,
-            study_name=study_name,
-            n_trials=n_trials,
-            n_jobs=n_jobs or 0,
+            sampler=options.sampler,
+            direction=None,  # the objectives have their own
+            storage=options.storage,
+            study_name=options.study_name,
+            n_trials=options.n_trials,
+            n_jobs=options.n_jobs or 0,
             max_failure_rate=1.0,
             custom_search_space=None,
-            params=params,
+            params=options.params,
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search until n_trials have ended.
+        """Search until n_trials jobs have ended.
+
+        Args:
+            arguments: overrides, as typed.
 
         Raises:
-            PipelineError: the search space is empty or inverted, or an objective is logged by no run.
+            PipelineError: the search space is empty or inverted, or an objective is logged by no
+                run.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         typed = _last_of_each([*self._parse_sweeper_params_config(), *arguments])
-        space, fixed, fixed_lines = _distributions(typed)
+        space = _search_space(typed)
         objectives = list(self.config.objective)
-        corners = jobs_of(self._compose, _corners(space, fixed, fixed_lines))
+        corners = jobs_of(self._compose, _corners(space))
         check_objectives(objectives, [job.config for job in corners])
-        written = {
-            key: text for key, _, text in (line.partition("=") for line in typed) if key in space
+        swept = {
+            key: values
+            for key, _, values in (line.partition("=") for line in typed)
+            if key in space.distributions
         }
-        with open_sweep(self.config, self.launcher, corners, written, self.n_trials) as sweep:
+        with open_sweep(self.config, self.launcher, corners, swept, self.n_trials) as sweep:
             study = self._study(sweep, objectives)
             _retry_interrupted(study)
             sweep.skip(_ended(study))
             while (left := self.n_trials - _ended(study)) > 0:
-                study.sampler = self._sampler(len(study.trials))
-                trials = [study.ask() for _ in range(min(left, self._batch()))]
-                lines = self._configure_trials(trials, space, fixed, fixed_lines)
+                study.sampler = self._seeded_sampler(len(study.trials))
+                trials = [study.ask() for _ in range(min(left, self._batch_size()))]
+                lines = self._configure_trials(
+                    trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
+                )
                 jobs = [jobs_of(self._compose, [line])[0] for line in lines]
                 for trial, outcome in zip(trials, sweep.run(jobs), strict=True):
                     _tell(study, trial, outcome, objectives)
@@ -95,7 +141,7 @@ class OptunaSearch(OptunaSweeperImpl):
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
 
     def _study(self, sweep: Sweep, objectives: Sequence[str]) -> optuna.Study:
-        storage = self.storage or _beside(self.config.tracking.tracking_uri)
+        storage = self.storage or _default_storage(self.config.tracking.tracking_uri)
         directions = [
             StudyDirection.MAXIMIZE if higher_is_better(name) else StudyDirection.MINIMIZE
             for name in objectives
@@ -108,19 +154,21 @@ class OptunaSearch(OptunaSweeperImpl):
                 load_if_exists=True,
             )
         except Exception as error:
-            raise PipelineError(
-                redacted(f"hydra.sweeper.storage={storage} cannot be used: {error}".splitlines()[0])
-            ) from error
+            line = f"hydra.sweeper.storage={storage} cannot be used: {error}".splitlines()[0]
+            raise PipelineError(redacted(line)) from error
 
-    def _sampler(self, trials: int) -> optuna.samplers.BaseSampler:
-        """Make the sampler; its seed moves on with the trials, so that an interruption changes nothing in the search."""
-        own: dict[str, Any] = {}
+    def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
+        """Make the sampler; its seed moves on with the trials.
+
+        An interruption therefore changes nothing in the search.
+        """
+        reseeded: dict[str, Any] = {}
         seed = self.sampler.get("seed")
         if seed is not None and self.sampler["_target_"].endswith(RESEEDED):
-            own["seed"] = seed + trials
-        return instantiate(self.sampler, _execution_whitelist_=SAMPLERS, **own)
+            reseeded["seed"] = seed + trials
+        return instantiate(self.sampler, _execution_whitelist_=SAMPLERS, **reseeded)
 
-    def _batch(self) -> int:
+    def _batch_size(self) -> int:
         if self.n_jobs:
             return self.n_jobs
         parallel = OmegaConf.select(self.config, "hydra.launcher.n_jobs", default=1)
@@ -128,55 +176,48 @@ class OptunaSearch(OptunaSweeperImpl):
 
 
 def _last_of_each(lines: Sequence[str]) -> list[str]:
-    """Let a key that is given twice mean what was given last, as in every other command of Hydra."""
+    """Keep the last override of each key, as every other command of Hydra does."""
     return list({line.partition("=")[0]: line for line in lines}.values())
 
 
-def _distributions(
-    typed: Sequence[str],
-) -> tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]:
+def _search_space(typed: Sequence[str]) -> SearchSpace:
     try:
-        space, fixed, fixed_lines = create_params_from_overrides(list(typed))
+        distributions, fixed, deletions = create_params_from_overrides(list(typed))
     except (ValueError, NotImplementedError, AssertionError) as error:
         raise PipelineError(
             f"the search space cannot be used: {str(error).splitlines()[0]}"
         ) from error
-    if not space:
+    if not distributions:
         raise PipelineError(
             "the search space is empty; give KEY='interval(a,b)', KEY='choice(a,b)' or sweep=NAME."
         )
-    return space, fixed, fixed_lines
+    return SearchSpace(distributions, fixed, deletions)
 
 
-def _corners(
-    space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any], fixed_lines: Sequence[str]
-) -> list[tuple[str, ...]]:
-    """List jobs that show before the search what can be known of it: the lower end of everything, and each choice once."""
-    first = {
-        name: one.choices[0] if isinstance(one, CategoricalDistribution) else one.low  # type: ignore[attr-defined]
-        for name, one in space.items()
-    }
+def _corners(space: SearchSpace) -> list[tuple[str, ...]]:
+    """List the jobs by which a search is checked before it starts, as overrides.
+
+    The first has the lower end of every interval and the first choice of every list; each other
+    differs from it in one key, by the upper end or another choice.
+    """
+    ends = {key: _ends(distribution) for key, distribution in space.distributions.items()}
+    first = {key: values[0] for key, values in ends.items()}
     points = [first]
-    for name, one in space.items():
-        points += [
-            {**first, name: value}
-            for value in (
-                one.choices[1:] if isinstance(one, CategoricalDistribution) else [one.high]
-            )  # type: ignore[attr-defined]
-        ]
-    return [
-        (*(f"{key}={value}" for key, value in {**point, **fixed}.items()), *fixed_lines)
-        for point in points
-    ]
+    for key, values in ends.items():
+        points += [{**first, key: value} for value in values[1:]]
+    return [space.overrides(point) for point in points]
 
 
-def _beside(tracking_uri: str) -> str:
-    """Return the URL of optuna.db in the folder of a SQLite tracking store, or in mlruns/ if a server has the runs."""
-    file = (
-        Path(tracking_uri.removeprefix(SQLITE))
-        if tracking_uri.startswith(SQLITE)
-        else Path("mlruns/mlflow.db")
-    )
+def _ends(distribution: BaseDistribution) -> Sequence[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return distribution.low, distribution.high  # type: ignore[attr-defined]
+
+
+def _default_storage(tracking_uri: str) -> str:
+    """Return the URL of optuna.db beside a SQLite store, or in mlruns/ if a server has the runs."""
+    uri = tracking_uri if tracking_uri.startswith(SQLITE) else DEFAULT_TRACKING_URI
+    file = Path(uri.removeprefix(SQLITE))
     file.parent.mkdir(parents=True, exist_ok=True)
     return f"{SQLITE}{file.absolute().with_name('optuna.db')}"
 
@@ -190,6 +231,8 @@ def _retry_interrupted(study: optuna.Study) -> None:
 
 
 def _ended(study: optuna.Study) -> int:
+    """Count the trials whose job has ended, without those that were interrupted."""
+
     def counts(trial: FrozenTrial) -> bool:
         return INTERRUPTED not in trial.user_attrs
 
@@ -197,12 +240,13 @@ def _ended(study: optuna.Study) -> int:
 
 
 def _tell(study: optuna.Study, trial: Trial, outcome: Outcome, objectives: Sequence[str]) -> None:
+    """Tell the study how a trial's job ended."""
     metrics = outcome.child.metrics if outcome.child is not None else {}
     if outcome.child is not None:
         trial.set_user_attr("run_id", outcome.child.run_id)
-    if outcome.status == "PRUNED":
+    if outcome.status == PRUNED:
         study.tell(trial, state=TrialState.PRUNED)
-    elif outcome.status == "FAILED" or any(name not in metrics for name in objectives):
+    elif outcome.status == FAILED or any(name not in metrics for name in objectives):
         study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, [metrics[name] for name in objectives])

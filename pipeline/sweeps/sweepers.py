@@ -1,10 +1,11 @@
-"""Hydra's sweepers, with a parent run around them: hydra/sweeper=basic (a grid) and hydra/sweeper=optuna (a search)."""
+"""Run Hydra's sweepers under a parent run: a grid (hydra/sweeper=basic) or a search (optuna)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -15,38 +16,37 @@ from pipeline.errors import PipelineError
 
 
 def register() -> None:
-    """Make the sweepers known to Hydra, which takes registered classes only."""
+    """Register the sweepers with Hydra, which refuses other classes."""
     for sweeper in (Grid, Search):
         Plugins.instance().register(sweeper)
 
 
 class Grid(BasicSweeper):
-    """Every combination, as BasicSweeper makes them.
+    """Run every combination, as BasicSweeper makes them.
 
-    BasicSweeper 1.4.0rc3 raises the first error of a batch, and knows nothing of jobs that were FINISHED before.
+    BasicSweeper 1.4.0rc3 itself raises the first error of a batch, and does not know which jobs
+    were FINISHED before.
     """
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run every combination that is not FINISHED already."""
+        """Run every combination that is not FINISHED already.
+
+        Args:
+            arguments: overrides, as typed.
+
+        Raises:
+            PipelineError: the search space is empty or not discrete, or a job cannot run.
+        """
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        space = {
-            item.get_key_element(): item.input_line.partition("=")[2]
-            for item in overrides
-            if item.is_sweep_override()
-        }
-        for item in overrides:
-            if item.is_sweep_override() and not item.is_discrete_sweep():
-                raise PipelineError(
-                    f"{item.input_line} has no end of values to try one by one; add hydra/sweeper=optuna."
-                )
+        space = _discrete_space(overrides)
         (lines,) = self.split_arguments(overrides, max_batch_size=None)
         if not lines:
-            raise PipelineError(
-                f"the search space is empty: {', '.join(f'{key}={values}' for key, values in space.items())}."
-            )
+            swept = ", ".join(f"{key}={values}" for key, values in space.items())
+            raise PipelineError(f"the search space is empty: {swept}.")
         quiet.third_parties()
-        from pipeline.sweeps.sweep import jobs_of, open_sweep
+        from pipeline.sweeps.jobs import jobs_of
+        from pipeline.sweeps.sweep import open_sweep
 
         def compose(line: Sequence[str]) -> DictConfig:
             return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
@@ -58,11 +58,23 @@ class Grid(BasicSweeper):
                 sweep.run(jobs[start : start + size])
 
 
+def _discrete_space(overrides: Sequence[Override]) -> dict[str, str]:
+    """Return the values by swept key, as typed; refuse intervals."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    for override in swept:
+        if not override.is_discrete_sweep():
+            raise PipelineError(
+                f"{override.input_line} has endless values, which a grid cannot try one by one; "
+                "add hydra/sweeper=optuna."
+            )
+    return {override.get_key_element(): override.input_line.partition("=")[2] for override in swept}
+
+
 class Search(Sweeper):
-    """A search by Optuna: hydra-optuna-sweeper, subclassed in pipeline.sweeps.search.
+    """Search with Optuna: hydra-optuna-sweeper, subclassed in pipeline.sweeps.search.
 
     Args:
-        options: hydra.sweeper's keys (conf/hydra/sweeper/optuna.yaml).
+        options: keys of hydra.sweeper (conf/hydra/sweeper/optuna.yaml).
     """
 
     def __init__(self, **options: Any) -> None:
@@ -72,13 +84,23 @@ class Search(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Make the plugin's sweeper; optuna takes half a second to import."""
-        quiet.third_parties()
-        from pipeline.sweeps.search import OptunaSearch
+        """Make the plugin's sweeper, here rather than above: optuna takes half a second to import.
 
-        self._search = OptunaSearch(**self._options)
+        Args:
+            hydra_context: Hydra's context.
+            task_function: function that runs one job.
+            config: Hydra's config of the multirun.
+        """
+        quiet.third_parties()
+        from pipeline.sweeps.search import OptunaSearch, SearchOptions
+
+        self._search = OptunaSearch(SearchOptions(**self._options))
         self._search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search."""
+        """Search until hydra.sweeper.n_trials jobs have ended.
+
+        Args:
+            arguments: overrides, as typed.
+        """
         self._search.sweep(arguments)

@@ -1,11 +1,12 @@
-"""A run id, a registered model or a directory to the directory of a deployed model on this machine."""
+"""Find the directory of a deployed model by run id, registered name or path."""
 
 import re
 from pathlib import Path
 
 from pipeline.errors import PipelineError, nearest
-from pipeline.inference.classifier import MLFLOW_FILE
-from pipeline.tracking.store import MODEL_NAME, NOT_FOUND, store_errors, tracking_uri
+from pipeline.inference.session import MLFLOW_FILE
+from pipeline.names import FP32, MODEL
+from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
 
 _RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -15,58 +16,60 @@ def mlflow_directory(reference: str) -> Path:
     """Find the MLflow model (the directory with MLmodel) that a reference names.
 
     Args:
-        reference: a run id, models:/NAME@ALIAS, models:/NAME/VERSION or such a directory.
+        reference: run id, models:/NAME@ALIAS, models:/NAME/VERSION or such a directory.
 
     Raises:
-        PipelineError: there is none.
+        PipelineError: there is no such model.
     """
     if Path(reference).is_dir():
         if not (Path(reference) / MLFLOW_FILE).is_file():
             raise PipelineError(f"{reference} is no MLflow model: it has no file {MLFLOW_FILE}.")
         return Path(reference)
     if run := _RUN_ID.fullmatch(reference):
-        return _download(f"runs:/{run[1]}/{MODEL_NAME}", f"run {run[1]} has no MLflow model")
-    if found := _REGISTERED.fullmatch(reference):
-        _check_registered(found["name"], found["alias"], found["version"])
+        return _download(f"runs:/{run[1]}/{MODEL}", f"run {run[1]} has no MLflow model")
+    if registered := _REGISTERED.fullmatch(reference):
+        _check_registered(registered["name"], registered["alias"], registered["version"])
         return _download(reference, f"{reference} has no files")
     raise PipelineError(
-        f"{reference} is not a directory, a run id (32 hex digits), models:/NAME@ALIAS or models:/NAME/VERSION."
+        f"{reference} is not a directory, a run id (32 hex digits), models:/NAME@ALIAS "
+        "or models:/NAME/VERSION."
     )
 
 
 def model_directory(reference: str) -> Path:
-    """Find the directory with the deployed model, its tokenizer and config.json that a reference names.
+    """Find the directory with the deployed model, its tokenizer and config.json.
 
     Args:
-        reference: as for mlflow_directory, or a directory that pipeline.models.export wrote.
+        reference: as for mlflow_directory, or a directory that an export wrote.
 
     Raises:
-        PipelineError: there is none.
+        PipelineError: there is no such model.
     """
     if Path(reference).is_dir() and not (Path(reference) / MLFLOW_FILE).is_file():
         return Path(reference)
     packed = mlflow_directory(reference)
-    found = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())
-    if len(found) != 1:
+    folders = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())
+    if len(folders) != 1:
         raise PipelineError(
-            f"{packed} is not a model of this pipeline: its folder artifacts/ should hold one model directory."
+            f"{packed} is not a model of this pipeline: its folder artifacts/ should hold one "
+            "model directory."
         )
-    return found[0]
+    return folders[0]
 
 
 def fp32_directory(reference: str, store: str) -> str:
-    """Find the FP32 model of a run; anything but a run id is returned as it is.
+    """Find the FP32 model of a run; return any reference but a run id as it is.
 
     Args:
-        reference: a run id, a directory or a Hub id.
-        store: the tracking URI.
+        reference: run id, directory or Hub id.
+        store: address of the tracking store.
 
     Raises:
-        PipelineError: the run has none.
+        PipelineError: the run has no FP32 model.
     """
     if not (run := _RUN_ID.fullmatch(reference)):
         return reference
-    return str(_fetch(f"runs:/{run[1]}/fp32", f"run {run[1]} has no FP32 model", store))
+    return str(_fetch(f"runs:/{run[1]}/{FP32}", f"run {run[1]} has no FP32 model", store))
 
 
 def _check_registered(name: str, alias: str | None, version: str | None) -> None:
@@ -82,22 +85,19 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
             if error.error_code != NOT_FOUND:
                 raise
             names = [registered.name for registered in client.search_registered_models()]
-            hint = (
-                nearest(name, names)
-                if names
-                else "none is registered; python -m pipeline.promote RUN_ID registers one."
-            )
-            raise PipelineError(f"models:/{name} is not registered; {hint}") from error
+            hint = "none is registered; python -m pipeline.promote RUN_ID registers one."
+            raise PipelineError(
+                f"models:/{name} is not registered; {nearest(name, names) if names else hint}"
+            ) from error
         if alias is not None and alias not in model.aliases:
             hint = nearest(alias, model.aliases) if model.aliases else "it has none."
             raise PipelineError(f"models:/{name} has no alias {alias!r}; {hint}")
         if version is not None:
-            known = [
-                str(found.version) for found in client.search_model_versions(f"name = '{name}'")
-            ]
-            if version not in known:
+            versions = client.search_model_versions(f"name = '{name}'")
+            numbers = [str(registered.version) for registered in versions]
+            if version not in numbers:
                 raise PipelineError(
-                    f"models:/{name} has no version {version}; {nearest(version, known)}"
+                    f"models:/{name} has no version {version}; {nearest(version, numbers)}"
                 )
 
 

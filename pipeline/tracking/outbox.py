@@ -1,4 +1,4 @@
-"""Metrics on their way to the tracking store: sent by a thread, and again until the store takes them."""
+"""Send a run's metrics to the tracking store from a thread, again until the store takes them."""
 
 import logging
 import threading
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """What one run has to send. Whoever puts something in never waits for the store, and never sees it fail.
+    """Queue the metrics of one run, so that training neither waits for the store nor sees it fail.
 
-    The thread also renews the run's heartbeat (pipeline.tracking.liveness).
+    The thread also renews the run's heartbeat (see pipeline.tracking.liveness).
 
     Args:
-        client: of the tracking store.
-        run_id: the run.
+        client: MLflow client of the tracking store.
+        run_id: id of the run.
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
@@ -36,14 +36,14 @@ class Outbox:
         self._run_id = run_id
         self._waiting: list[Metric] = []
         self._changed = threading.Condition()
-        self._hurry = False
+        self._flushing = False
         self._closed = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name=f"outbox-{run_id[:8]}", daemon=True)
         self._thread.start()
 
     def put(self, metrics: Sequence[Metric]) -> None:
-        """Add metrics; they are sent after FLUSH_SECONDS, or once BATCH are waiting."""
+        """Queue metrics; they are sent after FLUSH_SECONDS, or once BATCH of them are waiting."""
         with self._changed:
             self._waiting += metrics
             if len(self._waiting) >= BATCH:
@@ -53,24 +53,22 @@ class Outbox:
         """Wait until everything is sent.
 
         Args:
-            patience_s: how long, if the store does not answer.
+            patience_s: seconds to wait for a store that does not answer.
 
         Raises:
-            MlflowException, SQLAlchemyError, OSError: what the store said last, when patience ends.
+            MlflowException, SQLAlchemyError, OSError: the store's last error, when patience ends.
         """
         deadline = time.monotonic() + patience_s
         with self._changed:
-            self._hurry = True
+            self._flushing = True
             self._changed.notify_all()
             while self._waiting:
-                if (
-                    not self._changed.wait(timeout=max(0.0, deadline - time.monotonic()))
-                    and time.monotonic() >= deadline
-                ):
+                left = deadline - time.monotonic()
+                if not self._changed.wait(timeout=max(0.0, left)) and time.monotonic() >= deadline:
                     raise self._error or MlflowException(
                         f"{len(self._waiting)} metrics were not taken in {patience_s:.0f} s"
                     )
-            self._hurry = False
+            self._flushing = False
 
     def close(self) -> None:
         """End the thread; what is still waiting is dropped, so flush before."""
@@ -79,41 +77,41 @@ class Outbox:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        beaten = time.monotonic()
+        last_heartbeat = time.monotonic()
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: (
-                        self._closed
-                        or len(self._waiting) >= BATCH
-                        or (self._hurry and self._waiting)
-                    ),
-                    timeout=FLUSH_SECONDS,
-                )
+                self._changed.wait_for(self._has_work, timeout=FLUSH_SECONDS)
                 if self._closed:
                     return
                 batch = self._waiting[:BATCH]
             try:
                 tags = []
-                if time.monotonic() - beaten > HEARTBEAT_SECONDS:
+                if time.monotonic() - last_heartbeat > HEARTBEAT_SECONDS:
                     tags = [RunTag(name, value) for name, value in heartbeat().items()]
-                    beaten = time.monotonic()
+                    last_heartbeat = time.monotonic()
                 if batch or tags:
                     self._client.log_batch(self._run_id, metrics=batch, tags=tags)
             except STORE_ERRORS as error:
                 self._wait_after(error)
                 continue
-            with self._changed:
-                if self._error is not None:
-                    log.warning("the tracking store answers again")
-                    self._error = None
-                del self._waiting[: len(batch)]
-                self._changed.notify_all()
+            self._mark_sent(len(batch))
+
+    def _has_work(self) -> bool:
+        full = len(self._waiting) >= BATCH
+        return self._closed or full or (self._flushing and bool(self._waiting))
+
+    def _mark_sent(self, count: int) -> None:
+        with self._changed:
+            if self._error is not None:
+                log.warning("the tracking store answers again")
+                self._error = None
+            del self._waiting[:count]
+            self._changed.notify_all()
 
     def _wait_after(self, error: Exception) -> None:
         if self._error is None:
             log.warning(
-                "the tracking store does not answer; what is logged meanwhile is kept and sent later"
+                "the tracking store does not answer; metrics are kept meanwhile and sent later"
             )
         with self._changed:
             self._error = error

@@ -1,69 +1,143 @@
-"""What a training phase tells, to MLflow and to the terminal."""
+"""Follow a training phase: log its curves, print its evaluations, stop early, keep its weights."""
 
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from tqdm import tqdm
-from transformers import ProgressCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback
 
-LogMetrics = Callable[[Mapping[str, float], int], None]
+from pipeline.names import (
+    TRAIN_LEARNING_RATE,
+    TRAIN_LOSS,
+    VALIDATION_ACCURACY,
+    VALIDATION_F1_MACRO,
+    VALIDATION_LOSS,
+)
+
+LogCurves = Callable[[Mapping[str, float], int], None]
+"""Values by the curve's name, and the optimizer step over all phases."""
+
+CURVE_BY_ENTRY: Mapping[str, str] = {
+    "loss": TRAIN_LOSS,
+    "learning_rate": TRAIN_LEARNING_RATE,
+    "eval_accuracy": VALIDATION_ACCURACY,
+    "eval_f1_macro": VALIDATION_F1_MACRO,
+    "eval_loss": VALIDATION_LOSS,
+}
 
 
 class Curves(TrainerCallback):
-    """Hand the Trainer's log entries on under the names of the curves, with steps counted over all phases.
+    """Pass the Trainer's log entries on as curves, with steps counted over all phases.
 
     Args:
-        log_metrics: called with a curve's entries and the step over all phases.
-        first_step: steps done in earlier phases.
+        log_curves: takes the entries and their step.
+        first_step: optimizer steps of earlier phases.
     """
 
-    NAMES: Mapping[str, str] = {
-        "loss": "train/loss",
-        "learning_rate": "train/learning_rate",
-        "eval_accuracy": "validation/accuracy",
-        "eval_f1_macro": "validation/f1_macro",
-        "eval_loss": "validation/loss",
-    }
-
-    def __init__(self, log_metrics: LogMetrics, first_step: int) -> None:
-        self._log_metrics = log_metrics
+    def __init__(self, log_curves: LogCurves, first_step: int) -> None:
+        self._log_curves = log_curves
         self._first_step = first_step
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Log what was logged before the checkpoint that a run goes on from."""
+        """Log the entries from before the checkpoint that a run goes on from."""
         for entry in state.log_history:
             self.log(entry, entry["step"])
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
-    ) -> None:  # noqa: D102
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Log the Trainer's newest entries."""
         self.log(logs or {}, state.global_step)
 
     def log(self, logs: Mapping[str, float], step: int) -> None:
-        """Pass on what belongs to a curve; step is that of the phase."""
+        """Log the entries that belong to a curve.
+
+        Args:
+            logs: the Trainer's entries.
+            step: optimizer step of this phase.
+        """
         entries = {
-            self.NAMES[key]: float(value) for key, value in logs.items() if key in self.NAMES
+            CURVE_BY_ENTRY[name]: float(value)
+            for name, value in logs.items()
+            if name in CURVE_BY_ENTRY
         }
         if entries:
-            self._log_metrics(entries, self._first_step + step)
+            self._log_curves(entries, self._first_step + step)
 
 
-class Narrator(TrainerCallback):
-    """Say what each evaluation found in one line, where the Trainer would print every log entry as a dict."""
+class EvaluationLines(TrainerCallback):
+    """Print a line for each evaluation, where the Trainer would print every log entry as a dict."""
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
-    ) -> None:  # noqa: D102
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Print the line, above the progress bar."""
         if logs and "eval_accuracy" in logs:
-            line = f"  epoch {state.epoch:.2g}: validation accuracy {logs['eval_accuracy']:.4f}, loss {logs['eval_loss']:.4f}"
+            accuracy, loss = logs["eval_accuracy"], logs["eval_loss"]
+            line = f"  epoch {state.epoch:.2g}: validation accuracy {accuracy:.4f}, loss {loss:.4f}"
             tqdm.write(line, file=sys.stderr)
 
 
-class Bar(ProgressCallback):
-    """The Trainer's progress bar without the dicts."""
+class ProgressBar(ProgressCallback):
+    """Show the Trainer's progress bar without the dicts that it prints."""
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
     ) -> None:
-        """Left to Narrator."""
+        """Print nothing; EvaluationLines does."""
+
+
+class FloatState(TrainerCallback):
+    """Copy the float weights at the end of training, before Neural Compressor converts them.
+
+    Args:
+        keys: keys of the plain model's weights.
+    """
+
+    def __init__(self, keys: set[str]) -> None:
+        self._keys = keys
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_train_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Copy the weights."""
+        self.weights = {
+            key: value.detach().clone()
+            for key, value in model.state_dict().items()
+            if key in self._keys
+        }
+
+
+# Its name is a key in the state of checkpoints: renaming it would lose the count on resuming.
+class EarlyStopping(EarlyStoppingCallback):
+    """Count patience over a resumed phase as over a whole one.
+
+    INCTrainer (optimum-intel 1.27) does not give transformers' EarlyStoppingCallback its count
+    back on resuming.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        """Take the count from the state, which a checkpoint may have brought."""
+        super().on_train_begin(args, state, control, **options)
+        saved = state.stateful_callbacks[type(self).__name__]
+        self.early_stopping_patience_counter = saved["attributes"][
+            "early_stopping_patience_counter"
+        ]

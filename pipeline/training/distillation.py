@@ -1,4 +1,4 @@
-"""A larger model to logits of the training texts, which are kept on disk for all runs that it teaches."""
+"""Let a teacher answer the training texts, and keep its logits for all runs that it teaches."""
 
 import hashlib
 import json
@@ -18,237 +18,267 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     PretrainedConfig,
-    PreTrainedModel,
 )
 
-from pipeline.compression.inc_configs import Phase
 from pipeline.config.schema import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
-from pipeline.data.corpus import Collate, Corpus, cache_folder, collator, tokenize
+from pipeline.data.corpus import Corpus
+from pipeline.data.tokens import LABELS, Tokens, cache_folder, collator, tokenize
 from pipeline.errors import PipelineError
-from pipeline.evaluation.metrics import predict_logits, score
+from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator, score
 from pipeline.models.load import load_model, load_tokenizer
-from pipeline.tracking.locate_model import fp32_directory
+from pipeline.names import (
+    ACCURACY,
+    SPLITS,
+    TEACHER,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    figure_of,
+    on_validation,
+)
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loss import loss_function
-from pipeline.training.train_phase import Material, train
+from pipeline.training.phases import PHASE_OPTIONS, Phase
+from pipeline.training.train_phase import TrainingInputs, train
 
-LOGITS = "teacher_logits"
 FIGURES_FILE = "figures.json"
+READ_BLOCK = 1 << 20  # bytes
+# Keys that do not decide the logits of a teacher that is fine-tuned first.
+WITHOUT_EFFECT = (
+    "disable_tqdm",
+    "output_dir",
+    "resume_from_checkpoint",
+    "teacher",
+    "temperature",
+    "loss_weights",
+)
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Teaching:
-    """What a teacher has to say.
+    """The answers of a teacher.
 
     Args:
-        logits: of train, in its order; a dataset with the column teacher_logits, mapped into memory.
-        figures: `teacher/...` on test and validation.
+        logits: logits of train, in its order: a dataset with the column teacher_logits, mapped
+            into memory.
+        figures: the teacher's figures on test and validation, by their names in MLflow.
     """
 
     logits: datasets.Dataset
     figures: dict[str, float]
 
     def join(self, train: datasets.Dataset) -> datasets.Dataset:
-        """Put the logits beside the tokens."""
+        """Put the logits beside the tokens of train."""
         return datasets.concatenate_datasets([train, self.logits], axis=1)
 
 
-def teach(
-    config: Config, distillation: DistillationConfig, corpus: Corpus, work_dir: Path
-) -> Teaching:
-    """Let the teacher answer the training texts, once for all runs with the same teacher and corpus.
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher and what it is asked.
 
     Args:
-        config: for the trainer and the dataset.
-        distillation: which teacher, and how it is fine-tuned if it is not yet.
+        config: resolved config of the run that is taught.
+        distillation: the distillation group.
         corpus: the texts.
+        model: where the teacher's weights are.
+        is_classifier: whether it has a head for the corpus's labels; an encoder is fine-tuned.
+    """
+
+    config: Config
+    distillation: DistillationConfig
+    corpus: Corpus
+    model: ModelConfig
+    is_classifier: bool
+
+    @classmethod
+    def of(
+        cls, config: Config, distillation: DistillationConfig, corpus: Corpus, name_or_path: str
+    ) -> "Teacher":
+        """Look at a teacher.
+
+        Args:
+            config: resolved config of the run that is taught.
+            distillation: the distillation group.
+            corpus: the texts.
+            name_or_path: directory or Hub id of the teacher.
+
+        Raises:
+            PipelineError: it cannot be loaded, or was trained for other labels.
+        """
+        model = ModelConfig(name_or_path, num_hidden_layers=distillation.num_hidden_layers)
+        is_classifier = _is_classifier(model, corpus.label_names)
+        return cls(config, distillation, corpus, model, is_classifier)
+
+
+def teach(teacher: Teacher, work_dir: Path) -> Teaching:
+    """Let a teacher answer the training texts, once for all runs with that teacher and corpus.
+
+    Args:
+        teacher: the teacher.
         work_dir: scratch folder.
 
     Raises:
-        PipelineError: the teacher cannot be loaded, or was trained for other labels.
+        PipelineError: the teacher cannot be loaded.
     """
-    where = ModelConfig(
-        fp32_directory(distillation.teacher, config.tracking.tracking_uri),
-        num_hidden_layers=distillation.num_hidden_layers,
-    )
-    ready = _is_classifier(where, corpus.label_names)
-    folder = _cache(config, distillation, corpus, where, ready)
+    name = teacher.distillation.teacher
+    folder = _cached_answers(teacher)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / FIGURES_FILE).is_file():
-            log.info(
-                "teacher %s: %s",
-                distillation.teacher,
-                "answers the training texts" if ready else "is fine-tuned first",
-            )
+            what = "answers the training texts" if teacher.is_classifier else "is fine-tuned first"
+            log.info("teacher %s: %s", name, what)
             unfinished = folder.with_suffix(".part")
             shutil.rmtree(unfinished, ignore_errors=True)
-            _answer(config, distillation, corpus, where, ready, work_dir, unfinished)
+            _write_answers(teacher, work_dir, unfinished)
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
     figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
-    log.info("teacher %s: test accuracy %.4f", distillation.teacher, figures["teacher/accuracy"])
-    labels = np.asarray(corpus.splits["test"]["label"])
-    constant = float(np.bincount(labels).max() / len(labels))
-    if figures["teacher/accuracy"] <= constant:
+    accuracy = figures[figure_of(TEACHER, ACCURACY)]
+    log.info("teacher %s: test accuracy %.4f", name, accuracy)
+    labels = np.asarray(teacher.corpus.splits[TEST]["label"])
+    most_frequent = float(np.bincount(labels).max() / len(labels))
+    if accuracy <= most_frequent:
         log.warning(
-            "teacher %s has learned nothing: the most frequent class of the test split alone gives %.4f; "
-            "fine-tune it with another distillation.learning_rate or distillation.num_train_epochs, or name another one",
-            distillation.teacher,
-            constant,
+            "teacher %s has learned nothing: the most frequent class of the test split alone gives "
+            "%.4f; fine-tune it with another distillation.learning_rate or "
+            "distillation.num_train_epochs, or name another one",
+            name,
+            most_frequent,
         )
     return Teaching(datasets.load_from_disk(str(folder)), figures)
 
 
 def inc_distillation(config: DistillationConfig) -> IncDistillationConfig:
-    """Build Neural Compressor's config; the teacher in it is a name, because its logits are on disk."""
+    """Build Neural Compressor's config; a name stands for the teacher, whose logits are on disk.
+
+    Args:
+        config: the distillation group.
+    """
     criterion = KnowledgeDistillationLossConfig(
         temperature=config.temperature,
         loss_types=["CE", "CE"],
         loss_weights=list(config.loss_weights),
     )
-    return IncDistillationConfig(
-        teacher_model=_Absent(Path(config.teacher).name), criterion=criterion
-    )
+    placeholder = _Placeholder(Path(config.teacher).name)
+    return IncDistillationConfig(teacher_model=placeholder, criterion=criterion)
 
 
-class _Absent(nn.Module):
-    """Stands for a teacher that need not be in memory; INCTrainer (optimum-intel 1.27) wants one with a config."""
+class _Placeholder(nn.Module):
+    """Stand for a teacher that need not be in memory.
+
+    INCTrainer (optimum-intel 1.27) wants a module with a config.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.config = PretrainedConfig(name_or_path=name)
 
 
-def _is_classifier(where: ModelConfig, label_names: Sequence[str]) -> bool:
-    """Whether the teacher has a head for these labels; a bare encoder has none.
-
-    Raises:
-        PipelineError: it has a head for others.
-    """
+def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
+    """Tell whether a teacher has a head for these labels; a bare encoder has none."""
+    name = model.name_or_path
     try:
-        found = AutoConfig.from_pretrained(where.name_or_path, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise PipelineError(
-            f"distillation.teacher={where.name_or_path} cannot be loaded: {str(error).splitlines()[0]}"
+            f"distillation.teacher={name} cannot be loaded: {str(error).splitlines()[0]}"
         ) from error
-    if not any(name.endswith("ForSequenceClassification") for name in found.architectures or []):
+    architectures = config.architectures or []
+    if not any(each.endswith("ForSequenceClassification") for each in architectures):
         return False
-    own = [found.id2label[index] for index in range(found.num_labels)]
-    if set(own) != set(label_names):
+    labels = [config.id2label[index] for index in range(config.num_labels)]
+    if set(labels) != set(label_names):
         raise PipelineError(
-            f"distillation.teacher={where.name_or_path} was trained for other labels: {', '.join(own)}; "
+            f"distillation.teacher={name} was trained for other labels: {', '.join(labels)}; "
             f"the corpus has {', '.join(label_names)}."
         )
     return True
 
 
-def _cache(
-    config: Config,
-    distillation: DistillationConfig,
-    corpus: Corpus,
-    where: ModelConfig,
-    ready: bool,
-) -> Path:
-    parts = [
-        _weights_digest(where),
-        *(corpus.digest(split) for split in corpus.splits),
-        str(config.dataset.max_length),
-    ]
-    if not ready:
-        trained_by = {**asdict(config.trainer), **asdict(distillation)}
-        for name in (
-            "disable_tqdm",
-            "output_dir",
-            "resume_from_checkpoint",
-            "teacher",
-            "temperature",
-            "loss_weights",
-        ):
+def _cached_answers(teacher: Teacher) -> Path:
+    config, corpus = teacher.config, teacher.corpus
+    parts = [_weights_digest(teacher.model), *(corpus.digest(split) for split in corpus.splits)]
+    parts.append(str(config.dataset.max_length))
+    if not teacher.is_classifier:
+        trained_by = {**asdict(config.trainer), **asdict(teacher.distillation)}
+        for name in WITHOUT_EFFECT:
             del trained_by[name]
         parts.append(json.dumps(trained_by, sort_keys=True))
-    return (
-        cache_folder() / f"teacher-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}"
-    )
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return cache_folder() / f"teacher-{digest[:32]}"
 
 
-def _weights_digest(where: ModelConfig) -> str:
-    """Tell a teacher's weights by their content, or by name and revision if they are on the Hub."""
-    files = sorted(Path(where.name_or_path).glob("*.safetensors")) or sorted(
-        Path(where.name_or_path).glob("*.bin")
-    )
+def _weights_digest(model: ModelConfig) -> str:
+    """Hash a teacher's weights, or name them if they are on the Hub."""
+    folder = Path(model.name_or_path)
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not files:
-        return where.name_or_path
+        return model.name_or_path
     sha = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
+            while block := opened.read(READ_BLOCK):
                 sha.update(block)
     return sha.hexdigest()
 
 
-def _answer(
-    config: Config,
-    distillation: DistillationConfig,
-    corpus: Corpus,
-    where: ModelConfig,
-    ready: bool,
-    work_dir: Path,
-    folder: Path,
-) -> None:
-    tokenizer = load_tokenizer(where, config.dataset.max_length)
-    tokens = tokenize(corpus, tokenizer, config.dataset)
+def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
+    """Write the logits of train and the figures on validation and test into a folder."""
+    config, label_names = teacher.config, teacher.corpus.label_names
+    tokenizer = load_tokenizer(teacher.model, config.dataset.max_length)
+    tokens = tokenize(teacher.corpus, tokenizer, config.dataset)
     collate = collator(tokenizer, config.dataset)
-    if ready:
+    order = list(range(len(label_names)))
+    if teacher.is_classifier:
         model = AutoModelForSequenceClassification.from_pretrained(
-            where.name_or_path, attn_implementation="eager"
+            teacher.model.name_or_path, attn_implementation="eager"
         )
-        order = [model.config.label2id[name] for name in corpus.label_names]
+        order = [model.config.label2id[name] for name in label_names]
     else:
-        model = load_model(where, corpus.label_names)
-        order = list(range(len(corpus.label_names)))
-        own = {name: getattr(distillation, name) for name in ("num_train_epochs", "learning_rate")}
-        trainer = replace(
-            config.trainer, **{name: value for name, value in own.items() if value is not None}
-        )
-        trainer = replace(trainer, output_dir=None, resume_from_checkpoint=None)
-        phase = Phase(
-            "teacher", trainer, PhaseConfig(quantize=False), QatConfig("teacher"), None, None
-        )
-        material = Material(
+        phase = _fine_tuning(teacher)
+        smoothing = phase.trainer.label_smoothing_factor
+        labels = tokens[TRAIN][LABELS]
+        inputs = TrainingInputs(
             splits=tokens,
             tokenizer=tokenizer,
             collate=collate,
-            loss=loss_function(
-                config.loss, tokens["train"]["labels"], len(order), trainer.label_smoothing_factor
-            ),
+            loss=loss_function(config.loss, labels, len(label_names), smoothing),
             distillation=None,
             checkpoints=Checkpoints(work_dir / "teacher", resumed=False, chosen=None),
-            log_metrics=lambda entries, step: None,
+            log_curves=lambda entries, step: None,
             classification_token_only=config.model.classification_token_only,
         )
-        model = train(model, phase, material, first_step=0).model
-    _write(folder, model, tokens, collate, order, config.trainer.per_device_eval_batch_size)
-
-
-def _write(
-    folder: Path,
-    model: PreTrainedModel,
-    tokens: Mapping[str, datasets.Dataset],
-    collate: Collate,
-    order: Sequence[int],
-    batch_size: int,
-) -> None:
-    found = {
-        split: predict_logits(model, tokens[split], collate, batch_size)[:, order]
-        for split in ("train", "validation", "test")
+        model = train(load_model(teacher.model, label_names), phase, inputs, first_step=0).model
+    batch_size = config.trainer.per_device_eval_batch_size
+    logits = {
+        split: Evaluator(tokens[split], collate, batch_size).logits(model)[:, order]
+        for split in SPLITS
     }
-    features = datasets.Features({LOGITS: datasets.Sequence(datasets.Value("float32"))})
-    datasets.Dataset.from_dict({LOGITS: found["train"]}, features=features).save_to_disk(
-        str(folder)
-    )
-    figures: dict[str, float] = {}
-    for split, prefix in (("test", ""), ("validation", "validation_")):
-        metrics = score(found[split], np.asarray(tokens[split]["labels"]))
-        figures |= {f"teacher/{prefix}{name}": value for name, value in metrics.scalars.items()}
+    features = datasets.Features({TEACHER_LOGITS: datasets.Sequence(datasets.Value("float32"))})
+    taught = datasets.Dataset.from_dict({TEACHER_LOGITS: logits[TRAIN]}, features=features)
+    taught.save_to_disk(str(folder))
+    figures = _figures(logits, tokens)
     (folder / FIGURES_FILE).write_text(json.dumps(figures) + "\n", encoding="utf-8")
+
+
+def _fine_tuning(teacher: Teacher) -> Phase:
+    """Make the phase in which an encoder learns to be a teacher."""
+    distillation = teacher.distillation
+    options = {
+        key: getattr(distillation, key)
+        for key in PHASE_OPTIONS
+        if getattr(distillation, key) is not None
+    }
+    trainer = replace(
+        teacher.config.trainer, **options, output_dir=None, resume_from_checkpoint=None
+    )
+    return Phase(TEACHER, trainer, PhaseConfig(quantize=False), QatConfig(TEACHER), None, None)
+
+
+def _figures(logits: Mapping[str, np.ndarray], tokens: Tokens) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for split in (TEST, VALIDATION):
+        metrics = score(logits[split], np.asarray(tokens[split][LABELS]))
+        for name, value in metrics.scalars.items():
+            figures[figure_of(TEACHER, name if split == TEST else on_validation(name))] = value
+    return figures

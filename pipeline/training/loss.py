@@ -1,4 +1,4 @@
-"""LossConfig to the function that training minimizes."""
+"""Build the function that training minimizes from the loss group."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,6 +9,7 @@ from torch.nn import functional
 from pipeline.config.schema import LossConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits (batch, num_labels) and label ids (batch,) to the batch's mean loss."""
 
 
 def loss_function(
@@ -18,20 +19,16 @@ def loss_function(
 
     Args:
         config: the loss group.
-        labels: of train, for the frequencies of the classes.
-        num_labels: how many classes there are.
+        labels: label ids of train, for the frequencies of the classes.
+        num_labels: number of classes.
         label_smoothing: share of the target that is spread over all classes.
-
-    Returns:
-        A function of logits (batch, num_labels) and labels (batch,) to the batch's mean loss.
     """
     weights = None
     if config.class_weights == "balanced":
         counts = np.bincount(np.asarray(labels), minlength=num_labels)
-        # sklearn.utils.class_weight's "balanced"; a class that train lacks never asks for its weight.
-        weights = torch.tensor(
-            len(labels) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32
-        )
+        # sklearn.utils.class_weight's "balanced"; a class that train lacks never needs its weight.
+        frequencies = num_labels * np.maximum(counts, 1)
+        weights = torch.tensor(len(labels) / frequencies, dtype=torch.float32)
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if not config.focal_gamma:

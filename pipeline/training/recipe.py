@@ -1,96 +1,120 @@
-"""A recipe from the pretrained model to its last stage: teacher, training phases, post-training quantization."""
+"""Run a recipe from the pretrained model to its last stage: teacher, phases, quantization."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pipeline.compression.inc_configs import phases
 from pipeline.config.schema import Config
-from pipeline.data.corpus import Collate, Corpus
-from pipeline.training.callbacks import LogMetrics
+from pipeline.data.corpus import Corpus
+from pipeline.data.tokens import LABELS, Collate, Tokens
+from pipeline.names import TRAIN, time_of
+from pipeline.training.callbacks import LogCurves
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.distillation import inc_distillation, teach
+from pipeline.training.distillation import Teacher, inc_distillation, teach
 from pipeline.training.loss import loss_function
-from pipeline.training.post_training import quantize
+from pipeline.training.phases import phases
+from pipeline.training.post_training import PostTrainingInputs, quantize
 from pipeline.training.stage import Stage
-from pipeline.training.train_phase import Material, train
+from pipeline.training.train_phase import TrainingInputs, train
 
 LogFigures = Callable[[Mapping[str, float]], None]
+"""Values by the figure's name in MLflow."""
 
 
 @dataclass(frozen=True)
-class Inputs:
+class RecipeInputs:
     """What a recipe is applied to, beside the model.
 
     Args:
         corpus: texts and labels.
         tokens: its splits, tokenized.
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         collate: pads a list of rows to tensors.
-        checkpoints: where they lie, and which one to go on from.
-        fp32_modules: names of modules that stay in FP32.
+        checkpoints: checkpoints of the run, and which one to go on from.
+        fp32_modules: names of the modules that stay in FP32.
+        teacher: the teacher; None without distillation.
+        work_dir: scratch folder.
     """
 
     corpus: Corpus
-    tokens: Mapping[str, datasets.Dataset]
+    tokens: Tokens
     tokenizer: PreTrainedTokenizerFast
     collate: Collate
     checkpoints: Checkpoints
     fp32_modules: Sequence[str]
+    teacher: Teacher | None
+    work_dir: Path
 
 
 def train_recipe(
     config: Config,
     model: PreTrainedModel,
-    inputs: Inputs,
-    log_curves: LogMetrics,
+    inputs: RecipeInputs,
+    log_curves: LogCurves,
     log_figures: LogFigures,
-    work_dir: Path,
 ) -> list[Stage]:
     """Run the recipe.
 
     Args:
-        config: resolved.
-        model: the pretrained encoder under a new head; trained in place.
-        inputs: what it is trained with.
-        log_curves: called with a curve's entries and the step over all phases.
-        log_figures: called with the teacher's figures and the time of each stage.
-        work_dir: scratch folder.
+        config: resolved config of the run.
+        model: pretrained encoder under a new head; trained in place.
+        inputs: what the recipe is applied to.
+        log_curves: takes the entries of curves and their step over all phases.
+        log_figures: takes the teacher's figures and the time of each stage.
 
     Returns:
         The stages in their order; the last one is the recipe's result.
     """
     splits = dict(inputs.tokens)
+    if inputs.teacher is not None:
+        teaching = teach(inputs.teacher, inputs.work_dir)
+        log_figures(teaching.figures)
+        splits[TRAIN] = teaching.join(splits[TRAIN])
+    training = _training_inputs(config, inputs, splits, log_curves)
+    stages: list[Stage] = []
+    for phase in phases(config, inputs.fp32_modules, len(splits[TRAIN])):
+        first_step = sum(stage.steps for stage in stages)
+        stages.append(train(model, phase, training, first_step))
+        model = stages[-1].model
+        log_figures({time_of(phase.name): stages[-1].seconds})
+    if config.qat.post_training is not None:
+        quantization = PostTrainingInputs(
+            splits, inputs.collate, inputs.fp32_modules, inputs.work_dir
+        )
+        stages.append(quantize(model, config, quantization))
+        log_figures({time_of(stages[-1].name): stages[-1].seconds})
+    return stages
+
+
+def last_float_stage(stages: Sequence[Stage]) -> Stage:
+    """Return the stage whose float weights stand for FP32.
+
+    Args:
+        stages: the stages of a recipe.
+
+    Returns:
+        The last stage before quantization, or a recipe's only one.
+    """
+    return next((stage for stage in reversed(stages) if not stage.quantized), stages[-1])
+
+
+def _training_inputs(
+    config: Config, inputs: RecipeInputs, splits: Tokens, log_curves: LogCurves
+) -> TrainingInputs:
+    num_labels = len(inputs.corpus.label_names)
+    smoothing = config.trainer.label_smoothing_factor
     distillation = None
     if config.distillation is not None:
-        teaching = teach(config, config.distillation, inputs.corpus, work_dir)
-        log_figures(teaching.figures)
-        splits["train"] = teaching.join(splits["train"])
         distillation = inc_distillation(config.distillation)
-    smoothing = config.trainer.label_smoothing_factor
-    material = Material(
+    return TrainingInputs(
         splits=splits,
         tokenizer=inputs.tokenizer,
         collate=inputs.collate,
-        loss=loss_function(
-            config.loss, splits["train"]["labels"], len(inputs.corpus.label_names), smoothing
-        ),
+        loss=loss_function(config.loss, splits[TRAIN][LABELS], num_labels, smoothing),
         distillation=distillation,
         checkpoints=inputs.checkpoints,
-        log_metrics=log_curves,
+        log_curves=log_curves,
         classification_token_only=config.model.classification_token_only,
     )
-    done: list[Stage] = []
-    for phase in phases(config, inputs.fp32_modules, len(splits["train"])):
-        done.append(
-            train(model, phase, material, first_step=sum(earlier.steps for earlier in done))
-        )
-        model = done[-1].model
-        log_figures({f"time/{phase.name}_s": done[-1].seconds})
-    if config.qat.post_training is not None:
-        done.append(quantize(model, config, splits, inputs.collate, inputs.fp32_modules, work_dir))
-        log_figures({f"time/{done[-1].name}_s": done[-1].seconds})
-    return done

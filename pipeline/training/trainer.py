@@ -1,4 +1,4 @@
-"""INCTrainer, with the loss, the checkpoints and the checks that a pipeline needs."""
+"""Extend INCTrainer by the loss, the checkpoints and the checks that a pipeline needs."""
 
 import logging
 import math
@@ -9,29 +9,32 @@ import numpy as np
 import torch
 from neural_compressor.compression.callbacks import QuantizationAwareTrainingCallbacks
 from optimum.intel import INCTrainer
-from transformers import EarlyStoppingCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.console import interrupt
 from pipeline.errors import PipelineError
+from pipeline.evaluation.metrics import TEACHER_LOGITS
 from pipeline.training.checkpoints import restore_weights, save_weights
 from pipeline.training.loss import Loss
 
 log = logging.getLogger(__name__)
-AFTER_TRAINING = "after_training"  # not "eval", so that it is no point of the validation curve
+# Prefix of evaluations after training: not "eval", so that they are no points of the curve.
+AFTER_TRAINING = "after_training"
 
 
 class PhaseTrainer(INCTrainer):
-    """INCTrainer for one phase.
+    """Train one phase.
 
-    optimum-intel 1.27 writes checkpoints as pickles, and resumes before fake-quantization is there, so that its ranges are
-    lost; torch 2.13 does not load the random state that transformers 4.45 saves. All of that is mended here.
+    optimum-intel 1.27 writes checkpoints as pickles, and resumes before fake-quantization is there,
+    so that its ranges are lost; torch 2.13 does not load the random state that transformers 4.45
+    saves. This class mends all of that.
 
     Args:
-        loss: of logits and labels; minimized in training.
-        fake_quantization: set to work as soon as Neural Compressor has inserted fake-quantization; None for an FP32 phase.
-        options: INCTrainer's.
+        loss: function that training minimizes.
+        fake_quantization: adapts fake-quantization as soon as Neural Compressor has inserted it;
+            None for an FP32 phase.
+        options: INCTrainer's arguments.
     """
 
     def __init__(
@@ -44,17 +47,20 @@ class PhaseTrainer(INCTrainer):
         if fake_quantization is None:
             return
         manager = self._compression_manager
-        # neural-compressor 3.7.1 heeds excluded_precisions in post-training quantization only; in training, the ops left in
-        # FP32 would become BF16 on a CPU that has it.
+        # neural-compressor 3.7.1 heeds excluded_precisions in post-training quantization only; in
+        # training, the ops left in FP32 would become BF16 on a CPU that has it.
         manager.adaptor.use_bf16 = False
         for callbacks in getattr(manager.callbacks, "callbacks_list", [manager.callbacks]):
             if isinstance(callbacks, QuantizationAwareTrainingCallbacks):
-                callbacks.register_hook("on_train_begin", self._fake_quantization_is_there)
+                callbacks.register_hook("on_train_begin", self._after_fake_quantization)
 
     def training_step(self, model: Any, inputs: Any) -> torch.Tensor:
         """Do one step; stop at the first loss that is not a number.
 
-        transformers' logging_nan_inf_filter would show the average of earlier losses in its place.
+        transformers' logging_nan_inf_filter would show the average of earlier losses instead.
+
+        Raises:
+            PipelineError: the loss is not finite.
         """
         interrupt.check()
         loss = super().training_step(model, inputs)
@@ -66,18 +72,25 @@ class PhaseTrainer(INCTrainer):
         return loss
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
-        """Compute the loss group's loss in training, with the teacher's share if rows have its logits; else cross-entropy."""
-        teacher_logits = inputs.pop("teacher_logits", None)
+        """Compute the loss group's loss in training, and cross-entropy in evaluation.
+
+        Rows with a teacher's logits add the teacher's share.
+        """
+        teacher_logits = inputs.pop(TEACHER_LOGITS, None)
         outputs = model(**inputs)
         loss = outputs.loss
         if model.training:
             loss = self._loss(outputs.logits, inputs["labels"])
         if model.training and teacher_logits is not None:
-            own, from_teacher = self.distillation_callback.criterion.loss_weights
-            taught = self.compute_distillation_loss((outputs.logits,), (teacher_logits,))
-            loss = (own * loss + from_teacher * taught) / (own + from_teacher)
+            weight, teacher_weight = self.distillation_callback.criterion.loss_weights
+            teacher_loss = self.compute_distillation_loss((outputs.logits,), (teacher_logits,))
+            loss = (weight * loss + teacher_weight * teacher_loss) / (weight + teacher_weight)
         return (loss, outputs) if return_outputs else loss
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -87,7 +100,7 @@ class PhaseTrainer(INCTrainer):
         else:
             super().save_model(output_dir, _internal_call)
 
-    def _fake_quantization_is_there(self, dataloader: Any = None) -> None:
+    def _after_fake_quantization(self, dataloader: Any = None) -> None:
         if self._fake_quantization is not None:
             self._fake_quantization.prepare(self.model)
         if self._to_restore is not None:
@@ -100,9 +113,9 @@ class PhaseTrainer(INCTrainer):
             self._to_restore = Path(resume_from_checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        array: Any = np.core.multiarray  # the names that a pickled numpy array has in it
-        reader = [array._reconstruct, np.ndarray, np.dtype, type(np.dtype(np.uint32))]
-        with torch.serialization.safe_globals(reader):
+        array: Any = np.core.multiarray  # a pickled numpy array names this module
+        readers = [array._reconstruct, np.ndarray, np.dtype, type(np.dtype(np.uint32))]
+        with torch.serialization.safe_globals(readers):
             super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
@@ -110,16 +123,20 @@ class PhaseTrainer(INCTrainer):
         best = Path(self.state.best_model_checkpoint)
         restore_weights(self.model, best)
         name = self.args.metric_for_best_model
-        found = self.evaluate(metric_key_prefix=AFTER_TRAINING)[f"{AFTER_TRAINING}_{name}"]
-        if found != self.state.best_metric:
+        figures = self.evaluate(metric_key_prefix=AFTER_TRAINING)
+        restored = figures[f"{AFTER_TRAINING}_{name}"]
+        if restored != self.state.best_metric:
             raise PipelineError(
-                f"the best checkpoint, {best.name}, has a validation {name} of {found:.6f} after it was restored, "
-                f"and had {self.state.best_metric:.6f} when it was saved."
+                f"the best checkpoint, {best.name}, has a validation {name} of {restored:.6f} "
+                f"after it was restored, and had {self.state.best_metric:.6f} when it was saved."
             )
-        log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, found)
+        log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, restored)
 
     def _get_train_sampler(self) -> torch.utils.data.Sampler | None:
-        """Draw batches from a generator of their own: a resumed run then sees the rows in the order of one that was not."""
+        """Draw batches of like length from their own generator.
+
+        A resumed run then sees the rows in the order of a run that was not interrupted.
+        """
         if not self.args.group_by_length:
             return super()._get_train_sampler()
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
@@ -128,15 +145,3 @@ class PhaseTrainer(INCTrainer):
             lengths=self.train_dataset[self.args.length_column_name],
             generator=torch.Generator().manual_seed(seed),
         )
-
-
-class EarlyStopping(EarlyStoppingCallback):
-    """transformers' EarlyStoppingCallback; INCTrainer (optimum-intel 1.27) does not give it back its count on resuming."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
-        """Take the count from the state, which a checkpoint may have brought."""
-        super().on_train_begin(args, state, control, **options)
-        saved = state.stateful_callbacks[type(self).__name__]
-        self.early_stopping_patience_counter = saved["attributes"][
-            "early_stopping_patience_counter"
-        ]

@@ -1,4 +1,5 @@
-// Sort the table by the column whose heading is clicked; a second click turns the order round. Empty cells come last.
+// Sort the table by the column whose heading is clicked; a second click turns the order round.
+// Empty cells come last.
 const body = document.querySelector("tbody");
 const headings = [...document.querySelectorAll("th")];
 headings.forEach((heading, column) => {
@@ -17,5 +18,6 @@ headings.forEach((heading, column) => {
   });
 });
 FIGURES.forEach((figure, index) => {
-  Plotly.newPlot(`plot${index}`, figure.data, figure.layout, { responsive: true, displaylogo: false });
+  const settings = { responsive: true, displaylogo: false };
+  Plotly.newPlot(`plot${index}`, figure.data, figure.layout, settings);
 });

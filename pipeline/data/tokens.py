@@ -1,0 +1,122 @@
+"""Turn a corpus into token ids, once for all runs, and pad rows of them to batches."""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import datasets
+from filelock import FileLock
+
+from pipeline.config.schema import DatasetConfig
+from pipeline.data.corpus import Corpus
+from pipeline.inference.texts import split_pairs
+from pipeline.names import SPLITS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Tokens = Mapping[str, datasets.Dataset]
+"""Tokenized splits by name, from tokenize()."""
+
+Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
+"""Rows of a tokenized split to tensors (rows, longest row)."""
+
+# Columns that tokenize() adds for us; a model takes the others.
+LABELS = "labels"
+LENGTH = "length"
+NUM_TOKENS = "num_tokens"
+
+
+def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Tokens:
+    """Turn every split into token ids, cut at max_length; the collator pads them.
+
+    The result is kept beside the Hugging Face datasets (HF_DATASETS_CACHE), by the digests of
+    texts and tokenizer, and mapped into memory from there: the runs of a sweep, at once or one
+    after another, tokenize a corpus once and share its pages.
+
+    Args:
+        corpus: texts and labels.
+        tokenizer: tokenizer of the model that will read them.
+        config: the dataset group, for max_length and pairs.
+
+    Returns:
+        Splits with the tokenizer's columns, `labels` (int), `length` (tokens after the cut) and
+        `num_tokens` (tokens before it).
+    """
+    folder = _cached_tokens(corpus, tokenizer, config)
+    try:
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                unfinished = folder.with_suffix(".part")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                _encode_splits(corpus, tokenizer, config).save_to_disk(unfinished)
+                unfinished.rename(folder)
+        return dict(datasets.load_from_disk(str(folder)))
+    except OSError:  # a cache that cannot be written is no reason not to train
+        return dict(_encode_splits(corpus, tokenizer, config))
+
+
+def cache_folder() -> Path:
+    """Return the folder of what runs share: beside the Hugging Face datasets."""
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "int8-text-classifiers"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Collate:
+    """Build the function that pads rows to tensors.
+
+    Args:
+        tokenizer: tokenizer of the model, for its padding token.
+        config: the dataset group; padding=longest pads to the longest row, max_length to that.
+    """
+    from transformers import DataCollatorWithPadding
+
+    return DataCollatorWithPadding(tokenizer, padding=config.padding, max_length=config.max_length)
+
+
+def _cached_tokens(
+    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
+) -> Path:
+    parts = [
+        *(corpus.digest(split) for split in SPLITS),
+        tokenizer.backend_tokenizer.to_str(),
+        type(tokenizer).__name__,
+        str(config.max_length),
+        str(config.text_pair_column is not None),
+        ",".join(tokenizer.model_input_names),
+        datasets.__version__,
+    ]
+    return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _encode_splits(
+    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
+) -> datasets.DatasetDict:
+    pairs = config.text_pair_column is not None
+
+    def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        # Most texts fit: one pass without truncation gives both the tokens and the true length.
+        texts = split_pairs(batch["text"]) if pairs else [(text,) for text in batch["text"]]
+        encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
+        num_tokens = [len(ids) for ids in encoded["input_ids"]]
+        for row, count in enumerate(num_tokens):
+            if count > config.max_length:
+                cut = tokenizer(*texts[row], truncation=True, max_length=config.max_length)
+                for column in encoded:
+                    encoded[column][row] = cut[column]
+        lengths = [min(count, config.max_length) for count in num_tokens]
+        return {**encoded, LABELS: batch["label"], LENGTH: lengths, NUM_TOKENS: num_tokens}
+
+    return datasets.DatasetDict(
+        {
+            split: rows.map(
+                encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}"
+            )
+            for split, rows in corpus.splits.items()
+        }
+    )

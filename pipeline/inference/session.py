@@ -1,0 +1,127 @@
+"""Open the model of a deployed directory in ONNX Runtime or OpenVINO; refuse pickles."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+
+ONNX_FILE = "model.onnx"
+OPENVINO_FILE = "openvino_model.xml"
+OPENVINO_WEIGHTS = "openvino_model.bin"
+MLFLOW_FILE = "MLmodel"
+PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
+LISTED_FILES = 8  # that an error names
+
+Session = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""input_ids and attention_mask, (batch, tokens) int64, to logits (batch, num_labels) float32."""
+
+
+def open_session(directory: Path, threads: int = 0) -> Session:
+    """Load the model of a directory.
+
+    Args:
+        directory: directory with model.onnx, or openvino_model.xml and openvino_model.bin.
+        threads: threads of one call; 0 leaves it to the runtime (all cores).
+
+    Raises:
+        PipelineError: the directory holds a pickle or no model, the file is damaged, or its
+            runtime is not installed.
+    """
+    if not directory.is_dir():
+        raise PipelineError(f"{directory} is not a directory.")
+    refuse_pickles(directory)
+    if (directory / ONNX_FILE).is_file():
+        return _onnx_session(directory / ONNX_FILE, threads)
+    if (directory / OPENVINO_FILE).is_file():
+        return _openvino_session(directory / OPENVINO_FILE, threads)
+    files = sorted(file.name for file in directory.iterdir())
+    more = f" and {len(files) - LISTED_FILES} more" if len(files) > LISTED_FILES else ""
+    listed = ", ".join(files[:LISTED_FILES]) or "nothing"
+    raise PipelineError(
+        f"{directory} holds neither {ONNX_FILE} nor {OPENVINO_FILE}; it holds: {listed}{more}."
+    )
+
+
+def refuse_pickles(directory: Path) -> None:
+    """Stop at a file that runs code when it is loaded.
+
+    Args:
+        directory: directory of a model, searched with its folders. Of a directory without a model,
+            which may be anything, such as a home directory, only the top is searched.
+
+    Raises:
+        PipelineError: there is such a file; the line names it.
+    """
+    names = (ONNX_FILE, OPENVINO_FILE, MLFLOW_FILE)
+    is_model = any((directory / name).is_file() for name in names)
+    for file in sorted(directory.rglob("*") if is_model else directory.glob("*")):
+        if file.suffix.lower() in PICKLES and file.name != OPENVINO_WEIGHTS:
+            raise PipelineError(
+                f"{directory} holds {file.name}, a pickle: loading it can run any code. "
+                f"Only directories with {ONNX_FILE} or {OPENVINO_FILE} are loaded; export=all "
+                "makes both."
+            )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type if it has no text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _onnx_session(file: Path, threads: int) -> Session:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's exceptions have no other common base
+        raise PipelineError(
+            f"{file} cannot be loaded by ONNX Runtime: {first_line(error)}"
+        ) from error
+
+    def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        logits: np.ndarray = session.run(None, inputs)[0]
+        return logits
+
+    return run
+
+
+def _openvino_session(file: Path, threads: int) -> Session:
+    try:
+        import openvino
+    except ImportError as error:
+        raise PipelineError(
+            f"{file} needs OpenVINO, which is not installed: pip install -e '.[openvino]'."
+        ) from error
+    # One stream: a request uses all threads. f32: what is not INT8 stays as it was evaluated, on a
+    # CPU with bf16 as well.
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    try:
+        request = openvino.Core().compile_model(str(file), "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise PipelineError(f"{file} cannot be loaded by OpenVINO: {first_line(error)}") from error
+    lock = Lock()  # a request serves one call at a time; ONNX Runtime's session needs no lock
+
+    def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        with lock:
+            logits: np.ndarray = request.infer(inputs, share_inputs=True)[0]
+        return logits
+
+    return run

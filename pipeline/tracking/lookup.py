@@ -1,0 +1,157 @@
+"""Read runs, sweeps and their jobs from the tracking store."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PipelineError, redacted
+from pipeline.names import (
+    CONTEXT_TAG,
+    FAILURE_TAG,
+    PARENT_TAG,
+    PRUNED_TAG,
+    SHIPPED_TAG,
+    SWEEP_TAG,
+)
+from pipeline.tracking.store import NOT_FOUND
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+FINISHED = "FINISHED"
+PRUNED = "PRUNED"
+NEWEST_FIRST = ("attributes.start_time DESC",)
+OLDEST_FIRST = ("attributes.start_time ASC",)
+LISTED_SWEEPS = 3  # sweeps that an error names
+
+
+def find_run(client: "MlflowClient", run_id: str) -> "Run":
+    """Read a run.
+
+    Args:
+        client: MLflow client of the tracking store.
+        run_id: 32 hex digits.
+
+    Raises:
+        PipelineError: there is no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != NOT_FOUND:
+            raise
+        raise PipelineError(f"run {run_id} is not in {redacted(client.tracking_uri)}.") from error
+
+
+def search_all(
+    client: "MlflowClient",
+    experiment_ids: Sequence[str],
+    filter_string: str,
+    order_by: Sequence[str] = (),
+) -> "list[Run]":
+    """Read every run that a filter matches, page by page.
+
+    Args:
+        client: MLflow client of the tracking store.
+        experiment_ids: experiments to search.
+        filter_string: filter in MLflow's syntax; empty matches all runs.
+        order_by: order in MLflow's syntax.
+    """
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            list(experiment_ids), filter_string, order_by=list(order_by), page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def children_of(client: "MlflowClient", parent: "Run", filter_string: str = "") -> "list[Run]":
+    """Read the runs of a sweep's jobs, the oldest first.
+
+    Args:
+        client: MLflow client of the tracking store.
+        parent: run of the sweep.
+        filter_string: further filter in MLflow's syntax.
+    """
+    of_parent = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
+    both = f"{of_parent} and {filter_string}" if filter_string else of_parent
+    return search_all(client, [parent.info.experiment_id], both, OLDEST_FIRST)
+
+
+def find_sweep(client: "MlflowClient", reference: str) -> "Run":
+    """Read the run of a sweep.
+
+    Args:
+        client: MLflow client of the tracking store.
+        reference: id or name of the run, or "latest".
+
+    Raises:
+        PipelineError: there is no such sweep.
+    """
+    sweeps = client.search_runs(
+        _experiment_ids(client),
+        f"tags.`{SWEEP_TAG}` LIKE '%'",
+        order_by=list(NEWEST_FIRST),
+        max_results=1000,
+    )
+    if not sweeps:
+        raise PipelineError("there is no sweep yet; python -m pipeline -m KEY=A,B makes one.")
+    if reference == "latest":
+        return sweeps[0]
+    for sweep in sweeps:
+        if reference in (sweep.info.run_id, sweep.info.run_name):
+            return sweep
+    newest = ", ".join(
+        f"{sweep.info.run_id} ({sweep.info.run_name})" for sweep in sweeps[:LISTED_SWEEPS]
+    )
+    raise PipelineError(f"--sweep {reference} is no sweep; the newest are: {newest}.")
+
+
+def newest_shipped(client: "MlflowClient") -> str:
+    """Return the id of the newest finished run that shipped a model.
+
+    Args:
+        client: MLflow client of the tracking store.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    shipped = f"tags.{SHIPPED_TAG} LIKE '%' and attributes.status = '{FINISHED}'"
+    runs = client.search_runs(
+        _experiment_ids(client), shipped, order_by=list(NEWEST_FIRST), max_results=1
+    )
+    if not runs:
+        raise PipelineError("no finished run has shipped a model yet; make quickstart makes one.")
+    return str(runs[0].info.run_id)
+
+
+def status_of(run: "Run") -> str:
+    """Return a run's status as MLflow has it, or PRUNED for a job that the pruner stopped."""
+    return PRUNED if PRUNED_TAG in run.data.tags else str(run.info.status)
+
+
+def reason_of(run: "Run") -> str:
+    """Return why a run did not finish; empty for a run that did, or that goes on."""
+    tags = run.data.tags
+    return str(tags.get(PRUNED_TAG) or tags.get(FAILURE_TAG, ""))
+
+
+def digests_of(run: "Run") -> dict[str, str]:
+    """Return the digests of a run's splits by MLflow's contexts: training, validation, testing."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return {
+        tag.value: item.dataset.digest
+        for item in inputs
+        for tag in item.tags
+        if tag.key == CONTEXT_TAG
+    }
+
+
+def _experiment_ids(client: "MlflowClient") -> list[str]:
+    return [experiment.experiment_id for experiment in client.search_experiments()]

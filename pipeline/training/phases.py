@@ -1,0 +1,74 @@
+"""Turn a recipe into training phases, each with its trainer, quantization and pruning."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from neural_compressor import QuantizationAwareTrainingConfig, WeightPruningConfig
+
+from pipeline.compression.inc_configs import qat_config
+from pipeline.compression.weight_pruning import growing_config, keeping_config
+from pipeline.config.schema import Config, PhaseConfig, QatConfig, TrainerConfig
+
+PHASE_OPTIONS = ("num_train_epochs", "learning_rate")  # that a phase takes over the trainer group
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One call of INCTrainer.train().
+
+    Args:
+        name: name of the phase, as in qat.phases.
+        trainer: TrainingArguments of this phase.
+        config: what is frozen in this phase.
+        recipe: the qat group: how the phase quantizes, if it does.
+        quantization: fake-quantize while training and convert to INT8 at the end; None trains in
+            FP32.
+        pruning: prune while training, or keep what is pruned; None leaves the weights alone.
+    """
+
+    name: str
+    trainer: TrainerConfig
+    config: PhaseConfig
+    recipe: QatConfig
+    quantization: QuantizationAwareTrainingConfig | None
+    pruning: WeightPruningConfig | None
+
+
+def phases(config: Config, fp32_modules: Sequence[str], train_rows: int) -> tuple[Phase, ...]:
+    """List the recipe's phases, each with its length and learning rate over the trainer group's.
+
+    Args:
+        config: resolved config: the recipe, the trainer that all phases share, and pruning.
+        fp32_modules: names of the modules that stay in FP32.
+        train_rows: rows of the training split.
+    """
+    listed: list[Phase] = []
+    for name, phase in config.qat.phases.items():
+        options = {
+            key: getattr(phase, key) for key in PHASE_OPTIONS if getattr(phase, key) is not None
+        }
+        trainer = replace(config.trainer, **options)
+        quantization = qat_config(config.qat, fp32_modules) if phase.quantize else None
+        pruning = None
+        if config.pruning is not None and not listed:
+            pruning = growing_config(config.pruning, optimizer_steps(trainer, train_rows))
+        elif config.pruning is not None:
+            pruning = keeping_config(config.pruning)
+        listed.append(Phase(name, trainer, phase, config.qat, quantization, pruning))
+    return tuple(listed)
+
+
+def optimizer_steps(trainer: TrainerConfig, train_rows: int) -> int:
+    """Count the optimizer steps of a phase, as the Trainer does.
+
+    Args:
+        trainer: TrainingArguments of the phase.
+        train_rows: rows of the training split.
+    """
+    if trainer.max_steps > 0:
+        return trainer.max_steps
+    batches = math.ceil(train_rows / trainer.per_device_train_batch_size)
+    return math.ceil(
+        max(batches // trainer.gradient_accumulation_steps, 1) * trainer.num_train_epochs
+    )
