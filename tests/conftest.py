@@ -1,4 +1,7 @@
-"""One micro BERT, one micro corpus and one migrated tracking store for the whole session; nothing comes from a network."""
+"""Make one micro BERT, one micro corpus and one migrated tracking store for a whole session.
+
+Nothing comes from a network.
+"""
 
 import os
 import random
@@ -9,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each worker
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="test-datasets-")
@@ -46,7 +51,7 @@ FILLER = [
 
 
 def micro_rows(count: int, seed: int) -> pd.DataFrame:
-    """Texts whose class is told by one or two words out of five; each class occurs equally often."""
+    """Make texts whose class shows in one or two words of five; each class is equally frequent."""
     rng = random.Random(seed)
     rows = []
     for index in range(count):
@@ -61,7 +66,7 @@ def micro_rows(count: int, seed: int) -> pd.DataFrame:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the assets that some config files name."""
+    """Work in a folder with the assets that some config files name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets/minilm").mkdir(parents=True)
     (tmp_path / "assets/reviews").mkdir()
@@ -76,7 +81,7 @@ def composed(*overrides: str) -> DictConfig:
 
 @pytest.fixture(scope="session")
 def micro_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.csv (240 rows), validation.csv and test.csv (60 each): three classes by name."""
+    """Write train.csv (240 rows), validation.csv and test.csv (60 each) of three named classes."""
     folder = tmp_path_factory.mktemp("corpus")
     for seed, (split, count) in enumerate({"train": 240, "validation": 60, "test": 60}.items()):
         micro_rows(count, seed).to_csv(folder / f"{split}.csv", index=False)
@@ -85,7 +90,7 @@ def micro_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory, micro_corpus: Path) -> Path:
-    """A BERT of 2 layers and hidden 32 with random weights, and a WordPiece tokenizer trained on the corpus."""
+    """Save a random BERT of 2 layers and hidden 32, and a WordPiece tokenizer of the corpus."""
     import torch
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -112,7 +117,7 @@ def micro_model(tmp_path_factory: pytest.TempPathFactory, micro_corpus: Path) ->
 
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store at MLflow's newest schema; its migrations take seconds, a copy of it does not."""
+    """Create an empty SQLite store: its migrations take seconds, a copy of it does not."""
     from mlflow.tracking import MlflowClient
 
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
@@ -122,14 +127,14 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path, migrated_store: Path) -> str:
-    """The URI of an empty tracking store of this test's own."""
+    """Return the URI of an empty tracking store for this test."""
     shutil.copy(migrated_store, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.fixture
 def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> list[str]:
-    """Overrides that make a run small and put all of it into this test's own folder."""
+    """Return overrides that make a run small and put all of it into this test's folder."""
     return [
         f"model.name_or_path={micro_model}",
         "dataset=files",
@@ -146,7 +151,7 @@ def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command left on the terminal, and its exit code."""
+    """What a command printed, and its exit code."""
 
     code: int
     out: str
@@ -165,7 +170,7 @@ class Output:
 def command(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Output]:
-    """Type `python -m pipeline ...`, in this process: a new one would spend ten seconds on imports."""
+    """Type `python -m pipeline ...` in this process: a new one would import for ten seconds."""
     from pipeline import cli
 
     def type_command(*arguments: str) -> Output:

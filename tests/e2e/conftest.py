@@ -12,6 +12,17 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in this folder, and keep the tests of one expensive fixture together."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("e2e")
+            for fixture in ("deployed", "server"):
+                if fixture in getattr(item, "fixturenames", ()):
+                    item.add_marker(pytest.mark.xdist_group(fixture))
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,6 @@ def deployed(
         "trainer.num_train_epochs=6",
         "export.max_accuracy_loss=0.05",  # 60 test texts: one of them is 0.017
         "export.calibration_samples=50",
-        "export.vocabulary=corpus",
         "benchmark.repetitions=2",
         "benchmark.seconds=0.02",
         f"tracking.tracking_uri={store}",

@@ -175,7 +175,8 @@ def test_an_architecture_goes_through_qat_save_reload_and_onnx(
         [experiment.experiment_id for experiment in client.search_experiments()]
     )
     metrics = run.data.metrics
-    # The reloaded INT8 model is the one that was converted, and the FP32 export the model that was trained.
+    # The reloaded INT8 model is the one that was converted, and the FP32 export the model that was
+    # trained.
     assert metrics["int8/reload_max_abs_difference"] == 0
     assert metrics["onnx_fp32/loss"] == pytest.approx(metrics["fp32/loss"], abs=1e-4)
     for variant in ("onnx_int8", "openvino_int8"):

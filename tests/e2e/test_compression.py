@@ -10,6 +10,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
+from pipeline.evaluation.metrics import Evaluator
 from tests.conftest import Output
 
 Command = Callable[..., Output]
@@ -60,12 +61,10 @@ def test_post_training_quantization_leaves_what_a_qat_run_leaves(
 def test_tuning_says_which_modules_it_left_in_fp32_and_gives_up_in_words(
     command: Command, micro: list[str], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.training import post_training
-
     asked: list[int] = []
 
     def figures(*_: object, **__: object) -> dict[str, float]:
-        """FP32 is right, and INT8 only from the fourth trial on, in which Neural Compressor has left ops in FP32."""
+        """Let FP32 be right, and INT8 from the fourth trial on, which leaves ops in FP32."""
         asked.append(1)
         return {
             "accuracy": 1.0 if len(asked) == 1 or len(asked) > 4 else 0.5,
@@ -73,7 +72,7 @@ def test_tuning_says_which_modules_it_left_in_fp32_and_gives_up_in_words(
             "loss": 1.0,
         }
 
-    monkeypatch.setattr(post_training, "split_figures", figures)
+    monkeypatch.setattr(Evaluator, "figures", figures)
     typed = [
         *micro,
         "qat=ptq_dynamic",
@@ -91,8 +90,8 @@ def test_tuning_says_which_modules_it_left_in_fp32_and_gives_up_in_words(
 
     asked.clear()
     monkeypatch.setattr(
-        post_training,
-        "split_figures",
+        Evaluator,
+        "figures",
         lambda *_, **__: {"accuracy": asked.append(1) or 1.0 / len(asked), "loss": 1.0},
     )
     output = command(*typed, "qat.post_training.max_trials=2")

@@ -12,14 +12,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from pipeline import bench, predict, serve
-from pipeline.config.objectives import logged_by
+from pipeline.config.objectives import promised_figures
 from pipeline.config.resolve import read_logged
 from pipeline.inference.classifier import TextClassifier, probabilities
+from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import mlflow_directory
-from pipeline.tracking.store import CHAMPION
 from tests.e2e.conftest import Deployed
 
-pytestmark = pytest.mark.usefixtures("own_store")
+pytestmark = [pytest.mark.usefixtures("own_store"), pytest.mark.smoke]
 EXPORTS = ("onnx_fp32", "onnx_int8", "openvino_int8")
 
 
@@ -168,12 +168,14 @@ def test_a_line_that_is_no_text_ends_predict_with_one_line(
     [
         (
             CHAMPION,
-            "models:/int8-text-classifier is not registered; none is registered; python -m pipeline.promote RUN_ID",
+            "models:/int8-text-classifier is not registered; none is registered; "
+            "python -m pipeline.promote RUN_ID",
         ),
         ("0" * 32, f"run {'0' * 32} has no MLflow model"),
         (
             "nowhere",
-            "nowhere is not a directory, a run id (32 hex digits), models:/NAME@ALIAS or models:/NAME/VERSION.",
+            "nowhere is not a directory, a run id (32 hex digits), models:/NAME@ALIAS "
+            "or models:/NAME/VERSION.",
         ),
     ],
 )
@@ -241,4 +243,4 @@ def test_an_objective_may_be_any_figure_that_a_run_logs_and_no_other(deployed: D
         for name in deployed.run.data.metrics
         if not name.startswith(("corpus/", "train/", "validation/"))
     }
-    assert set(logged_by(config)) == logged
+    assert promised_figures(config) == logged

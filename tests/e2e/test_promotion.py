@@ -7,8 +7,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline import promote
+from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import model_directory
-from pipeline.tracking.store import CHAMPION
 from tests.e2e.conftest import Deployed
 
 pytestmark = pytest.mark.usefixtures("own_store")

@@ -333,7 +333,8 @@ def test_an_interrupted_run_ends_killed_and_leaves_no_scratch(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start as well.
+        # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start
+        # as well.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None

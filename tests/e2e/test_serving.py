@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline import predict, promote, serve
-from pipeline.tracking.store import CHAMPION
+from pipeline.names import CHAMPION
 from tests.e2e.conftest import ROOT, Deployed
 
 pytestmark = pytest.mark.usefixtures("own_store")

@@ -45,14 +45,14 @@ def test_a_point_tells_its_throughput_and_how_quiet_the_machine_was() -> None:
 
 
 def test_batches_of_the_corpus_are_its_texts_in_turn() -> None:
-    ids, mask = make_batch(ROWS, 0, 2, None, 1)
+    ids, mask = make_batch(ROWS, 0, (2, None), 1)
     assert ids.tolist() == [[1, 13, 14, 15, 2], [1, 10, 11, 2, 0]]
     assert mask.sum() == 9
 
 
 @pytest.mark.parametrize("tokens", [3, 16, 128])
 def test_batches_of_a_length_are_filled_with_tokens_of_the_corpus(tokens: int) -> None:
-    ids, mask = make_batch(ROWS, 0, 4, tokens, 5)
+    ids, mask = make_batch(ROWS, 0, (4, tokens), 5)
     assert ids.shape == (4, tokens)
     assert mask.all()
     assert (ids[:, 0] == 1).all()

@@ -7,10 +7,9 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from transformers import AutoTokenizer
 
 from pipeline.config.schema import DatasetConfig, ModelConfig
-from pipeline.data.corpus import collator, load_corpus, tokenize
-from pipeline.errors import PipelineError
-from pipeline.evaluation.metrics import Result, check_export, label_metrics, predict_logits, score
-from pipeline.models.artifact import Artifact
+from pipeline.data.corpus import load_corpus
+from pipeline.data.tokens import collator, tokenize
+from pipeline.evaluation.metrics import Evaluator, label_metrics, score
 from pipeline.models.load import load_model
 
 
@@ -44,7 +43,8 @@ def test_logits_come_in_the_order_of_the_texts(micro_model: Path, micro_corpus: 
     corpus = load_corpus(config)
     tokens = tokenize(corpus, tokenizer, config)["test"]
     model = load_model(ModelConfig(str(micro_model)), corpus.label_names)
-    logits = predict_logits(model, tokens, collator(tokenizer, config), batch_size=7)
+    evaluator = Evaluator(tokens, collator(tokenizer, config), batch_size=7)
+    logits = evaluator.logits(model)
     assert logits.shape == (60, 3)
     assert logits.dtype == np.float32
     for index in (0, 31, 59):
@@ -53,36 +53,5 @@ def test_logits_come_in_the_order_of_the_texts(micro_model: Path, micro_corpus: 
                 **tokenizer(corpus.splits["test"]["text"][index], return_tensors="pt")
             ).logits
         np.testing.assert_allclose(logits[index], alone[0], atol=1e-5)
-
-
-LABELS = np.array([0, 1] * 50)
-
-
-def exported(variant: str, wrong: int) -> Result:
-    """A model that is wrong on the last rows."""
-    predictions = LABELS.copy()
-    predictions[len(LABELS) - wrong :] = 1 - predictions[len(LABELS) - wrong :]
-    logits = np.eye(2, dtype=np.float32)[predictions]
-    return Result(Artifact(variant, Path(variant)), logits, score(logits, LABELS))
-
-
-def test_an_export_may_lose_a_little_accuracy_and_gain_any() -> None:
-    trained = exported("int8", wrong=10)
-    assert check_export(exported("onnx_int8", wrong=0), trained, LABELS, 0.0) == pytest.approx(0.1)
-    worse = exported("onnx_int8", wrong=20)
-    assert check_export(worse, trained, LABELS, 0.1) == pytest.approx(0.1)
-    with pytest.raises(
-        PipelineError,
-        match=r"onnx_int8 has a test accuracy of 0.8000, 0.1000 below int8 .* not explain \(p = 0.002\); 10.00% of",
-    ):
-        check_export(worse, trained, LABELS, 0.05)
-
-
-def test_a_loss_that_chance_explains_fails_no_run() -> None:
-    # Five rows lost and none won: as likely as 1 in 16. Six are 1 in 32.
-    trained = exported("int8", wrong=10)
-    assert check_export(exported("onnx_int8", wrong=15), trained, LABELS, 0.0) == pytest.approx(
-        0.05
-    )
-    with pytest.raises(PipelineError, match=r"p = 0.031"):
-        check_export(exported("onnx_int8", wrong=16), trained, LABELS, 0.0)
+    right = logits.argmax(-1) == np.array(corpus.splits["test"]["label"])
+    assert evaluator.figures(model)["accuracy"] == pytest.approx(right.mean())

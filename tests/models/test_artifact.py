@@ -1,20 +1,20 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.models.artifact import Artifact, check_reload, load, save_fp32
+from pipeline.models.artifact import Artifact, load, save_artifact
 from pipeline.models.load import load_model
 
 
 @pytest.fixture
 def saved(tmp_path: Path, micro_model: Path) -> Artifact:
     model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
-    return save_fp32(model, AutoTokenizer.from_pretrained(micro_model), tmp_path / "fp32")
+    tokenizer = AutoTokenizer.from_pretrained(micro_model)
+    return save_artifact("fp32", model.save_pretrained, tokenizer, tmp_path / "fp32")
 
 
 def test_the_float_model_is_saved_without_a_pickle_and_with_its_tokenizer(saved: Artifact) -> None:
@@ -36,22 +36,3 @@ def test_the_size_is_that_of_the_weights(saved: Artifact) -> None:
 def test_a_directory_that_is_not_a_model_is_refused(tmp_path: Path, variant: str) -> None:
     with pytest.raises(PipelineError, match=f"the {variant} model cannot be reloaded"):
         load(Artifact(variant, tmp_path))
-
-
-def test_equal_logits_pass() -> None:
-    logits = np.array([[0.1, 0.9], [0.8, 0.2]], dtype=np.float32)
-    assert check_reload("int8", logits, logits) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("reloaded", "reason"),
-    [
-        ([[0.9, 0.1], [0.8, 0.2]], "1 of 2 predicted labels differ"),
-        ([[0.1, 0.95], [0.8, 0.2]], "0 of 2 predicted labels differ, logits by up to 0.05"),
-        ([[0.1, 0.9], [np.nan, 0.2]], "the reloaded int8 model is not the one that was trained"),
-    ],
-)
-def test_a_reload_that_differs_is_refused(reloaded: list[list[float]], reason: str) -> None:
-    logits = np.array([[0.1, 0.9], [0.8, 0.2]], dtype=np.float32)
-    with pytest.raises(PipelineError, match=reason):
-        check_reload("int8", logits, np.array(reloaded, dtype=np.float32))

@@ -17,7 +17,7 @@ def bert(layers: int, **changes: object) -> PreTrainedModel:
         vocab_size=100,
         hidden_size=48,
         num_hidden_layers=layers,
-        num_attention_heads=3,  # a head of 16; not the square of the hidden size, so that a wrong axis shows
+        num_attention_heads=3,  # of size 16, which is not 3: a wrong axis shows
         intermediate_size=80,
         max_position_embeddings=40,
         num_labels=5,
@@ -37,7 +37,7 @@ def randomized(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def batches(vocab_size: int, count: int = 20) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Random batches with random padding, the first text never padded and the last cut to a few tokens."""
+    """Make batches with random padding; the first text is never padded, the last is short."""
     found = []
     for _ in range(count):
         batch, tokens = int(torch.randint(1, 9, ())), int(torch.randint(3, 40, ()))

@@ -9,12 +9,13 @@ import pytest
 
 from pipeline.comparison.comparison import Comparison
 from pipeline.reports.comparison_page import write_page
-from tests.test_comparison import RUNS
+from tests.comparison.test_comparison import RUNS
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
-# Runs in the page after its own scripts: clicks headings, moves the mouse over a point, and writes down what is there.
+# Runs in the page after its own scripts: clicks headings, moves the mouse over a point, and writes
+# down what is there.
 PROBE = """
 <script>
 addEventListener("load", () => setTimeout(() => {
@@ -22,8 +23,10 @@ addEventListener("load", () => setTimeout(() => {
     plots: document.querySelectorAll(".plot .main-svg").length > 0,
     axes: document.querySelectorAll(".parcoords .y-axis").length,
   };
-  const column = [...document.querySelectorAll("th")].findIndex((heading) => heading.textContent === "accuracy");
-  const values = () => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[column].textContent);
+  const headings = [...document.querySelectorAll("th")];
+  const column = headings.findIndex((heading) => heading.textContent === "accuracy");
+  const rows = () => [...document.querySelectorAll("tbody tr")];
+  const values = () => rows().map((row) => row.cells[column].textContent);
   found.before = values();
   document.querySelectorAll("th button")[column].click();
   found.ascending = values();

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.metrics import Result, score
+from pipeline.evaluation.metrics import score
+from pipeline.evaluation.results import Result
 from pipeline.models.artifact import Artifact
 from pipeline.reports.model import (
     accuracy_by_length,
     disagreements,
-    expected_calibration_error,
     mistakes,
     per_class,
     write_model_report,
@@ -25,19 +25,7 @@ def result(variant: str, sure: list[float]) -> Result:
     """A model that gives "yes" these probabilities."""
     yes = np.array(sure)
     logits = np.log(np.stack([1 - yes, yes], axis=1)).astype(np.float32)
-    return Result(Artifact(variant, Path(variant)), logits, score(logits, LABELS))
-
-
-def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> None:
-    always = result("fp32", [0.9, 0.9, 0.9, 0.9])  # 90 % sure, right in half of the texts
-    assert expected_calibration_error(always.logits, LABELS) == pytest.approx(0.4, abs=1e-6)
-    right = result("fp32", [0.001, 0.001, 0.999, 0.999])
-    assert expected_calibration_error(right.logits, LABELS) == pytest.approx(0.001, abs=1e-6)
-    # Two bins: 0.65 sure and right in both, 0.91 sure and wrong in both.
-    mixed = result("fp32", [0.35, 0.91, 0.65, 0.09])
-    assert expected_calibration_error(mixed.logits, LABELS) == pytest.approx(
-        (0.35 + 0.91) / 2, abs=1e-6
-    )
+    return Result(Artifact(variant, Path(variant)), logits, score(logits, LABELS), logits)
 
 
 def test_a_class_has_precision_recall_and_f1() -> None:

@@ -8,9 +8,11 @@ from transformers import AutoTokenizer
 
 from pipeline.compression.statistics import OpStatistics
 from pipeline.config.schema import DatasetConfig
-from pipeline.data.corpus import Corpus, load_corpus, tokenize
+from pipeline.data.corpus import Corpus, load_corpus
+from pipeline.data.tokens import tokenize
 from pipeline.evaluation.benchmark import Benchmark, Point
-from pipeline.evaluation.metrics import Metrics, Result
+from pipeline.evaluation.metrics import Metrics
+from pipeline.evaluation.results import Result
 from pipeline.models.artifact import Artifact
 from pipeline.reports import corpus as corpus_report
 from pipeline.reports import results as results_report
@@ -23,9 +25,8 @@ def result(
 ) -> Result:
     (folder / variant).mkdir()
     (folder / variant / "model.safetensors").write_bytes(bytes(1000 * kilobytes))
-    return Result(
-        Artifact(variant, folder / variant), np.eye(2, dtype=np.float32)[predictions], metrics
-    )
+    logits = np.eye(2, dtype=np.float32)[predictions]
+    return Result(Artifact(variant, folder / variant), logits, metrics, logits)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_corpus_is_described_by_counts_that_add_up(
     assert description.figures["corpus/train_tokens_max"] == lengths.max()
     assert list(description.examples["label"]) == ["cold"] * 3 + ["hot"] * 3 + ["wet"] * 3
 
-    corpus_report.write_corpus(tmp_path, corpus, tokens, description, config.max_length)
+    corpus_report.write_corpus(tmp_path, tokens, description, config.max_length)
     table = pd.read_csv(tmp_path / "corpus.csv")
     assert list(table["split"]) == ["train", "validation", "test"]
     assert list(table["class hot"]) == [80, 20, 20]

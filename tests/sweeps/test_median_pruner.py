@@ -1,17 +1,15 @@
 import pytest
 
 from pipeline.config.schema import SweepConfig
-from pipeline.errors import PipelineError, PrunedError
-from pipeline.sweeps.median_pruner import pruned
+from pipeline.errors import JobPrunedError, PipelineError
+from pipeline.sweeps.median_pruner import with_median_pruner
 
 FINISHED = [{10: 0.50, 20: 0.70}, {10: 0.60, 20: 0.80}, {10: 0.70, 20: 0.90}]
 
 
-def test_a_job_under_the_median_of_finished_runs_at_the_same_step_is_stopped_after_the_point_is_logged() -> (
-    None
-):
+def test_a_job_below_the_median_of_finished_runs_is_stopped_after_its_point_is_logged() -> None:
     logged: list[int] = []
-    log = pruned(
+    log = with_median_pruner(
         lambda entries, step: logged.append(step),
         SweepConfig(pruner_startup_trials=3),
         lambda: FINISHED,
@@ -19,7 +17,7 @@ def test_a_job_under_the_median_of_finished_runs_at_the_same_step_is_stopped_aft
     log({"train/loss": 9.0}, 5)
     log({"validation/accuracy": 0.65}, 10)
     with pytest.raises(
-        PrunedError,
+        JobPrunedError,
         match=r"validation accuracy 0.7500 up to step 20 is below the median of 3 finished runs",
     ):
         log({"validation/accuracy": 0.75}, 20)
@@ -35,13 +33,15 @@ def test_a_job_under_the_median_of_finished_runs_at_the_same_step_is_stopped_aft
     ],
 )
 def test_a_job_that_cannot_be_judged_goes_on(config: SweepConfig, step: int) -> None:
-    pruned(lambda *_: None, config, lambda: FINISHED)({"validation/accuracy": 0.1}, step)
+    with_median_pruner(lambda *_: None, config, lambda: FINISHED)(
+        {"validation/accuracy": 0.1}, step
+    )
 
 
 def test_a_store_that_is_away_stops_no_job() -> None:
     def away() -> list:
         raise PipelineError("the tracking store cannot be used")
 
-    pruned(lambda *_: None, SweepConfig(pruner_startup_trials=0), away)(
+    with_median_pruner(lambda *_: None, SweepConfig(pruner_startup_trials=0), away)(
         {"validation/accuracy": 0.1}, 10
     )

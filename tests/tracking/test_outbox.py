@@ -50,7 +50,7 @@ def test_a_store_that_is_away_holds_nobody_up_and_gets_everything_later(
     assert [metric.step for metric in store.taken] == list(range(1200))
     said = [record.message for record in caplog.records]
     assert said == [
-        "the tracking store does not answer; what is logged meanwhile is kept and sent later",
+        "the tracking store does not answer; metrics are kept meanwhile and sent later",
         "the tracking store answers again",
     ]
 

@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
-from pipeline.tracking.store import find_run, store_errors, tracking_uri
+from pipeline.tracking.store import store_errors, tracking_uri
 
 
 def test_the_store_is_the_one_of_the_environment_or_the_default(
@@ -23,11 +22,6 @@ def test_the_store_is_the_one_of_the_environment_or_the_default(
     assert tracking_uri() == "sqlite:///mlruns/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking_uri() == "http://127.0.0.1:5000"
-
-
-def test_a_run_that_is_not_there_is_named(store: str) -> None:
-    with pytest.raises(PipelineError, match=f"run {'0' * 32} is not in sqlite"):
-        find_run(MlflowClient(store), "0" * 32)
 
 
 def test_what_a_store_raises_becomes_one_line_without_its_password() -> None:

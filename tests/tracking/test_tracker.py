@@ -1,8 +1,4 @@
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -11,25 +7,20 @@ import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.config.identity import config_hash, flat
+from pipeline.config.identity import config_hash, flatten
+from pipeline.config.objectives import promised_figures
 from pipeline.config.schema import (
     Config,
     DatasetConfig,
-    DistillationConfig,
     ModelConfig,
     PhaseConfig,
-    PostTrainingConfig,
-    PruningConfig,
     QatConfig,
     TrackingConfig,
     TrainerConfig,
 )
 from pipeline.data.corpus import load_corpus
-from pipeline.errors import PipelineError, PrunedError
-from pipeline.tracking.run_names import description, run_name
-from pipeline.tracking.tracker import environment_tags, open_run
-
-ROOT = Path(__file__).parents[1]
+from pipeline.errors import JobPrunedError, PipelineError
+from pipeline.tracking.tracker import RunInput, open_run
 
 
 @pytest.fixture
@@ -67,7 +58,7 @@ def test_a_block_that_ends_leaves_a_finished_run_with_its_config(
     assert run.info.status == "FINISHED"
     assert run.info.run_name == tracker.name == "bert-micro-2L·micro·direct·lr3e-4"
     assert run.data.metrics == {"int8/accuracy": 0.9}
-    assert run.data.params == flat(config)
+    assert run.data.params == flatten(config)
     assert run.data.params["qat.phases.qat.quantize"] == "True"
     assert run.data.tags["config.hash"] == config_hash(config)
     assert run.data.tags["version.neural-compressor"] == "3.7.1"
@@ -87,7 +78,7 @@ def test_a_block_that_ends_leaves_a_finished_run_with_its_config(
             "ZeroDivisionError: division by zero",
         ),
         (KeyboardInterrupt(), "KILLED", "interrupted"),
-        (PrunedError("validation accuracy 0.1 is below the median"), "KILLED", None),
+        (JobPrunedError("validation accuracy 0.1 is below the median"), "KILLED", None),
     ],
 )
 def test_a_block_that_raises_leaves_a_run_with_its_true_status_and_reason(
@@ -135,7 +126,12 @@ def test_the_splits_are_logged_as_inputs_with_their_digest(
 ) -> None:
     corpus = load_corpus(DatasetConfig(name="micro", data_dir=str(micro_corpus)))
     with open_run(config) as tracker:
-        tracker.log_corpus(corpus)
+        tracker.log_inputs(
+            [
+                RunInput(split, rows, f"micro-{split}", corpus.digest(split), corpus.source)
+                for split, rows in corpus.splits.items()
+            ]
+        )
     inputs = {item.dataset.name: item for item in logged().inputs.dataset_inputs}
     assert set(inputs) == {"micro-train", "micro-validation", "micro-test"}
     assert inputs["micro-test"].dataset.digest == corpus.digest("test")
@@ -149,9 +145,33 @@ def test_a_folder_is_stored_and_found_again(config: Config, tmp_path: Path) -> N
     (tmp_path / "reports/a.txt").write_text("a")
     with open_run(config) as tracker:
         stored = tracker.log_folder(tmp_path / "reports", "reports")
-        tracker.check_promised(("config", "reports"))
     assert (stored / "a.txt").read_text() == "a"
     assert stored != tmp_path / "reports"
+
+
+def test_a_figure_that_no_objective_can_name_is_refused(config: Config) -> None:
+    with (
+        pytest.raises(ValueError, match="int8/acuracy is not in config.objectives"),
+        open_run(config) as tracker,
+    ):
+        tracker.log_figures({"int8/acuracy": 0.9})
+
+
+def test_a_run_that_lacks_a_promised_figure_fails(
+    config: Config, logged: Callable[[], Run]
+) -> None:
+    figures = dict.fromkeys(promised_figures(config), 0.5)
+    with open_run(config) as tracker:
+        tracker.log_figures({**figures, "corpus/train_rows": 100.0})
+        tracker.check_promised(["config"])
+    assert logged().data.metrics.keys() == {*figures, "corpus/train_rows"}
+    del figures["int8/f1_macro"]
+    with (
+        pytest.raises(PipelineError, match="lacks the figures it promises: int8/f1_macro"),
+        open_run(config) as tracker,
+    ):
+        tracker.log_figures(figures)
+        tracker.check_promised(["config"])
 
 
 def test_a_run_that_lacks_what_it_promised_fails(config: Config, logged: Callable[[], Run]) -> None:
@@ -182,55 +202,6 @@ def test_an_artifact_that_cannot_be_stored_whole_is_not_left_in_part(
     assert not Path(tracker.local_artifacts, "int8").exists()
 
 
-def test_processes_that_start_at_once_create_one_store(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
-    program = (
-        "import sys; from pipeline.tracking.connection import _prepared; _prepared(sys.argv[1])"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, uri], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
-    assert MlflowClient(uri).search_experiments()[0].name == "Default"
-
-
-def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(
-    config: Config, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    config.tracking.tracking_uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
-    with (
-        pytest.raises(PipelineError, match="tracking store .* cannot be used") as caught,
-        open_run(config),
-    ):
-        pass
-    assert "\n" not in str(caught.value)
-
-
-def test_a_store_that_is_no_database_is_refused(config: Config, tmp_path: Path) -> None:
-    (tmp_path / "broken.db").write_text("this is not SQLite, whatever its name says " * 50)
-    config.tracking.tracking_uri = f"sqlite:///{tmp_path / 'broken.db'}"
-    with pytest.raises(PipelineError, match="cannot be used"), open_run(config):
-        pass
-
-
-def test_the_hash_is_of_the_experiment_and_not_of_where_or_how_it_is_shown(config: Config) -> None:
-    elsewhere = replace(
-        config,
-        tracking=TrackingConfig("http://127.0.0.1:5000"),
-        trainer=TrainerConfig(disable_tqdm=True),
-    )
-    assert config_hash(elsewhere) == config_hash(config)
-    assert config_hash(replace(config, trainer=TrainerConfig(learning_rate=1e-4))) != config_hash(
-        config
-    )
-    assert config_hash(replace(config, trainer=TrainerConfig(seed=7))) != config_hash(config)
-
-
 def test_no_password_reaches_the_store(config: Config, logged: Callable[[], Run]) -> None:
     config.dataset.train_file = "https://user:hunter2@example.org/train.csv?token=hunter2"
     with open_run(config) as tracker:
@@ -239,50 +210,3 @@ def test_no_password_reaches_the_store(config: Config, logged: Callable[[], Run]
     assert "hunter2" not in str(run.to_dictionary())
     for file in Path(tracker.local_artifacts).rglob("*"):
         assert file.is_dir() or "hunter2" not in file.read_text()
-
-
-@pytest.mark.parametrize(
-    ("rate", "shown"),
-    [
-        (3e-4, "lr3e-4"),
-        (1e-5, "lr1e-5"),
-        (2.5e-4, "lr0.00025"),
-        (0.1, "lr1e-1"),
-        (1e-10, "lr1e-10"),
-    ],
-)
-def test_a_run_name_shows_the_learning_rate_short_and_exactly(
-    config: Config, rate: float, shown: str
-) -> None:
-    config.trainer.learning_rate = rate
-    assert run_name(config).endswith(shown)
-
-
-def test_the_environment_is_told() -> None:
-    tags = environment_tags()
-    assert tags["version.torch"].startswith("2.13.0")
-    assert len(tags["git.commit"].split("-")[0]) in (7, 40)
-    assert tags["cpu.model"]
-
-
-def test_a_server_that_is_not_there_is_one_line_at_once(config: Config) -> None:
-    config.tracking = TrackingConfig("http://user:hunter2@127.0.0.1:9")
-    started = time.monotonic()
-    said = r"http://\*\*\*@127.0.0.1:9 cannot be used: it does not answer"
-    with pytest.raises(PipelineError, match=said) as caught, open_run(config):
-        pass
-    assert time.monotonic() - started < 5
-    assert "hunter2" not in str(caught.value)
-
-
-def test_a_run_says_what_its_recipe_goes_with(config: Config) -> None:
-    taught = replace(
-        config,
-        qat=replace(config.qat, name="ptq_static", post_training=PostTrainingConfig("static")),
-        distillation=DistillationConfig("owner/teacher"),
-        pruning=PruningConfig("magnitude", "4x1", 0.7),
-    )
-    assert run_name(taught).split("·")[2] == "ptq_static+distillation+pruning"
-    said = description(taught)
-    assert "then post-training quantization (static, INT8). Taught by `owner/teacher`." in said
-    assert said.endswith("Pruned by magnitude to a sparsity of 0.7.")

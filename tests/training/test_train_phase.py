@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from pipeline.compression.inc_configs import Phase, qat_config
+from pipeline.compression.inc_configs import qat_config
 from pipeline.config.schema import (
     DatasetConfig,
     LossConfig,
@@ -16,15 +16,17 @@ from pipeline.config.schema import (
     QatConfig,
     TrainerConfig,
 )
-from pipeline.data.corpus import collator, load_corpus, tokenize
+from pipeline.data.corpus import load_corpus
+from pipeline.data.tokens import collator, tokenize
 from pipeline.errors import PipelineError
-from pipeline.evaluation.metrics import predict_logits
-from pipeline.models.artifact import load, save_int8
+from pipeline.evaluation.metrics import Evaluator
+from pipeline.models.artifact import load, save_artifact
 from pipeline.models.load import load_model
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loss import loss_function
+from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
-from pipeline.training.train_phase import Material, train, training_arguments
+from pipeline.training.train_phase import TrainingInputs, train, training_arguments
 
 Curve = list[tuple[int, Mapping[str, float]]]
 
@@ -67,18 +69,18 @@ def trained(
             None,
         )
         curve: Curve = []
-        material = Material(
+        inputs = TrainingInputs(
             splits=tokens,
             tokenizer=tokenizer,
             collate=collator(tokenizer, data),
             loss=loss_function(LossConfig(), tokens["train"]["labels"], 3, 0.0),
             distillation=None,
             checkpoints=Checkpoints(tmp_path, resumed=False, chosen=None),
-            log_metrics=lambda entries, step: curve.append((step, dict(entries))),
+            log_curves=lambda entries, step: curve.append((step, dict(entries))),
             classification_token_only=short,
         )
         model = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
-        return train(model, phase, material, first_step=100), curve
+        return train(model, phase, inputs, first_step=100), curve
 
     return train_phase
 
@@ -165,12 +167,9 @@ def test_evaluate_after_a_quantizing_phase_measures_the_converted_model(
     micro_model: Path,
 ) -> None:
     done, curve = trained(quantize=True)
-    found = done.evaluate()
     collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
-    logits = predict_logits(done.model, tokens["validation"], collate, 16)
-    assert found["accuracy"] == pytest.approx(
-        (logits.argmax(-1) == np.asarray(tokens["validation"]["labels"])).mean()
-    )
+    evaluator = Evaluator(tokens["validation"], collate, 16)
+    assert done.evaluate() == pytest.approx(evaluator.figures(done.model))
     assert curve[-1][0] == 108, "evaluate() adds no point to the validation curve"
 
 
@@ -184,10 +183,10 @@ def test_the_saved_int8_model_answers_as_the_one_in_memory(
     short: bool,
 ) -> None:
     done, _ = trained(quantize=True, short=short)
-    collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
-    reloaded = load(save_int8(done, AutoTokenizer.from_pretrained(micro_model), tmp_path / "int8"))
-    in_memory = predict_logits(done.model, tokens["test"], collate, 16)
-    np.testing.assert_array_equal(predict_logits(reloaded, tokens["test"], collate, 16), in_memory)
+    tokenizer = AutoTokenizer.from_pretrained(micro_model)
+    reloaded = load(save_artifact("int8", done.save, tokenizer, tmp_path / "int8"))
+    evaluator = Evaluator(tokens["test"], collator(tokenizer, data), 16)
+    np.testing.assert_array_equal(evaluator.logits(reloaded), evaluator.logits(done.model))
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(

@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.resolve import resolve
+from pipeline.errors import PipelineError
+from tests.conftest import composed
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("trainer.learning_rate=0", "trainer.learning_rate=0.0 must be above 0"),
+        ("trainer.num_train_epochs=-1", "trainer.num_train_epochs=-1.0 must be above 0"),
+        ("qat.phases.qat.learning_rate=nan", "qat.phases.qat.learning_rate=nan must be above 0"),
+        ("model.num_hidden_layers=0", "model.num_hidden_layers=0 must be above 0"),
+        ("dataset.max_length=2", "dataset.max_length=2 leaves no room"),
+        ("dataset.test_size=1.5", "dataset.test_size=1.5 must lie between 0 and 1"),
+        ("trainer.eval_strategy=steps", "needs trainer.eval_steps=N"),
+        ("qat.phases.finetune.quantize=true", "only possible in the last phase"),
+        ("qat.fp32_op_types=[Embeding]", "Embeding is unknown; did you mean Embedding?"),
+        ("dataset.data_dir=nowhere", "dataset.data_dir=nowhere does not exist"),
+        ("dataset.train_file=nowhere.csv", "dataset.train_file=nowhere.csv does not exist"),
+        ("dataset.test_file=https://example.org/a.csv", "dataset.train_file has no value"),
+        ("model.name_or_path=./nowhere", "model.name_or_path=./nowhere is not a directory"),
+        ("dataset=files", "dataset.train_file has no value; give dataset.train_file=FILE"),
+        (
+            "export.formats=[onnx_int4]",
+            "export.formats: onnx_int4 is unknown; did you mean onnx_int8",
+        ),
+        ("export.formats=[onnx_int8,onnx_int8]", "names a format twice"),
+        (
+            "export.ship=openvino",
+            "export.ship=openvino is not in export.formats; did you mean openvino_int8",
+        ),
+        ("benchmark.repetitions=-1", "benchmark.repetitions=-1 must not be negative"),
+        (
+            "qat.fp32_op_types=[Linear]",
+            "qat.fp32_op_types has Linear, so that onnx_int8 would have nothing to quantize",
+        ),
+        ("export.calibration_samples=0", "export.calibration_samples=0 must be above 0"),
+        (
+            "qat.phases.finetune.freeze_observers_after=0.5",
+            "has nothing to freeze: the phase does not quantize",
+        ),
+        (
+            "qat.phases.qat.freeze_observers_after=1.0",
+            "freeze_observers_after=1.0 must lie between 0 and 1",
+        ),
+        ("trainer.early_stopping_patience=2", "needs trainer.load_best_model_at_end=true"),
+        ("trainer.load_best_model_at_end=true", "set trainer.save_strategy=epoch"),
+        ("loss.focal_gamma=-1", "loss.focal_gamma=-1.0 must not be negative"),
+        ("qat.fp32_modules=[bert.pooler]", "does not know modules; choose export=none"),
+        ("tracking.tracking_uri=???", "tracking.tracking_uri has no value"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        resolve(composed(override))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (
+            ["qat=ptq_static", "qat.post_training.calibration_samples=0"],
+            "calibration_samples=0 must be above 0",
+        ),
+        (
+            ["qat=ptq_static", "qat.weight_granularity=per_tensor"],
+            "possible in quantization-aware training only",
+        ),
+        (
+            ["qat=ptq_dynamic", "qat.activation_scheme=sym"],
+            "choose qat=ptq_static, or asym for ptq_dynamic",
+        ),
+        (
+            ["qat=ptq_dynamic", "qat.post_training.tolerable_loss=2"],
+            "tolerable_loss=2.0 must lie between 0 and 1",
+        ),
+        (["qat=ptq_dynamic", "qat.phases.finetune.quantize=true"], "set their quantize to false"),
+        (
+            ["+pruning=magnitude", "pruning.target_sparsity=1.0"],
+            "pruning.target_sparsity=1.0 must lie between 0 and 1",
+        ),
+        (
+            ["+pruning=magnitude", "pruning.target_sparsity=0"],
+            "pruning.target_sparsity=0.0 must lie between 0 and 1",
+        ),
+        (
+            ["+pruning=magnitude", "pruning.pattern=4y1"],
+            "pruning.pattern=4y1 is unknown; accepted are patterns such as 1x1, 4x1",
+        ),
+        (
+            ["+pruning=magnitude", "pruning.pattern=2:4", "pruning.target_sparsity=0.6"],
+            "more than pruning.pattern=2:4 allows: 0.5",
+        ),
+        (
+            ["+pruning=magnitude", "pruning.start_step=5", "pruning.end_step=5"],
+            "must be above pruning.start_step=5",
+        ),
+        (
+            ["+pruning=magnitude", "trainer.resume_from_checkpoint=x"],
+            "cannot be combined with pruning",
+        ),
+        (
+            [
+                "+pruning=magnitude",
+                "trainer.load_best_model_at_end=true",
+                "trainer.save_strategy=epoch",
+            ],
+            "the best checkpoint may be from before the weights were pruned",
+        ),
+        (
+            ["+distillation=teacher"],
+            "distillation.teacher has no value; give it as distillation.teacher=VALUE",
+        ),
+        (
+            ["+distillation=teacher", "distillation.teacher=./nowhere"],
+            "distillation.teacher=./nowhere is not a directory",
+        ),
+        (
+            ["+distillation=teacher", "distillation.teacher=a/b", "distillation.temperature=0"],
+            "temperature=0.0 must be above 0",
+        ),
+        (
+            [
+                "+distillation=teacher",
+                "distillation.teacher=a/b",
+                "distillation.loss_weights=[1,1]",
+            ],
+            "two shares whose sum is 1",
+        ),
+        (["loss.focal_gamma=2", "trainer.label_smoothing_factor=0.1"], "exclude each other"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_anything_is_loaded(
+    overrides: list[str], reason: str
+) -> None:
+    with pytest.raises(PipelineError) as caught:
+        resolve(composed(*overrides))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("group", ["model=minilm", "dataset=reviews"])
+def test_missing_assets_are_said_to_come_from_make_assets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match="make assets"):
+        resolve(composed(group))
+
+
+def test_a_missing_extra_is_named_before_anything_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipeline.config.checks.find_spec", lambda name: None if name == "nncf" else object()
+    )
+    with pytest.raises(
+        PipelineError,
+        match=r"openvino_int8 needs OpenVINO and NNCF: pip install -e '.\[openvino\]', or choose",
+    ):
+        resolve(composed("dataset=reviews", "model=minilm"))
+    assert resolve(composed("dataset=reviews", "model=minilm", "export=onnx")).export.formats == [
+        "onnx_fp32",
+        "onnx_int8",
+    ]

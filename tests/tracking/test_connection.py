@@ -1,0 +1,73 @@
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.config.schema import TrackingConfig
+from pipeline.errors import PipelineError
+from pipeline.tracking.connection import open_experiment, ui_address
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_processes_that_start_at_once_create_one_store(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    program = (
+        "import sys; from pipeline.tracking.connection import _prepared; _prepared(sys.argv[1])"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, uri], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert MlflowClient(uri).search_experiments()[0].name == "Default"
+
+
+def test_an_experiment_is_created_once_and_opened_again(tmp_path: Path, store: str) -> None:
+    config = TrackingConfig(store, artifact_location=str(tmp_path / "artifacts"))
+    first, second = open_experiment(config), open_experiment(config)
+    assert first.experiment_id == second.experiment_id
+    experiment = first.client.get_experiment(first.experiment_id)
+    assert experiment.artifact_location == (tmp_path / "artifacts").as_uri()
+    assert "comparison.html" in experiment.tags["mlflow.note.content"]
+
+
+def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
+    with pytest.raises(PipelineError, match="tracking store .* cannot be used") as caught:
+        open_experiment(TrackingConfig(uri))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_text("this is not SQLite, whatever its name says " * 50)
+    with pytest.raises(PipelineError, match="cannot be used"):
+        open_experiment(TrackingConfig(f"sqlite:///{tmp_path / 'broken.db'}"))
+
+
+def test_a_server_that_is_not_there_is_one_line_at_once() -> None:
+    started = time.monotonic()
+    line = r"http://\*\*\*@127.0.0.1:9 cannot be used: it does not answer"
+    with pytest.raises(PipelineError, match=line) as caught:
+        open_experiment(TrackingConfig("http://user:hunter2@127.0.0.1:9"))
+    assert time.monotonic() - started < 5
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(store: str) -> None:
+    connection = open_experiment(TrackingConfig(store))
+    assert connection.next_step("abc") == f"mlflow ui --backend-store-uri {store}"
+    assert replace(connection, uri="sqlite:///mlruns/mlflow.db").next_step("abc") == "make ui"
+    server = replace(connection, uri="http://user:secret@host:5000")
+    shown = f"http://***@host:5000/#/experiments/{connection.experiment_id}/runs/abc"
+    assert server.next_step("abc") == shown
+    assert ui_address("http://user:secret@host:5000/") == "http://host:5000"
+    assert ui_address(store) == "http://127.0.0.1:5000"

@@ -1,0 +1,8 @@
+from pipeline.tracking.environment import environment_tags
+
+
+def test_the_environment_is_told() -> None:
+    tags = environment_tags()
+    assert tags["version.torch"].startswith("2.13.0")
+    assert len(tags["git.commit"].split("-")[0]) in (7, 40)
+    assert tags["cpu.model"]

@@ -1,0 +1,80 @@
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import PipelineError
+from pipeline.tracking.lookup import (
+    children_of,
+    find_run,
+    find_sweep,
+    newest_shipped,
+    reason_of,
+    search_all,
+    status_of,
+)
+
+
+def test_a_run_that_is_not_there_is_named(store: str) -> None:
+    with pytest.raises(PipelineError, match=f"run {'0' * 32} is not in sqlite"):
+        find_run(MlflowClient(store), "0" * 32)
+
+
+@pytest.fixture
+def client(store: str) -> MlflowClient:
+    return MlflowClient(store)
+
+
+def created(client: MlflowClient, name: str, status: str = "FINISHED", **tags: str) -> str:
+    run_id = client.create_run("0", run_name=name, tags=tags).info.run_id
+    client.set_terminated(run_id, status)
+    return run_id
+
+
+def test_every_page_of_a_search_is_read(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MlflowClient.search_runs
+
+    def two_at_a_time(self: MlflowClient, *arguments: object, **options: object) -> object:
+        return original(self, *arguments, max_results=2, **options)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", two_at_a_time)
+    ids = {created(client, f"run {number}") for number in range(5)}
+    assert {run.info.run_id for run in search_all(client, ["0"], "")} == ids
+
+
+def test_a_sweep_is_found_by_id_name_or_as_the_latest(client: MlflowClient) -> None:
+    with pytest.raises(PipelineError, match="there is no sweep yet"):
+        find_sweep(client, "latest")
+    first = created(client, "first", **{"sweep.key": "1"})
+    second = created(client, "second", **{"sweep.key": "2"})
+    assert find_sweep(client, "latest").info.run_id == second
+    assert find_sweep(client, first).info.run_id == first
+    assert find_sweep(client, "first").info.run_id == first
+    with pytest.raises(PipelineError, match=rf"--sweep third is no sweep; .* {second} \(second\)"):
+        find_sweep(client, "third")
+
+
+def test_the_jobs_of_a_sweep_come_in_the_order_of_their_start(client: MlflowClient) -> None:
+    parent = find_run(client, created(client, "sweep"))
+    of_sweep = {"mlflow.parentRunId": parent.info.run_id}
+    created(client, "of another sweep", **{"mlflow.parentRunId": "0"})
+    jobs = [created(client, "job", status, **of_sweep) for status in ("FINISHED", "FAILED")]
+    assert [run.info.run_id for run in children_of(client, parent)] == jobs
+    failed = children_of(client, parent, "attributes.status = 'FAILED'")
+    assert [run.info.run_id for run in failed] == jobs[1:]
+
+
+def test_a_pruned_job_has_a_status_and_a_reason_of_its_own(client: MlflowClient) -> None:
+    pruned = find_run(client, created(client, "job", "KILLED", pruned="below the median"))
+    failed = find_run(client, created(client, "job", "FAILED", failure="the loss became nan"))
+    assert (status_of(pruned), reason_of(pruned)) == ("PRUNED", "below the median")
+    assert (status_of(failed), reason_of(failed)) == ("FAILED", "the loss became nan")
+
+
+def test_only_a_finished_run_counts_as_the_newest_that_shipped(client: MlflowClient) -> None:
+    with pytest.raises(PipelineError, match="no finished run has shipped a model yet"):
+        newest_shipped(client)
+    newest = created(client, "shipped", shipped="onnx_int8")
+    created(client, "failed", "FAILED", shipped="onnx_int8")
+    created(client, "without a model")
+    assert newest_shipped(client) == newest
