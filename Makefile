@@ -8,14 +8,16 @@ ARGS ?=
 BIN := .venv/bin
 SETUP := .venv/.installed
 RUN := $(BIN)/python -m pipeline
+# A process for each core, with one thread each (tests/conftest.py).
+PARALLEL := --numprocesses auto --dist loadgroup
 # The quickstart's inputs, unless a model or a dataset is named.
 INPUTS := $(if $(MODEL)$(DATASET),$(if $(MODEL),model=$(MODEL)) $(if $(DATASET),dataset=$(DATASET)),experiment=quickstart)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test lint format lock clean
+.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test test-all lint format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## make .venv with CPython 3.11 and install the project at the versions in constraints.txt
 
@@ -56,19 +58,24 @@ promote: $(SETUP) ## make the model of ARGS=RUN_ID the champion, if it passes co
 serve: $(SETUP) ## serve the champion on 127.0.0.1 (SERVE_PORT=5001)
 	@$(BIN)/python -m pipeline.serve --port $(SERVE_PORT) $(ARGS)
 
-measure: assets ## measure what README quotes (an hour and a half on 2 cores)
+measure: assets ## measure what docs/measurements.md quotes (an hour and a half on 2 cores)
 	@for script in $(filter-out benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script || exit; done
 
 study: assets ## when is QAT worth it: PTQ, QAT and distillation, three seeds each (an hour on 2 cores; two on emotion, ARGS="--data-dir DIR")
 	@$(BIN)/python benchmarks/study.py $(ARGS)
 
-test: $(SETUP) ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(SETUP) ## run what a change usually breaks: unit tests and one whole run of a micro model
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e or smoke" $(ARGS)
 
-lint: $(SETUP) ## check format, lint and types
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
+test-all: $(SETUP) ## run all tests
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+lint: $(SETUP) ## check format, lint, import contracts, types and spelling
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+	@$(BIN)/codespell
 
 format: $(SETUP) ## format, and mend what ruff can mend
 	@$(BIN)/ruff format .
