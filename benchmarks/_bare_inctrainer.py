@@ -1,4 +1,4 @@
-"""The script that somebody would write with INCTrainer alone: an FP32 phase, a QAT phase, evaluate, save.
+"""Train with INCTrainer alone, as somebody would write it: FP32, then QAT, evaluate, save.
 
 python benchmarks/_bare_inctrainer.py MODEL DATA_DIR OUTPUT_DIR
 """
@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
+    EvalPrediction,
     TrainingArguments,
 )
 from transformers import set_seed as seed_everything
@@ -28,8 +29,8 @@ frames = {
 labels = ClassLabel(names=sorted(frames["train"]["label"].unique()))
 
 
-def tokenized(frame: pd.DataFrame) -> Dataset:
-    """Tokens and label ids of one split."""
+def tokenize(frame: pd.DataFrame) -> Dataset:
+    """Turn one split into tokens and label ids."""
     rows = Dataset.from_pandas(
         frame.assign(labels=frame["label"].map(labels.str2int))[["text", "labels"]]
     )
@@ -42,20 +43,19 @@ def tokenized(frame: pd.DataFrame) -> Dataset:
     )
 
 
-splits = {split: tokenized(frame) for split, frame in frames.items()}
+splits = {split: tokenize(frame) for split, frame in frames.items()}
 model = AutoModelForSequenceClassification.from_pretrained(
     model_path, num_hidden_layers=2, num_labels=labels.num_classes, attn_implementation="eager"
 )
 
 
-def accuracy(prediction: object) -> dict[str, float]:
-    """Share of right labels."""
-    return {
-        "accuracy": float((np.argmax(prediction.predictions, -1) == prediction.label_ids).mean())
-    }
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Compute the share of right labels."""
+    is_right = np.argmax(prediction.predictions, -1) == prediction.label_ids
+    return {"accuracy": float(is_right.mean())}
 
 
-for phase, quantization, epochs, rate in (
+for phase, quantization, epochs, learning_rate in (
     ("fp32", None, 2, 3e-4),
     ("int8", QuantizationAwareTrainingConfig(), 1, 1e-4),
 ):
@@ -66,7 +66,7 @@ for phase, quantization, epochs, rate in (
             do_train=True,
             use_cpu=True,
             num_train_epochs=epochs,
-            learning_rate=rate,
+            learning_rate=learning_rate,
             per_device_train_batch_size=32,
             per_device_eval_batch_size=64,
             optim="adamw_torch_fused",
@@ -85,7 +85,7 @@ for phase, quantization, epochs, rate in (
         eval_dataset=splits["validation"],
         tokenizer=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=accuracy,
+        compute_metrics=compute_metrics,
     )
     trainer.train()
     print(phase, trainer.evaluate(splits["test"]))

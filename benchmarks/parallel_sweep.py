@@ -1,21 +1,28 @@
-"""A sweep of eight short jobs, one after another and two at a time: python benchmarks/parallel_sweep.py.
+"""Measure a sweep of eight short jobs, one after another and two at a time.
 
-Both are whole processes, imports and the workers' start included, each on a store and a token cache of its own. Then eight
-processes write to one SQLite store at once, and every point of their curves is counted.
+python benchmarks/parallel_sweep.py
+
+Both are whole processes, imports and the workers' start included, each on a store and a token cache
+of its own. Then eight processes write to one SQLite store at once, and the points of their curves
+that arrive are counted. It needs the quickstart's inputs: `make assets` fetches them.
 """
 
 import os
+import sys
 import tempfile
-from pathlib import Path
 
-from _process import bert_tiny_shape, conclude, measure, tracked_in
-from mlflow.tracking import MlflowClient
+from _inputs import tracking_client, tracking_overrides, write_bert_tiny
+from _process import measure
+from _promises import Promise, print_promises
 
-PROMISED = 0.65
+from pipeline.names import PARENT_TAG, TRAIN_LEARNING_RATE, TRAIN_LOSS
+
+JOBS = 8
 STEPS = 40
-CURVES = ("train/loss", "train/learning_rate")
+CURVES = (TRAIN_LOSS, TRAIN_LEARNING_RATE)
+MOST_TIME = 0.65  # of two workers, relative to one job after another
 # Short jobs with all that a run does by default: training, export, evaluation of each file, timing.
-EIGHT = [
+SWEEP = [
     "-m",
     "pipeline",
     "-m",
@@ -23,48 +30,67 @@ EIGHT = [
     "qat=none",
     "export=onnx",
     "benchmark.repetitions=1",
+    f"trainer.max_steps={STEPS}",
+    "trainer.logging_steps=1",
+    f"trainer.seed={','.join(str(seed + 1) for seed in range(JOBS))}",
 ]
-EIGHT += [f"trainer.max_steps={STEPS}", "trainer.logging_steps=1", "trainer.seed=1,2,3,4,5,6,7,8"]
 
 
-def main() -> None:
-    """Measure both, count what eight writers wrote, and print the ratio."""
+def main() -> int:
+    """Measure both sweeps, count what eight writers log, and print the ratio beside its promise.
+
+    Returns:
+        The exit code: 1 if the promise is broken.
+    """
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [*EIGHT, f"model.name_or_path={bert_tiny_shape(f'{folder}/bert-tiny')}"]
-        for name, how in (
-            ("serial", []),
-            ("two workers", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
-        ):
+        sweep = [*SWEEP, f"model.name_or_path={write_bert_tiny(f'{folder}/bert-tiny')}"]
+        for name, launcher in (("serial", []), ("two workers", joblib(2))):
             os.environ["HF_DATASETS_CACHE"] = f"{folder}/{name}/datasets"
-            seconds[name] = measure(*jobs, *stored(f"{folder}/{name}"), *how).wall_s
+            measurement = measure(*sweep, *storage_overrides(f"{folder}/{name}"), *launcher)
+            seconds[name] = measurement.wall_s
             print(f"{name}: {seconds[name]:.1f} s", flush=True)
-        at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=8"]
-        measure(*jobs, *stored(f"{folder}/eight"), *at_once)
-        count(Path(folder) / "eight/mlflow.db")
-    conclude(
-        [("two workers over serial", seconds["two workers"] / seconds["serial"], "", PROMISED)]
-    )
+        store = f"{folder}/eight"
+        measure(*sweep, *storage_overrides(store), *joblib(JOBS))
+        print_points(store)
+    ratio = seconds["two workers"] / seconds["serial"]
+    return print_promises([Promise("two workers over serial", ratio, MOST_TIME)])
 
 
-def stored(folder: str) -> list[str]:
-    """Overrides that keep a sweep's runs and outputs in a folder."""
-    return [*tracked_in(folder), f"hydra.sweep.dir={folder}/sweep"]
+def joblib(workers: int) -> list[str]:
+    """List the overrides that run several jobs at once.
+
+    Args:
+        workers: number of jobs at a time.
+    """
+    return ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}"]
 
 
-def count(database: Path) -> None:
-    """Print how many points of the training curves arrived, out of how many."""
-    client = MlflowClient(f"sqlite:///{database}")
-    runs = client.search_runs(["1"], "tags.`mlflow.parentRunId` LIKE '%'")
-    arrived = sum(
+def storage_overrides(folder: str) -> list[str]:
+    """List the overrides that keep a sweep's runs and outputs in a folder.
+
+    Args:
+        folder: folder for the store and the jobs' outputs.
+    """
+    return [*tracking_overrides(folder), f"hydra.sweep.dir={folder}/sweep"]
+
+
+def print_points(folder: str) -> None:
+    """Print how many points of the training curves arrived, out of how many.
+
+    Args:
+        folder: folder of the sweep's store.
+    """
+    client = tracking_client(folder)
+    runs = client.search_runs(["1"], f"tags.`{PARENT_TAG}` LIKE '%'")
+    points = sum(
         len({point.step for point in client.get_metric_history(run.info.run_id, curve)})
         for run in runs
         for curve in CURVES
     )
-    print(
-        f"eight writers: {arrived} of {8 * STEPS * len(CURVES)} points of {len(runs)} runs arrived"
-    )
+    expected = JOBS * STEPS * len(CURVES)
+    print(f"eight writers: {points} of {expected} points of {len(runs)} runs arrived")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,9 +1,10 @@
-"""When is quantization-aware training worth it? FP32, post-training quantization, QAT and distillation, three seeds each.
+"""Measure when quantization-aware training is worth its time.
 
 python benchmarks/study.py [--data-dir DIR] [--seeds 1,2,3] [KEY=VALUE ...]
 
-The 2-layer MiniLM on the reviews, or on the corpus in DIR; the teacher is the same encoder with all its 6 layers. The runs are
-a sweep like any other: what is FINISHED is not run again. Prints a table in Markdown: mean and
+FP32, post-training quantization, QAT and distillation train the 2-layer MiniLM with each seed, on
+the reviews or on the corpus in DIR; the teacher is the same encoder with all its 6 layers. The runs
+are a sweep like any other: what is FINISHED is not run again. Prints a table in Markdown: mean and
 standard deviation over seeds, and the median of the training times.
 """
 
@@ -17,107 +18,166 @@ from pipeline.console import quiet
 
 quiet.third_parties()
 
+from _inputs import ENCODER
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-STORE = "sqlite:///mlruns/mlflow.db"
+from pipeline.names import (
+    ACCURACY,
+    FP32,
+    INT8,
+    LATENCY_P50_MS,
+    ONNX_FP32,
+    ONNX_INT8,
+    POST_TRAINING,
+    SIZE_MB,
+    SWEEP_TAG,
+    figure_of,
+    time_of,
+)
+from pipeline.tracking.lookup import FINISHED, children_of
+from pipeline.tracking.store import DEFAULT_TRACKING_URI
+
+DYNAMIC_PTQ = "dynamic PTQ"  # its runs have the FP32 model too
 RECIPES: Mapping[str, Sequence[str]] = {
-    "dynamic PTQ": ["qat=ptq_dynamic"],
+    DYNAMIC_PTQ: ["qat=ptq_dynamic"],
     "static PTQ": ["qat=ptq_static"],
     "direct QAT": ["qat=direct"],
     "finetune, then QAT": ["qat=finetune_then_qat"],
     "finetune, then QAT, distilled": [
         "qat=finetune_then_qat",
         "+distillation=teacher",
-        "distillation.teacher=assets/minilm",
+        f"distillation.teacher={ENCODER}",
         "distillation.num_hidden_layers=6",
-        "distillation.learning_rate=1e-4",  # at the students' 3e-4, one teacher of three learned nothing
+        # At the students' 3e-4, one teacher of three learned nothing.
+        "distillation.learning_rate=1e-4",
     ],
 }
-COMMON = [
+COMMON_OVERRIDES = [
     "export=onnx",
-    "export.ship=onnx_int8",
+    f"export.ship={ONNX_INT8}",
     "export.max_accuracy_loss=1.0",
     "benchmark.repetitions=2",
 ]
-TRAINING = ("time/finetune_s", "time/qat_s", "time/post_training_s")
+FLOAT_TIMES = (time_of("finetune"),)
+ALL_TIMES = (*FLOAT_TIMES, time_of("qat"), time_of(POST_TRAINING))
+HEADER = """\
+| recipe | accuracy, PyTorch | accuracy, ONNX | MB, ONNX | p50 ms, ONNX | training s |
+|---|---|---|---|---|---|"""
 
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data-dir", help="a corpus of the classes that conf/dataset/emotion.yaml names"
-    )
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("overrides", nargs="*")
-    options = parser.parse_args()
+    options = parser().parse_args()
     inputs = ["experiment=quickstart"]
+    name = "study-reviews"
     if options.data_dir:
         inputs = ["experiment=emotion", "model=minilm", f"dataset.data_dir={options.data_dir}"]
-    name = "study-emotion" if options.data_dir else "study-reviews"
+        name = "study-emotion"
+    shared = [
+        *options.overrides,
+        f"trainer.seed={options.seeds}",
+        f"tracking.experiment_name={name}",
+        f"sweep.name={name}",
+    ]
     runs: dict[str, list[Run]] = {}
     for recipe, overrides in RECIPES.items():
-        typed = [*inputs, *COMMON, *overrides, *options.overrides]
-        typed += [
-            f"trainer.seed={options.seeds}",
-            f"tracking.experiment_name={name}",
-            f"sweep.name={name}",
-        ]
-        subprocess.run([sys.executable, "-m", "pipeline", "-m", *typed], check=True)
-        runs[recipe] = children(name)
+        arguments = [*inputs, *COMMON_OVERRIDES, *overrides, *shared]
+        subprocess.run([sys.executable, "-m", "pipeline", "-m", *arguments], check=True)
+        runs[recipe] = newest_jobs(name)
     print(table(runs))
 
 
-def children(experiment: str) -> list[Run]:
-    """Read the jobs of the sweep that ended last."""
-    client = MlflowClient(STORE)
-    found = client.get_experiment_by_name(experiment)
-    ids = [found.experiment_id]
-    (parent,) = client.search_runs(
-        ids, "tags.`sweep.key` LIKE '%'", order_by=["attributes.end_time DESC"], max_results=1
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    return client.search_runs(
-        ids,
-        f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.status = 'FINISHED'",
+    command.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with a corpus of the classes that conf/dataset/emotion.yaml names "
+        "(default: the reviews)",
     )
+    command.add_argument(
+        "--seeds",
+        metavar="N,N,...",
+        default="1,2,3",
+        help="seeds of each recipe's runs (default: %(default)s)",
+    )
+    command.add_argument(
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="overrides of every run, as for python -m pipeline",
+    )
+    return command
+
+
+def newest_jobs(experiment_name: str) -> list[Run]:
+    """Read the finished jobs of the sweep that ended last.
+
+    Args:
+        experiment_name: name of the MLflow experiment.
+    """
+    client = MlflowClient(DEFAULT_TRACKING_URI)
+    experiment = client.get_experiment_by_name(experiment_name)
+    (sweep,) = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`{SWEEP_TAG}` LIKE '%'",
+        order_by=["attributes.end_time DESC"],
+        max_results=1,
+    )
+    return children_of(client, sweep, f"attributes.status = '{FINISHED}'")
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """Lay the figures out: accuracy of the model in PyTorch and of the file that is shipped, its size and latency."""
-    lines = [
-        "| recipe | accuracy, PyTorch | accuracy, ONNX | MB, ONNX | p50 ms, ONNX | training s |",
-        "|---|---|---|---|---|---|",
-        row(
-            "FP32",
-            "fp32",
-            "onnx_fp32",
-            [run for found in runs.values() for run in found if "ptq_dynamic" in run.info.run_name],
-        ),
+    """Lay the figures out: accuracy in PyTorch, and accuracy, size and latency of the ONNX file.
+
+    Args:
+        runs: runs of each recipe, one for each seed.
+    """
+    fp32 = f"| FP32 | {cells(FP32, ONNX_FP32, runs[DYNAMIC_PTQ], FLOAT_TIMES)} |"
+    int8 = [
+        f"| {recipe} | {cells(INT8, ONNX_INT8, recipe_runs, ALL_TIMES)} |"
+        for recipe, recipe_runs in runs.items()
     ]
-    return "\n".join(
-        [*lines, *(row(recipe, "int8", "onnx_int8", found) for recipe, found in runs.items())]
+    return "\n".join([HEADER, fp32, *int8])
+
+
+def cells(torch_variant: str, onnx_variant: str, runs: Sequence[Run], times: Sequence[str]) -> str:
+    """Write the figures of one line of the table.
+
+    Args:
+        torch_variant: variant in PyTorch.
+        onnx_variant: the same in ONNX Runtime.
+        runs: runs of the recipe, one for each seed.
+        times: names of the times that make up the training time.
+    """
+    size_mb = runs[0].data.metrics[figure_of(onnx_variant, SIZE_MB)]
+    seconds = [sum(run.data.metrics.get(name, 0.0) for name in times) for run in runs]
+    return " | ".join(
+        [
+            mean_and_deviation(runs, figure_of(torch_variant, ACCURACY), 4),
+            mean_and_deviation(runs, figure_of(onnx_variant, ACCURACY), 4),
+            f"{size_mb:.1f}",
+            mean_and_deviation(runs, figure_of(onnx_variant, LATENCY_P50_MS), 2),
+            f"{statistics.median(seconds):.0f}",
+        ]
     )
 
 
-def row(recipe: str, trained: str, shipped: str, runs: Sequence[Run]) -> str:
-    """One line of the table."""
+def mean_and_deviation(runs: Sequence[Run], figure: str, digits: int) -> str:
+    """Write the mean and the standard deviation of a figure over runs.
 
-    def mean(name: str, digits: int) -> str:
-        values = [run.data.metrics[name] for run in runs]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
-
-    phases = TRAINING[:1] if trained == "fp32" else TRAINING
-    seconds = [sum(run.data.metrics.get(name, 0.0) for name in phases) for run in runs]
-    cells = [mean(f"{trained}/accuracy", 4), mean(f"{shipped}/accuracy", 4)]
-    cells += [
-        f"{runs[0].data.metrics[f'{shipped}/size_mb']:.1f}",
-        mean(f"{shipped}/latency_p50_ms", 2),
-    ]
-    return f"| {recipe} | {' | '.join(cells)} | {statistics.median(seconds):.0f} |"
+    Args:
+        runs: runs that have the figure.
+        figure: name of the figure in MLflow.
+        digits: digits after the point.
+    """
+    values = [run.data.metrics[figure] for run in runs]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""How long a training step takes in FP32, with a teacher's logits from disk, and in QAT; and what shortens it.
-
-With and without the last layer's cut, and batches of like length.
+"""Measure how long a training step takes in FP32, with a teacher's logits, and in QAT.
 
 python benchmarks/training_step.py [--data-dir DIR] [--steps N]
 
-The 2-layer MiniLM at batch 32; the median over the steps after the first five, all in one process.
+Each is measured as INCTrainer does it, then with the last layer cut to the classification token,
+and then with batches of like length too. The model is the 2-layer MiniLM at batch 32; a figure is
+the median over the steps after the first five, all in one process. The teacher's logits are random:
+a step's time does not depend on them.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.console import quiet
@@ -20,8 +22,10 @@ quiet.third_parties()
 
 import datasets
 import numpy as np
+from _inputs import CORPUS, ENCODER
+from transformers import PreTrainedTokenizerFast
 
-from pipeline.compression.inc_configs import Phase, qat_config
+from pipeline.compression.inc_configs import qat_config
 from pipeline.config.schema import (
     DatasetConfig,
     DistillationConfig,
@@ -31,101 +35,173 @@ from pipeline.config.schema import (
     QatConfig,
     TrainerConfig,
 )
-from pipeline.data.corpus import collator, load_corpus, tokenize
+from pipeline.data.corpus import load_corpus
+from pipeline.data.tokens import LABELS, Tokens, collator, tokenize
+from pipeline.evaluation.metrics import TEACHER_LOGITS
 from pipeline.models.load import load_model, load_tokenizer
+from pipeline.names import TRAIN
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.distillation import LOGITS, Teaching, inc_distillation
+from pipeline.training.distillation import Teaching, inc_distillation
 from pipeline.training.loss import loss_function
-from pipeline.training.train_phase import Material, train
+from pipeline.training.phases import Phase
+from pipeline.training.train_phase import TrainingInputs, train
 
-MODEL = ModelConfig("assets/minilm", num_hidden_layers=2)
-WARM_UP = 5
-TAUGHT = "distilled"
+MODEL = ModelConfig(ENCODER, num_hidden_layers=2)
+BATCH_SIZE = 32
+WARM_UP_STEPS = 5
+FP32_STEP = "FP32"
+DISTILLED_STEP = "distilled"
+QAT_STEP = "QAT"
+KINDS = (FP32_STEP, DISTILLED_STEP, QAT_STEP)
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """What shortens a step.
+
+    Args:
+        classification_token_only: whether the last layer is computed for that token alone.
+        group_by_length: whether batches have texts of like length.
+    """
+
+    classification_token_only: bool
+    group_by_length: bool
+
+
+SHORTCUTS = (Shortcuts(False, False), Shortcuts(True, False), Shortcuts(True, True))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the steps are trained on.
+
+    Args:
+        dataset: the dataset group.
+        label_names: classes in the order of their ids.
+        tokenizer: tokenizer of the model.
+        tokens: the corpus's splits, tokenized.
+    """
+
+    dataset: DatasetConfig
+    label_names: Sequence[str]
+    tokenizer: PreTrainedTokenizerFast
+    tokens: Tokens
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-dir", default="assets/reviews")
-    parser.add_argument("--steps", type=int, default=50)
-    options = parser.parse_args()
-    data = DatasetConfig(
-        name="corpus",
-        data_dir=options.data_dir,
-        max_train_samples=32 * options.steps,
-        max_eval_samples=64,
-    )
-    corpus = load_corpus(data)
-    tokenizer = load_tokenizer(MODEL, data.max_length)
-    tokens = tokenize(corpus, tokenizer, data)
-
-    random = (
-        np.random.default_rng(0)
-        .normal(size=(len(tokens["train"]), len(corpus.label_names)))
-        .astype(np.float32)
-    )
-    answers = datasets.Dataset.from_dict({LOGITS: random})
-    taught = {**tokens, "train": Teaching(answers, {}).join(tokens["train"])}
-
-    def step_ms(kind: str, short: bool, grouped: bool) -> float:
-        marks: list[float] = []
-
-        def mark(entries: Mapping[str, float], step: int) -> None:
-            marks.append(time.perf_counter())
-
-        trainer = TrainerConfig(
-            num_train_epochs=1,
-            eval_strategy="no",
-            logging_steps=1,
-            group_by_length=grouped,
-            disable_tqdm=True,
-        )
-        recipe = QatConfig(
-            "step", fp32_op_types=["LayerNorm"]
-        )  # as in conf/qat/finetune_then_qat.yaml
-        quantize = kind == "QAT"
-        phase = Phase(
-            "step",
-            trainer,
-            PhaseConfig(quantize),
-            recipe,
-            qat_config(recipe, ()) if quantize else None,
-            None,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            material = Material(
-                splits=taught if kind == TAUGHT else tokens,
-                tokenizer=tokenizer,
-                collate=collator(tokenizer, data),
-                loss=loss_function(
-                    LossConfig(), tokens["train"]["labels"], len(corpus.label_names), 0.0
-                ),
-                distillation=inc_distillation(DistillationConfig("teacher"))
-                if kind == TAUGHT
-                else None,
-                checkpoints=Checkpoints(Path(folder), resumed=False, chosen=None),
-                log_metrics=mark,
-                classification_token_only=short,
-            )
-            train(load_model(MODEL, corpus.label_names), phase, material, first_step=0)
-        return 1000 * statistics.median(
-            after - before
-            for before, after in zip(marks[WARM_UP:], marks[WARM_UP + 1 :], strict=False)
-        )
-
+    """Measure every kind of step with every shortcut, and print a table."""
+    inputs = load_inputs(parser().parse_args())
     print(f"{'':14}{'INCTrainer':>12}{'last layer cut':>16}{'and grouped':>13}  ms a step")
-    shapes = ((False, False), (True, False), (True, True))
-    rows = {
-        kind: [step_ms(kind, short, grouped) for short, grouped in shapes]
-        for kind in ("FP32", TAUGHT, "QAT")
-    }
+    rows = {kind: [step_ms(kind, shortcuts, inputs) for shortcuts in SHORTCUTS] for kind in KINDS}
     for kind, row in rows.items():
         print(f"{kind:14}{row[0]:12.0f}{row[1]:16.0f}{row[2]:13.0f}")
-    for kind in (TAUGHT, "QAT"):
-        ratios = [own / fp32 for own, fp32 in zip(rows[kind], rows["FP32"], strict=True)]
+    for kind in (DISTILLED_STEP, QAT_STEP):
+        ratios = [ms / fp32_ms for ms, fp32_ms in zip(rows[kind], rows[FP32_STEP], strict=True)]
         print(f"{kind + '/FP32':14}{ratios[0]:12.2f}{ratios[1]:16.2f}{ratios[2]:13.2f}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        default=CORPUS,
+        help="folder with train, validation and test (default: %(default)s)",
+    )
+    command.add_argument(
+        "--steps",
+        metavar="N",
+        type=int,
+        default=50,
+        help="steps to train each time (default: %(default)s)",
+    )
+    return command
+
+
+def load_inputs(options: argparse.Namespace) -> Inputs:
+    """Load as many texts as the steps take, and tokenize them.
+
+    Args:
+        options: the command line, for the data and the number of steps.
+    """
+    dataset = DatasetConfig(
+        name="corpus",
+        data_dir=options.data_dir,
+        max_train_samples=BATCH_SIZE * options.steps,
+        max_eval_samples=64,
+    )
+    corpus = load_corpus(dataset)
+    tokenizer = load_tokenizer(MODEL, dataset.max_length)
+    return Inputs(dataset, corpus.label_names, tokenizer, tokenize(corpus, tokenizer, dataset))
+
+
+def step_ms(kind: str, shortcuts: Shortcuts, inputs: Inputs) -> float:
+    """Train one phase, and return the median time of a step in milliseconds.
+
+    Args:
+        kind: one of KINDS.
+        shortcuts: what shortens the steps.
+        inputs: what the steps are trained on.
+    """
+    ends: list[float] = []
+
+    def log_curves(entries: Mapping[str, float], step: int) -> None:
+        ends.append(time.perf_counter())
+
+    is_distilled = kind == DISTILLED_STEP
+    labels, num_labels = inputs.tokens[TRAIN][LABELS], len(inputs.label_names)
+    with tempfile.TemporaryDirectory() as folder:
+        training_inputs = TrainingInputs(
+            splits=with_teacher_logits(inputs) if is_distilled else inputs.tokens,
+            tokenizer=inputs.tokenizer,
+            collate=collator(inputs.tokenizer, inputs.dataset),
+            loss=loss_function(LossConfig(), labels, num_labels, 0.0),
+            distillation=inc_distillation(DistillationConfig("teacher")) if is_distilled else None,
+            checkpoints=Checkpoints(Path(folder), resumed=False, chosen=None),
+            log_curves=log_curves,
+            classification_token_only=shortcuts.classification_token_only,
+        )
+        model = load_model(MODEL, inputs.label_names)
+        train(model, step_phase(kind, shortcuts), training_inputs, first_step=0)
+    steps = zip(ends[WARM_UP_STEPS:], ends[WARM_UP_STEPS + 1 :], strict=False)
+    return 1000 * statistics.median(after - before for before, after in steps)
+
+
+def step_phase(kind: str, shortcuts: Shortcuts) -> Phase:
+    """Describe the phase whose steps are timed: one epoch that logs every step.
+
+    Args:
+        kind: one of KINDS.
+        shortcuts: what shortens the steps.
+    """
+    trainer = TrainerConfig(
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH_SIZE,
+        eval_strategy="no",
+        logging_steps=1,
+        group_by_length=shortcuts.group_by_length,
+        disable_tqdm=True,
+    )
+    recipe = QatConfig("step", fp32_op_types=["LayerNorm"])  # as in conf/qat/finetune_then_qat.yaml
+    is_qat = kind == QAT_STEP
+    quantization = qat_config(recipe, ()) if is_qat else None
+    return Phase("step", trainer, PhaseConfig(is_qat), recipe, quantization, None)
+
+
+def with_teacher_logits(inputs: Inputs) -> Tokens:
+    """Put random logits of a teacher beside the tokens of train.
+
+    Args:
+        inputs: what the steps are trained on.
+    """
+    train_tokens = inputs.tokens[TRAIN]
+    shape = (len(train_tokens), len(inputs.label_names))
+    logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    teaching = Teaching(datasets.Dataset.from_dict({TEACHER_LOGITS: logits}), {})
+    return {**inputs.tokens, TRAIN: teaching.join(train_tokens)}
 
 
 if __name__ == "__main__":
