@@ -30,7 +30,7 @@ EXAMPLES = """\
 examples:
   python -m pipeline.compare --sweep latest
   python -m pipeline.compare --sweep latest --metric onnx_int8/latency_p50_ms accuracy
-  python -m pipeline.compare --filter "params.`qat.name` = 'direct'" --format csv > direct.csv
+  python -m pipeline.compare --filter 'params.`qat.name` = "direct"' --format csv > direct.csv
   python -m pipeline.compare --sweep latest --format html     a page for the browser
   python -m pipeline.compare RUN_A RUN_B
 """

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PretrainedConfig, PreTrainedModel, set_seed
+from transformers import (
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from pipeline.compression.layer_errors import layer_errors
 from pipeline.compression.modules import matching_modules
@@ -163,27 +168,11 @@ def prepare(context: Context) -> Prepared:
     model = load_model(config.model, corpus.label_names)
     model_config = deepcopy(model.config)
     fp32_modules = _check_model(model, config)
-    identity = weights_identity(config, corpus.digests())
-    checkpoints = open_checkpoints(config.trainer, identity, context.scratch)
-    tokens = tokenize(corpus, tokenizer, config.dataset)
-    collate = collator(tokenizer, config.dataset)
-    if config.qat.post_training is not None:
-        check_calibration(config.qat.post_training, tokens[TRAIN])
-    teacher = _teacher(config, corpus)
+    inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
+    _describe_corpus(context, corpus, inputs.tokens)
     batch_size = config.trainer.per_device_eval_batch_size
-    inputs = RecipeInputs(
-        corpus=corpus,
-        tokens=tokens,
-        tokenizer=tokenizer,
-        collate=collate,
-        checkpoints=checkpoints,
-        fp32_modules=fp32_modules,
-        teacher=teacher,
-        work_dir=context.scratch,
-    )
-    test = Evaluator(tokens[TEST], collate, batch_size)
-    validation = Evaluator(tokens[VALIDATION], collate, batch_size)
-    _describe_corpus(context, corpus, tokens)
+    test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)
+    validation = Evaluator(inputs.tokens[VALIDATION], inputs.collate, batch_size)
     return Prepared(model, model_config, inputs, test, validation)
 
 
@@ -197,11 +186,27 @@ def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
     return fp32_modules
 
 
-def _teacher(config: Config, corpus: Corpus) -> Teacher | None:
-    if config.distillation is None:
-        return None
-    path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
-    return Teacher.of(config, config.distillation, corpus, path)
+def _recipe_inputs(
+    context: Context,
+    corpus: Corpus,
+    tokenizer: PreTrainedTokenizerFast,
+    fp32_modules: Sequence[str],
+) -> RecipeInputs:
+    """Find checkpoints and teacher, and turn the corpus into tokens."""
+    config = context.config
+    identity = weights_identity(config, corpus.digests())
+    checkpoints = open_checkpoints(config.trainer, identity, context.scratch)
+    tokens = tokenize(corpus, tokenizer, config.dataset)
+    if config.qat.post_training is not None:
+        check_calibration(config.qat.post_training, tokens[TRAIN])
+    teacher = None
+    if config.distillation is not None:
+        path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
+        teacher = Teacher.of(config, config.distillation, corpus, path)
+    collate = collator(tokenizer, config.dataset)
+    return RecipeInputs(
+        corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, teacher, context.scratch
+    )
 
 
 def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
@@ -209,12 +214,10 @@ def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
     described = corpus_report.describe(corpus, tokens, max_length)
     corpus_report.write_corpus(context.reports, tokens, described, max_length)
     corpus_report.show_corpus(corpus.name, described)
-    digests = corpus.digests()
+    digests, source = corpus.digests(), corpus.source
     context.tracker.log_inputs(
-        [
-            RunInput(split, rows, f"{corpus.name}-{split}", digests[split], corpus.source)
-            for split, rows in corpus.splits.items()
-        ]
+        RunInput(split, rows, f"{corpus.name}-{split}", digests[split], source)
+        for split, rows in corpus.splits.items()
     )
     context.tracker.log_figures(described.figures)
 
@@ -236,13 +239,9 @@ def train(context: Context, prepared: Prepared) -> list[Stage]:
         log_curves = with_median_pruner(log_curves, config.sweep, tracker.sibling_curves)
     stages = train_recipe(config, prepared.model, prepared.inputs, log_curves, tracker.log_figures)
     _describe_quantization(context, prepared, stages[-1])
-    figures = stages[-1].evaluate()
-    log.info(
-        "in memory, %s: validation accuracy %.4f, loss %.4f",
-        stages[-1].variant,
-        figures[ACCURACY],
-        figures[LOSS],
-    )
+    figures, variant = stages[-1].evaluate(), stages[-1].variant
+    line = "in memory, %s: validation accuracy %.4f, loss %.4f"
+    log.info(line, variant, figures[ACCURACY], figures[LOSS])
     return stages
 
 

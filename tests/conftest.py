@@ -143,6 +143,7 @@ def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> 
         "trainer.learning_rate=5e-3",
         "trainer.num_train_epochs=2",
         "export=none",
+        "export.calibration_samples=20",
         "benchmark=none",
         f"tracking.tracking_uri={store}",
         f"tracking.artifact_location={tmp_path / 'artifacts'}",

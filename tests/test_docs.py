@@ -184,6 +184,17 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:tests|conf|benchmarks|pipeline|docs)/[\w./]+)`", text):
+        placeholder = re.search(r"[A-Z]{2}", path)
+        assert placeholder or (ROOT / path).exists(), f"{page.name}: {path}"
+    if page.name in ("architecture.md", "contributing.md"):  # paths below pipeline/
+        for path in re.findall(r"`([a-z]+/[a-z_/]+\.py)`", text):
+            assert (ROOT / path).exists() or (ROOT / "pipeline" / path).exists(), path
+
+
 def test_the_readme_is_two_screens() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 

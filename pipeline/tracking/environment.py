@@ -1,5 +1,6 @@
 """Describe the machine and the code that a run is made with, as tags of the run."""
 
+import functools
 import platform
 import subprocess
 from importlib.metadata import distributions, version
@@ -52,6 +53,7 @@ def git_commit() -> str:
     return described.stdout.strip()
 
 
+@functools.cache  # 0.3 s, and the same for every job of a sweep in this process
 def installed_packages() -> list[str]:
     """List the installed packages as NAME==VERSION, in alphabetical order."""
     names = {f"{package.name}=={package.version}" for package in distributions()}

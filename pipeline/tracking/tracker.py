@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -131,7 +131,7 @@ class Tracker:
         self._logged |= figures.keys()
         self.log_curves(figures, step=0)
 
-    def log_inputs(self, inputs: Sequence[RunInput]) -> None:
+    def log_inputs(self, inputs: Iterable[RunInput]) -> None:
         """Record the splits as inputs of the run, by name, source and digest."""
         with store_errors():
             for each in inputs:

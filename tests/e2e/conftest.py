@@ -1,5 +1,6 @@
 """One finished run with every export, shared by the tests of what comes after a run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -16,13 +20,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in this folder, and keep the tests of one expensive fixture together."""
+    """Mark what lies in this folder."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("e2e")
-            for fixture in ("deployed", "server"):
-                if fixture in getattr(item, "fixturenames", ()):
-                    item.add_marker(pytest.mark.xdist_group(fixture))
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,36 @@ def deployed(
     micro_model: Path,
     micro_corpus: Path,
 ) -> Deployed:
-    """One run for the whole session: it takes half a minute."""
-    folder = tmp_path_factory.mktemp("deployed")
-    shutil.copy(migrated_store, folder / "mlflow.db")
+    """Run once for all workers of a session: the first that asks runs it, the others wait."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "deployed"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            folder.mkdir()
+            shutil.copytree(micro_corpus, folder / "corpus")
+            shutil.copy(migrated_store, folder / "mlflow.db")
+            run_once(folder, micro_model)
     store = f"sqlite:///{folder / 'mlflow.db'}"
+    (run,) = MlflowClient(store).search_runs(["1"])
+    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    return Deployed(store, run, artifacts, pd.read_csv(folder / "corpus" / "test.csv"))
+
+
+def run_once(folder: Path, model: Path) -> None:
     overrides = [
-        f"model.name_or_path={micro_model}",
+        f"model.name_or_path={model}",
         "dataset=files",
-        f"dataset.data_dir={micro_corpus}",
+        f"dataset.data_dir={folder / 'corpus'}",
         "dataset.max_length=32",
         "trainer.learning_rate=5e-3",
         "trainer.num_train_epochs=6",
-        "export.max_accuracy_loss=0.05",  # 60 test texts: one of them is 0.017
+        "export.max_accuracy_loss=0.05",  # 60 validation texts: one of them is 0.017
         "export.calibration_samples=50",
         "benchmark.repetitions=2",
         "benchmark.seconds=0.02",
-        f"tracking.tracking_uri={store}",
+        f"tracking.tracking_uri=sqlite:///{folder / 'mlflow.db'}",
         f"tracking.artifact_location={folder / 'artifacts'}",
     ]
     done = subprocess.run(
@@ -69,13 +84,22 @@ def deployed(
         timeout=170,
     )
     assert done.returncode == 0, done.stderr
-    (run,) = MlflowClient(store).search_runs(["1"])
-    return Deployed(
-        store,
-        run,
-        Path(run.info.artifact_uri.removeprefix("file://")),
-        pd.read_csv(micro_corpus / "test.csv"),
-    )
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave pictures and page out of the runs in this process: drawing takes a third of a run.
+
+    The run of the fixture `deployed`, in a process of its own, has them.
+    """
+
+    def save(figure: Figure, file: Path) -> None:
+        plt.close(figure)
+        file.touch()
+
+    for module in ("corpus", "results"):
+        monkeypatch.setattr(f"pipeline.reports.{module}.save", save)
+    monkeypatch.setattr("pipeline.run.write_report", lambda *arguments: arguments[-1].touch())
 
 
 @pytest.fixture

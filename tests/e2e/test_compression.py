@@ -31,13 +31,11 @@ def statistics(run: Run) -> pd.DataFrame:
 def test_post_training_quantization_leaves_what_a_qat_run_leaves(
     command: Command, micro: list[str], store: str, recipe: str
 ) -> None:
-    typed = [item for item in micro if item not in ("export=none", "benchmark=none")]
-    typed += [
-        "export=onnx",
-        "export.max_accuracy_loss=1",
-        "benchmark.repetitions=1",
-        "benchmark.seconds=0.01",
-    ]
+    typed = [item for item in micro if item != "export=none"]
+    typed += ["export=onnx", "export.max_accuracy_loss=1"]
+    if recipe == "ptq_static":  # one of the two is timed: a process for each artifact
+        typed.remove("benchmark=none")
+        typed += ["benchmark.repetitions=1", "benchmark.seconds=0.01"]
     calibration = ["qat.post_training.calibration_samples=50"] if recipe == "ptq_static" else []
     output = command(*typed, f"qat={recipe}", "trainer.num_train_epochs=6", *calibration)
     assert output.code == 0, output.err
@@ -50,7 +48,8 @@ def test_post_training_quantization_leaves_what_a_qat_run_leaves(
         "time/post_training_s",
         "accuracy_drop",
     } <= set(metrics)
-    assert {"onnx_int8/accuracy", "int8/latency_p50_ms", "speedup"} <= set(metrics)
+    assert "onnx_int8/accuracy" in metrics
+    assert {"int8/latency_p50_ms", "speedup"} <= set(metrics) or recipe == "ptq_dynamic"
     assert metrics["int8/reload_max_abs_difference"] == 0
     assert metrics["fp32/accuracy"] > 0.6
     assert abs(metrics["int8/accuracy"] - metrics["fp32/accuracy"]) < 0.1

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline import report
 from tests.conftest import Output
+from tests.e2e.conftest import Deployed
 
 Command = Callable[..., Output]
 CHROMIUM = (
@@ -41,40 +41,14 @@ SHOWN = (
 )
 
 
-@pytest.fixture
-def run(command: Command, micro: list[str], store: str) -> Run:
-    typed = [item for item in micro if item not in ("export=none", "benchmark=none")]
-    typed += [
-        "export=onnx",
-        "export.max_accuracy_loss=1",
-        "benchmark.repetitions=1",
-        "benchmark.seconds=0.01",
-    ]
-    output = command(*typed, "trainer.num_train_epochs=4")
-    assert output.code == 0, output.err
-    client = MlflowClient(store)
-    (found,) = client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()]
-    )
-    return found
-
-
-def reports(run: Run) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / "reports"
-
-
+@pytest.mark.usefixtures("own_store")
 def test_a_run_has_its_report_and_it_can_be_built_again(
-    run: Run,
-    store: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    deployed: Deployed, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    file = tmp_path / "again.html"
-    assert report.main([run.info.run_id, "--output", str(file)]) == 0
+    file, reports = tmp_path / "again.html", deployed.artifacts / "reports"
+    assert report.main([deployed.run.info.run_id, "--output", str(file)]) == 0
     assert capfd.readouterr().out == f"{file}\n"
-    assert file.read_text() == (reports(run) / "report.html").read_text()
+    assert file.read_text() == (reports / "report.html").read_text()
 
     text = html.unescape(file.read_text())
     for heading in HEADINGS:
@@ -82,10 +56,10 @@ def test_a_run_has_its_report_and_it_can_be_built_again(
     assert not [tag for tag in ("<script", "<link", 'src="http', "@import", "{{") if tag in text], (
         "it opens offline"
     )
-    layers = pd.read_csv(reports(run) / "layers.csv")
+    layers = pd.read_csv(reports / "layers.csv")
     assert len(layers) == 22
     assert (layers.query("precision == 'INT8'")["weight_error"] < 0.05).all()
-    assert 0 <= run.data.metrics["onnx_int8/ece"] <= 1
+    assert 0 <= deployed.run.data.metrics["onnx_int8/ece"] <= 1
 
     with pytest.raises(SystemExit):
         report.main([])
@@ -94,7 +68,7 @@ def test_a_run_has_its_report_and_it_can_be_built_again(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_page_renders_in_a_browser(run: Run, tmp_path: Path) -> None:
+def test_the_page_renders_in_a_browser(deployed: Deployed, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             str(CHROMIUM),
@@ -106,7 +80,7 @@ def test_the_page_renders_in_a_browser(run: Run, tmp_path: Path) -> None:
                 "--dump-dom",
             ),
             f"--user-data-dir={tmp_path / 'profile'}",
-            (reports(run) / "report.html").as_uri(),
+            (deployed.artifacts / "reports" / "report.html").as_uri(),
         ],
         capture_output=True,
         text=True,
@@ -114,8 +88,8 @@ def test_the_page_renders_in_a_browser(run: Run, tmp_path: Path) -> None:
         check=True,
     )
     seen = html.unescape(done.stdout)
-    assert seen.count("</svg>") == 9, (
-        "corpus, four confusion matrices, calibration, lengths, modules, cost"
+    assert seen.count("</svg>") == 10, (
+        "corpus, five confusion matrices, calibration, lengths, modules, cost"
     )
     for shown in SHOWN:
         assert shown in seen
