@@ -1,3 +1,3 @@
-"""Experiment-tracked quantization-aware training of INT8 text classifiers."""
+"""Train, quantize and compare INT8 text classifiers, with every run tracked in MLflow."""
 
 __version__ = "0.1.0"

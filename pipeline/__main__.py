@@ -1,4 +1,4 @@
-"""The Hydra entry: python -m pipeline [GROUP=OPTION ...] [KEY=VALUE ...]."""
+"""Start a run or a sweep: python -m pipeline [GROUP=OPTION ...] [KEY=VALUE ...]."""
 
 import sys
 

@@ -51,13 +51,14 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     from pipeline.console import quiet
 
     quiet.third_parties()
-    from pipeline.config.resolve import read_logged, resolve
+    from pipeline.config.resolve import check_repeatable, read_logged, resolve
     from pipeline.reports.results import show_rerun
     from pipeline.run import run
     from pipeline.tracking.connection import open_experiment
 
     connection = open_experiment(cast(TrackingConfig, OmegaConf.to_object(config.tracking)))
     first, folder = _finished_run(connection.client, config.rerun)
+    check_repeatable(folder)
     here = {"tracking": config.tracking, "sweep": Config().sweep}
     resolved = resolve(OmegaConf.merge(read_logged(folder), here))
     hub.use_cache_if_silent(resolved)

@@ -1,1 +1,1 @@
-"""INT8 and sparsity in Neural Compressor's terms."""
+"""Quantize to INT8 and prune weights, in Neural Compressor's terms."""

@@ -1,1 +1,1 @@
-"""What a run is told: schema, checks, identity, objectives."""
+"""Declare, check and identify what a run is asked to do."""

@@ -77,6 +77,26 @@ def resolve(config: Any) -> Config:
     return resolved
 
 
+def check_repeatable(folder: Path) -> None:
+    """Refuse to repeat a run that made use of a key that the schema no longer has.
+
+    Args:
+        folder: the run's artifact `config`.
+
+    Raises:
+        PipelineError: a retired key has another value than its default.
+    """
+    logged = OmegaConf.load(folder / CONFIG_FILE)
+    for group, defaults in RETIRED_DEFAULTS.items():
+        for key, default in defaults.items():
+            value = OmegaConf.select(logged, f"{group}.{key}", default=default)
+            if value != default:
+                raise PipelineError(
+                    f"the run was made with {group}.{key}={value}, which is no longer there; "
+                    "version 0.1.0 repeats it."
+                )
+
+
 def read_logged(folder: Path) -> DictConfig:
     """Read the config that a run logged.
 

@@ -1,1 +1,1 @@
-"""How commands behave at the terminal."""
+"""Let every command behave alike at the terminal."""

@@ -1,1 +1,1 @@
-"""Labelled texts, from their files to tokens."""
+"""Turn files of labelled texts into tokens."""

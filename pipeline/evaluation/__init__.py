@@ -1,1 +1,1 @@
-"""What a model is worth: accuracy, calibration, time."""
+"""Measure what a model is worth: accuracy, calibration, time."""

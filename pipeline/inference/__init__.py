@@ -1,1 +1,1 @@
-"""What a deployed model needs: no torch, no transformers, no pickle."""
+"""Run a deployed model without torch, transformers or a pickle."""

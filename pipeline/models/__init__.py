@@ -1,1 +1,1 @@
-"""The network: load, cut, save, export."""
+"""Load, cut, save and export the network."""

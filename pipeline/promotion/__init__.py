@@ -1,1 +1,1 @@
-"""Whether a candidate becomes the champion."""
+"""Decide whether a candidate becomes the champion, and promote it."""

@@ -1,1 +1,1 @@
-"""Many runs: grids, searches and their bookkeeping."""
+"""Run many jobs: grids, searches and their bookkeeping."""

@@ -1,1 +1,1 @@
-"""MLflow: runs, models and their names."""
+"""Store runs and models in MLflow, and find them again."""

@@ -1,1 +1,1 @@
-"""A recipe, step by step."""
+"""Train a recipe, step by step."""
