@@ -26,7 +26,7 @@ $(SETUP): pyproject.toml constraints.txt
 	  { echo "error: CPython 3.11 is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found). Name one with PYTHON=/path/to/python3.11." >&2; exit 2; }
 	@echo "setting up .venv: about 2 GB, a minute or two"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,openvino]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev,openvino]'
 	@touch $@
 
 assets: $(SETUP) ## fetch the quickstart's encoder and corpus into assets/

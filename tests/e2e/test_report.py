@@ -25,7 +25,7 @@ HEADINGS = (
     "Precision, recall and F1",
     "Calibration",
     "Accuracy by length of text",
-    "The mistakes that onnx_int8 is most sure of",
+    "The mistakes that openvino_int8 is most sure of",
     "Mixed Precision Statistics",
     "Quantization error by module",
     "What it costs",
