@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.differences import IDENTITY, Difference, Group, differences, groups
+from pipeline.config.identity import without_retired_defaults
 from pipeline.config.objectives import gain
 from pipeline.names import (
     ACCURACY,
@@ -229,7 +230,7 @@ def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:
-    params = run.data.params
+    params = without_retired_defaults(run.data.params)
     layers = params.get("model.num_hidden_layers", "None")
     return Row(
         run_id=run.info.run_id,

@@ -43,6 +43,20 @@ def with_retired_defaults(groups: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def without_retired_defaults(params: Mapping[str, str]) -> dict[str, str]:
+    """Leave retired keys out of a run's parameters where they have their default.
+
+    Args:
+        params: parameters of a run as MLflow has them, by dotted key.
+    """
+    retired = {
+        f"{group}.{key}": str(default)
+        for group, defaults in RETIRED_DEFAULTS.items()
+        for key, default in defaults.items()
+    }
+    return {key: value for key, value in params.items() if retired.get(key) != value}
+
+
 def major_version() -> str:
     """Return the pipeline's major version; figures of two major versions are not compared."""
     return version("int8-text-classifiers").split(".")[0]

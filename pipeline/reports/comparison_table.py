@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comparison
 from pipeline.comparison.differences import DATASET, IDENTITY
+from pipeline.config.identity import without_retired_defaults
 from pipeline.console.tables import rich_table
 from pipeline.names import F1_MACRO, LOSS, SIZE_MB
 from pipeline.reports.wording import cell, heading
@@ -64,8 +65,9 @@ def show_side_by_side(first: "Run", second: "Run") -> None:
     table = Table(title=Text("what differs"), title_justify="left")
     for column in ("", first.info.run_name, second.info.run_name, "difference"):
         table.add_column(Text(column), justify="left" if not column else "right", overflow="fold")
-    for name in sorted(first.data.params.keys() | second.data.params.keys()):
-        texts = [run.data.params.get(name, "") for run in (first, second)]
+    params = [without_retired_defaults(run.data.params) for run in (first, second)]
+    for name in sorted(params[0].keys() | params[1].keys()):
+        texts = [each.get(name, "") for each in params]
         if texts[0] != texts[1]:
             table.add_row(Text(name), *map(Text, texts), Text(""))
     table.add_section()

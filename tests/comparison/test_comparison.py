@@ -137,3 +137,11 @@ def test_an_attempt_that_was_repeated_is_left_out_and_the_last_one_stays() -> No
     assert [row.run_id for row in Comparison.of(attempts[:2], ["accuracy"]).rows] == [
         "direct0.00012"
     ]
+
+
+def test_runs_of_0_1_0_and_of_now_are_one_configuration() -> None:
+    earlier, now = run("direct", 1e-4, 1, 0.80), run("direct", 1e-4, 2, 0.82)
+    earlier.data.params["export.vocabulary"] = "full"
+    comparison = Comparison.of([earlier, now], ["accuracy"])
+    assert comparison.varying == ("trainer.seed",)
+    assert [group.values for group in comparison.groups] == [(0.82, 0.80)]

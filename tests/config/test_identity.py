@@ -8,6 +8,7 @@ from pipeline.config.identity import (
     flatten,
     major_version,
     weights_identity,
+    without_retired_defaults,
 )
 from pipeline.config.schema import (
     Config,
@@ -84,3 +85,9 @@ def test_a_config_is_flattened_to_dotted_keys_without_secrets() -> None:
 
 def test_the_major_version_is_the_first_number() -> None:
     assert major_version() == "0"
+
+
+def test_a_retired_key_does_not_tell_runs_apart_unless_it_was_used() -> None:
+    params = {"trainer.seed": "1"}
+    assert without_retired_defaults({**params, "export.vocabulary": "full"}) == params
+    assert "export.vocabulary" in without_retired_defaults({"export.vocabulary": "corpus"})
