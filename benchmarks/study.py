@@ -24,6 +24,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.names import (
     ACCURACY,
+    FINISHED,
     FP32,
     INT8,
     LATENCY_P50_MS,
@@ -35,7 +36,7 @@ from pipeline.names import (
     figure_of,
     time_of,
 )
-from pipeline.tracking.lookup import FINISHED, children_of
+from pipeline.tracking.lookup import children_of
 from pipeline.tracking.store import DEFAULT_TRACKING_URI
 
 DYNAMIC_PTQ = "dynamic PTQ"  # its runs have the FP32 model too

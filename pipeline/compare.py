@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compare(options: argparse.Namespace) -> None:
     if options.runs and (options.sweep or options.filter):
-        raise PipelineError("run ids do not go with --sweep and --filter; give one or the other.")
+        raise PipelineError(
+            "run ids cannot be combined with --sweep and --filter; give one or the other."
+        )
     if len(options.runs) == 1:
         raise PipelineError("one run is nothing to compare; give a second id, or --sweep latest.")
     quiet.third_parties()
@@ -157,7 +159,7 @@ def _filtered(search: "partial[list[Run]]", filter_string: str) -> "list[Run]":
         reason = str(error).splitlines()[0].rstrip(".")
         raise PipelineError(
             f"--filter {filter_string!r} is not understood: {reason}; an example: "
-            "\"params.`qat.name` = 'direct'\"."
+            "'params.`qat.name` = \"direct\"'."
         ) from error
 
 

@@ -62,6 +62,13 @@ VALIDATION_ACCURACY = "validation/accuracy"
 VALIDATION_F1_MACRO = "validation/f1_macro"
 VALIDATION_LOSS = "validation/loss"
 
+# Statuses of a run, as MLflow has them, and of a job that a sweep's pruner stopped.
+FINISHED = "FINISHED"
+FAILED = "FAILED"
+KILLED = "KILLED"
+RUNNING = "RUNNING"
+PRUNED = "PRUNED"
+
 # Tags of a run.
 SHIPPED_TAG = "shipped"
 CONFIG_HASH_TAG = "config.hash"

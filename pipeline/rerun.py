@@ -44,7 +44,7 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     for line in overrides:
         if not line.lstrip("+").startswith(ALLOWED_OVERRIDES):
             raise PipelineError(
-                f"{line} does not go with rerun, which takes the run's own config; "
+                f"{line} cannot be combined with rerun, which takes the run's own config; "
                 "tracking.KEY=VALUE does."
             )
     from pipeline.config import hub
@@ -95,7 +95,8 @@ def _finished_run(client: "MlflowClient", run_id: str) -> "tuple[Run, Path]":
     """Read a FINISHED run, and download its artifact `config`."""
     import mlflow
 
-    from pipeline.tracking.lookup import FINISHED, find_run
+    from pipeline.names import FINISHED
+    from pipeline.tracking.lookup import find_run
     from pipeline.tracking.store import store_errors
 
     with store_errors():

@@ -98,7 +98,8 @@ class Prepared:
         model: pretrained encoder under a new head.
         model_config: its config before training.
         inputs: what the recipe is applied to.
-        test, validation: run models over these splits.
+        test: runs models over the test split.
+        validation: runs models over the validation split.
     """
 
     model: PreTrainedModel

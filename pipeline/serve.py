@@ -81,7 +81,7 @@ def _serve(options: argparse.Namespace) -> None:
         uvicorn.run(app, host=options.host, port=options.port, log_level="critical")
     except SystemExit as stop:  # how uvicorn says that it cannot listen
         raise PipelineError(
-            f"port {options.port} of {options.host} cannot be listened on; choose another: "
+            f"port {options.port} of {options.host} is taken or not allowed; choose another: "
             "--port N."
         ) from stop
 

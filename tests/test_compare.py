@@ -96,7 +96,7 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--sweep", "nope"], "--sweep nope is no sweep; the newest are: "),
+        (["--sweep", "nope"], "--sweep nope is not a sweep; the newest are: "),
         (
             ["--metric", "acuracy"],
             "--metric acuracy is logged by none of these 4 runs; did you mean accuracy?",
@@ -115,7 +115,7 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
         ),
         (["f" * 32, "e" * 32], f"run {'f' * 32} is not in sqlite"),
         (["f" * 32], "one run is nothing to compare"),
-        (["f" * 32, "--sweep", "latest"], "run ids do not go with --sweep"),
+        (["f" * 32, "--sweep", "latest"], "run ids cannot be combined with --sweep"),
     ],
 )
 def test_what_is_not_there_is_one_line_with_what_is(

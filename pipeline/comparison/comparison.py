@@ -16,6 +16,7 @@ from pipeline.names import (
     ACCURACY_DROP,
     CONFIG_HASH_TAG,
     F1_MACRO,
+    FINISHED,
     FP32,
     INT8,
     LATENCY_P50_MS,
@@ -28,7 +29,7 @@ from pipeline.names import (
     TOTAL_TIME,
     figure_of,
 )
-from pipeline.tracking.lookup import FINISHED, reason_of, status_of
+from pipeline.tracking.lookup import reason_of, status_of
 from pipeline.tracking.run_names import model_label
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.schema import Config
 from pipeline.errors import redacted
+from pipeline.names import TRAIN, VALIDATION
 
 # Groups and keys that change no figure: where a run is stored, and the sweep around it.
 GROUPS_WITHOUT_EFFECT = ("tracking", "sweep", "objective", "rerun")
@@ -78,7 +79,7 @@ def config_hash(config: Config) -> str:
 
 
 def weights_identity(config: Config, digests: Mapping[str, str]) -> dict[str, str]:
-    """Return what decides a run's trained weights, so that a checkpoint is known again.
+    """Return what decides a run's trained weights, by which a checkpoint is recognized.
 
     Args:
         config: resolved config of the run.
@@ -94,7 +95,7 @@ def weights_identity(config: Config, digests: Mapping[str, str]) -> dict[str, st
     }
     for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
         del keys[f"trainer.{name}"]
-    return keys | {f"{split} (digest)": digests[split] for split in ("train", "validation")}
+    return keys | {f"{split} (digest)": digests[split] for split in (TRAIN, VALIDATION)}
 
 
 def flatten(config: Config) -> dict[str, str]:

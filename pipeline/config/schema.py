@@ -310,8 +310,8 @@ class ExportConfig:
             INT8 format with the lowest p50 latency at batch 1, or the first without a benchmark.
         calibration_samples: number of training texts that the activation ranges of openvino_int8
             are taken from.
-        max_accuracy_loss: how much lower than the torch model's the test accuracy of an export may
-            be; a larger loss that chance does not explain fails the run.
+        max_accuracy_loss: how much lower the validation accuracy of an export may be than the
+            PyTorch model's; a larger loss that chance does not explain fails the run.
     """
 
     formats: list[str] = field(default_factory=list)

@@ -140,7 +140,7 @@ def _bad_rows_line(bad: np.ndarray, split: str, config: DatasetConfig) -> str:
         f"dataset {config.name}: {split} has {len(numbers)} rows with an empty or non-text "
         f"{config.text_column!r} or an empty {config.label_column!r}: row "
         f"{', '.join(numbers[:LISTED_ROWS])}{more} (the first row of data is 1); "
-        "mend them or set dataset.on_bad_rows=drop."
+        "correct them or set dataset.on_bad_rows=drop."
     )
 
 

@@ -22,7 +22,7 @@ Tokens = Mapping[str, datasets.Dataset]
 """Tokenized splits by name, from tokenize()."""
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
-"""Rows of a tokenized split to tensors (rows, longest row)."""
+"""Rows of a tokenized split to tensors, (rows, tokens) after padding."""
 
 # Columns that tokenize() adds for us; a model takes the others.
 LABELS = "labels"

@@ -135,7 +135,7 @@ def benchmark(
         A benchmark for each variant; an empty dict without repetitions.
 
     Raises:
-        PipelineError: a process ended early; the line ends with its last one.
+        PipelineError: a process ended early; the error quotes its last line.
     """
     if config.repetitions == 0:
         return {}

@@ -16,7 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline.console import quiet
-from pipeline.inference.classifier import CONFIG_FILE, TOKENIZER_FILE, pad
+from pipeline.inference.classifier import MODEL_CONFIG_FILE, TOKENIZER_FILE, pad
 from pipeline.inference.session import ONNX_FILE, open_session
 from pipeline.names import FP32, INT8
 
@@ -61,7 +61,7 @@ def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
     tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
     tokenizer.enable_truncation(corpus["max_length"])
     tokenizer.no_padding()
-    config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = json.loads((directory / MODEL_CONFIG_FILE).read_text(encoding="utf-8"))
     encodings = tokenizer.encode_batch(corpus["texts"])
     return [encoding.ids for encoding in encodings], config["pad_token_id"]
 
@@ -104,7 +104,7 @@ def make_batch(rows: Rows, pad_token_id: int, shape: tuple[int, int | None], ind
         rows: token ids of each text.
         pad_token_id: id that fills the shorter texts.
         shape: texts in the batch, and tokens of each; None leaves the texts as they are.
-        index: number of the batch; the next one starts where it ends.
+        index: number of the batch, which decides the text that it starts with.
 
     Returns:
         input_ids and attention_mask, both (batch, tokens) int64.

@@ -13,7 +13,7 @@ from pipeline.inference.session import first_line, open_session
 from pipeline.inference.texts import split_pairs
 
 TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "config.json"
+MODEL_CONFIG_FILE = "config.json"
 PAIRS_KEY = "text_pair"  # in config.json: the model classifies pairs of texts
 BATCH_SIZE = 32
 WINDOW = 32 * BATCH_SIZE  # texts that are sorted by length before they are cut into batches
@@ -41,7 +41,7 @@ class TextClassifier:
     def __init__(self, directory: Path, threads: int = 0) -> None:
         self._session = open_session(directory, threads)
         try:
-            config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+            config = json.loads((directory / MODEL_CONFIG_FILE).read_text(encoding="utf-8"))
             names = config["id2label"]
             self.label_names = tuple(str(names[str(index)]) for index in range(len(names)))
             self._pad_token_id = int(config["pad_token_id"])
@@ -50,8 +50,8 @@ class TextClassifier:
             self._tokenizer.no_padding()
         except Exception as error:  # tokenizers 0.20 raises a bare Exception
             raise PipelineError(
-                f"{directory} lacks a readable {CONFIG_FILE} with labels or {TOKENIZER_FILE}: "
-                f"{first_line(error)}"
+                f"{directory} lacks a readable {MODEL_CONFIG_FILE} with labels or "
+                f"{TOKENIZER_FILE}: {first_line(error)}"
             ) from error
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import CONFIG_FILE
+from pipeline.inference.classifier import MODEL_CONFIG_FILE
 from pipeline.names import INT8
 
 WEIGHT_SUFFIXES = frozenset({".bin", ".onnx", ".safetensors", ".xml"})
@@ -61,7 +61,7 @@ def save_artifact(
     """
     save(path)
     tokenizer.save_pretrained(path)
-    file = path / CONFIG_FILE
+    file = path / MODEL_CONFIG_FILE
     config = json.loads(file.read_text(encoding="utf-8"))
     config["_attn_implementation"] = "eager"
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

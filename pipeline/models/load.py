@@ -42,8 +42,7 @@ LISTED_FILES = 10  # that an error names
 
 # Architectures whose INT8 model is wrong, by model_type, with what was measured on random weights.
 _RELOADS_DIFFERENT = (
-    "the INT8 model that Neural Compressor 3.7 loads answers otherwise than the one that it "
-    "converted"
+    "the INT8 model that Neural Compressor 3.7 gives other answers than the one that it converted"
 )
 NOT_QUANTIZABLE = {"deberta": _RELOADS_DIFFERENT, "deberta-v2": _RELOADS_DIFFERENT}
 
@@ -178,6 +177,6 @@ def _from_pretrained(auto_class: Any, source: ModelConfig, **options: Any) -> An
         if looks_local(name):
             raise PipelineError(f"model.name_or_path={name} cannot be loaded: {reason}") from error
         raise PipelineError(
-            f"model {name} is no directory here and cannot be loaded from the Hugging Face Hub "
+            f"model {name} is not a directory here and cannot be loaded from the Hugging Face Hub "
             f"({reason}); to run from local files: {LOCAL_HINT}"
         ) from error

@@ -140,7 +140,7 @@ def _by_cost(candidate: Candidate, champion: Candidate, gate: Gate, accuracies: 
     else:
         reason += f", timed on another CPU ({champion.cpu})"
     if not passed:
-        reason += f"; one has to be {gate.min_gain:.0%} less"
+        reason += f"; one of them must be {gate.min_gain:.0%} less"
     return Check(CHAMPION_CHECK, passed, reason)
 
 

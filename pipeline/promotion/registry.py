@@ -16,6 +16,7 @@ from pipeline.names import (
     ACCURACY_DROP,
     CHAMPION_ALIAS,
     CPU_TAG,
+    FINISHED,
     LATENCY_P50_MS,
     MLFLOW_CONTEXTS,
     MODEL,
@@ -30,7 +31,7 @@ from pipeline.names import (
     figure_of,
 )
 from pipeline.promotion.gate import Candidate, Check
-from pipeline.tracking.lookup import FINISHED, children_of, digests_of, find_run, find_sweep
+from pipeline.tracking.lookup import children_of, digests_of, find_run, find_sweep
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
 
 

@@ -11,9 +11,8 @@ from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comp
 from pipeline.comparison.differences import DATASET, IDENTITY
 from pipeline.config.identity import without_retired_defaults
 from pipeline.console.tables import rich_table
-from pipeline.names import F1_MACRO, LOSS, SIZE_MB
+from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB
 from pipeline.reports.wording import cell, heading
-from pipeline.tracking.lookup import FINISHED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

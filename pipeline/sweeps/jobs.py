@@ -9,8 +9,8 @@ from pipeline.config.identity import config_hash
 from pipeline.config.objectives import gain
 from pipeline.config.resolve import resolve
 from pipeline.config.schema import Config
-from pipeline.sweeps.parent_run import FAILED, ChildRun
-from pipeline.tracking.lookup import FINISHED, PRUNED
+from pipeline.names import FAILED, FINISHED, PRUNED
+from pipeline.sweeps.parent_run import ChildRun
 
 SKIPPED = "SKIPPED"
 

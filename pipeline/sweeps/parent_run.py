@@ -19,29 +19,23 @@ from pipeline.names import (
     BEST_RUN_TAG,
     CONFIG_HASH_TAG,
     DESCRIPTION_TAG,
+    FAILED,
     FAILURE_TAG,
+    FINISHED,
     JOBS,
+    KILLED,
     MAJOR_VERSION_TAG,
+    RUNNING,
     SWEEP_TAG,
     figure_of,
 )
 from pipeline.sweeps.plan import Plan
 from pipeline.tracking.connection import Connection, open_experiment, ui_address
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
-from pipeline.tracking.lookup import (
-    FINISHED,
-    NEWEST_FIRST,
-    children_of,
-    digests_of,
-    reason_of,
-    status_of,
-)
+from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
 from pipeline.tracking.outbox import STORE_ERRORS
 from pipeline.tracking.store import TAG_LENGTH, store_errors
 
-FAILED = "FAILED"
-KILLED = "KILLED"
-RUNNING = "RUNNING"
 PARAM_LENGTH = 6000  # MLflow's limit
 
 

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from pipeline.config.objectives import gain
 from pipeline.errors import PipelineError
-from pipeline.sweeps.parent_run import RUNNING, ChildRun, ParentRun
-from pipeline.tracking.lookup import FINISHED
+from pipeline.names import FINISHED, RUNNING
+from pipeline.sweeps.parent_run import ChildRun, ParentRun
 
 POLL_SECONDS = 1.0
 
@@ -57,7 +57,7 @@ class Progress:
             self._bar.update(jobs)
             self.say(
                 f"{jobs} of {self._jobs} jobs have ended before and are skipped "
-                "(sweep.fresh=true runs them anew)"
+                "(sweep.fresh=true runs them again)"
             )
 
     @contextlib.contextmanager

@@ -16,11 +16,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.config.objectives import check_objectives, higher_is_better
 from pipeline.errors import PipelineError, redacted
+from pipeline.names import FAILED, PRUNED
 from pipeline.sweeps.jobs import Outcome, jobs_of
-from pipeline.sweeps.parent_run import FAILED
 from pipeline.sweeps.sweep import Sweep, open_sweep
 from pipeline.tracking.connection import SQLITE
-from pipeline.tracking.lookup import PRUNED
 from pipeline.tracking.store import DEFAULT_TRACKING_URI
 
 INTERRUPTED = "interrupted"  # user attribute of a trial whose job never ended

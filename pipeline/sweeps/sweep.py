@@ -16,12 +16,19 @@ from pipeline.config.objectives import check_objectives
 from pipeline.config.schema import DatasetConfig
 from pipeline.console import interrupt
 from pipeline.errors import JobsFailedError, reason_line
-from pipeline.names import COMPARISON_PAGE, COMPARISON_TABLE, MLFLOW_CONTEXTS
+from pipeline.names import (
+    COMPARISON_PAGE,
+    COMPARISON_TABLE,
+    FAILED,
+    FINISHED,
+    KILLED,
+    MLFLOW_CONTEXTS,
+    PRUNED,
+)
 from pipeline.sweeps.jobs import SKIPPED, Job, LaunchErrors, Outcome, best_of, outcome_of
-from pipeline.sweeps.parent_run import FAILED, KILLED, ChildRun, ParentRun, open_parent_run
+from pipeline.sweeps.parent_run import ChildRun, ParentRun, open_parent_run
 from pipeline.sweeps.plan import Plan, plan_of
 from pipeline.sweeps.progress import Progress
-from pipeline.tracking.lookup import FINISHED, PRUNED
 
 # Launches of a job that was lost with its launcher, which another job's process may have broken.
 ATTEMPTS = 2

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError, redacted
-from pipeline.names import DESCRIPTION_TAG, FAILURE_TAG
+from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, store_errors
 
@@ -20,7 +20,7 @@ SQLITE = "sqlite:///"
 MIGRATION_SECONDS = 120.0  # that another process may take to create the database
 ANSWER_SECONDS = 10.0
 UI_ADDRESS = "http://127.0.0.1:5000"  # of `make ui`
-ENDED_SILENTLY = "its process ended without a word: kill -9, out of memory or a reboot"
+ENDED_SILENTLY = "its process ended without a message: kill -9, out of memory or a reboot"
 EXPERIMENT_TAGS = {
     # MLflow's name for training, as opposed to GenAI.
     "mlflow.experimentKind": "custom_model_development",
@@ -55,10 +55,11 @@ class Connection:
 
     def mark_dead(self) -> None:
         """Set runs that are RUNNING without a living process to FAILED."""
-        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+        running = f"attributes.status = '{RUNNING}'"
+        for run in self.client.search_runs([self.experiment_id], running):
             if is_dead(run.data.tags):
                 self.client.set_tag(run.info.run_id, FAILURE_TAG, ENDED_SILENTLY)
-                self.client.set_terminated(run.info.run_id, "FAILED")
+                self.client.set_terminated(run.info.run_id, FAILED)
 
 
 def open_experiment(config: TrackingConfig) -> Connection:

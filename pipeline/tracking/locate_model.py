@@ -23,7 +23,9 @@ def mlflow_directory(reference: str) -> Path:
     """
     if Path(reference).is_dir():
         if not (Path(reference) / MLFLOW_FILE).is_file():
-            raise PipelineError(f"{reference} is no MLflow model: it has no file {MLFLOW_FILE}.")
+            raise PipelineError(
+                f"{reference} is not an MLflow model: it has no file {MLFLOW_FILE}."
+            )
         return Path(reference)
     if run := _RUN_ID.fullmatch(reference):
         return _download(f"runs:/{run[1]}/{MODEL}", f"run {run[1]} has no MLflow model")

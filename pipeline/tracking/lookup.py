@@ -7,7 +7,9 @@ from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
     CONTEXT_TAG,
     FAILURE_TAG,
+    FINISHED,
     PARENT_TAG,
+    PRUNED,
     PRUNED_TAG,
     SHIPPED_TAG,
     SWEEP_TAG,
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-FINISHED = "FINISHED"
-PRUNED = "PRUNED"
 NEWEST_FIRST = ("attributes.start_time DESC",)
 OLDEST_FIRST = ("attributes.start_time ASC",)
 LISTED_SWEEPS = 3  # sweeps that an error names
@@ -110,7 +110,7 @@ def find_sweep(client: "MlflowClient", reference: str) -> "Run":
     newest = ", ".join(
         f"{sweep.info.run_id} ({sweep.info.run_name})" for sweep in sweeps[:LISTED_SWEEPS]
     )
-    raise PipelineError(f"--sweep {reference} is no sweep; the newest are: {newest}.")
+    raise PipelineError(f"--sweep {reference} is not a sweep; the newest are: {newest}.")
 
 
 def newest_shipped(client: "MlflowClient") -> str:

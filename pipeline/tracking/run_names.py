@@ -1,4 +1,4 @@
-"""Name a run in MLflow, and describe it in one sentence for its page."""
+"""Name a run in MLflow, and describe it in a few sentences for its page."""
 
 from pathlib import Path
 

@@ -29,6 +29,7 @@ from pipeline.names import (
     CONFIG_HASH_TAG,
     CORPUS,
     FAILURE_TAG,
+    FINISHED,
     MAJOR_VERSION_TAG,
     MLFLOW_CONTEXTS,
     MODEL,
@@ -170,7 +171,7 @@ class Tracker:
             return Path(self._client.download_artifacts(self.run_id, name, str(stored)))
 
     def log_model(self, directory: Path, variant: str, texts: list[str]) -> None:
-        """Log a deployed directory as the run's MLflow model: code, no pickle, without torch.
+        """Log a deployed directory as the run's MLflow model, without a pickle and without torch.
 
         Args:
             directory: directory of the shipped artifact.
@@ -204,7 +205,7 @@ class Tracker:
             parent = run.data.tags[PARENT_TAG]
             siblings = self._client.search_runs(
                 [run.info.experiment_id],
-                f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'FINISHED'",
+                f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = '{FINISHED}'",
             )
             histories = [
                 self._client.get_metric_history(sibling.info.run_id, VALIDATION_ACCURACY)

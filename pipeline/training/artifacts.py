@@ -88,8 +88,8 @@ def export_stages(
     if stages[-1].quantized:
         sources.append((INT8, INT8_FORMATS, stages[-1]))
     exported: list[Exported] = []
-    for variant, known_formats, stage in sources:
-        formats = [name for name in config.export.formats if name in known_formats]
+    for variant, possible_formats, stage in sources:
+        formats = [name for name in config.export.formats if name in possible_formats]
         if formats:
             artifacts = export(stage.float_model(model_config), settings, formats, folder)
             exported += [Exported(artifact, variant) for artifact in artifacts]

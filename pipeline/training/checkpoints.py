@@ -169,6 +169,6 @@ def _check_identity(folder: Path, path: Path, identity: Mapping[str, str]) -> No
         key = differing[0]
         more = f", and {len(differing) - 1} more" if len(differing) > 1 else ""
         raise PipelineError(
-            f"trainer.resume_from_checkpoint={path} was trained otherwise: there "
+            f"trainer.resume_from_checkpoint={path} was trained with other settings: there "
             f"{key}={earlier.get(key)}, here {identity.get(key)}{more}."
         )

@@ -20,6 +20,7 @@ from transformers import (
     PretrainedConfig,
 )
 
+from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT
 from pipeline.config.schema import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Tokens, cache_folder, collator, tokenize
@@ -45,9 +46,7 @@ FIGURES_FILE = "figures.json"
 READ_BLOCK = 1 << 20  # bytes
 # Keys that do not decide the logits of a teacher that is fine-tuned first.
 WITHOUT_EFFECT = (
-    "disable_tqdm",
-    "output_dir",
-    "resume_from_checkpoint",
+    *TRAINER_KEYS_WITHOUT_EFFECT,
     "teacher",
     "temperature",
     "loss_weights",

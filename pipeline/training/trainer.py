@@ -28,7 +28,7 @@ class PhaseTrainer(INCTrainer):
 
     optimum-intel 1.27 writes checkpoints as pickles, and resumes before fake-quantization is there,
     so that its ranges are lost; torch 2.13 does not load the random state that transformers 4.45
-    saves. This class mends all of that.
+    saves. This class repairs all of that.
 
     Args:
         loss: function that training minimizes.

@@ -250,8 +250,8 @@ def test_pairs_of_texts_go_the_same_way(
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("deberta", "the INT8 model that Neural Compressor 3.7 loads answers otherwise"),
-        ("deberta-v2", "the INT8 model that Neural Compressor 3.7 loads answers otherwise"),
+        ("deberta", "the INT8 model that Neural Compressor 3.7 loads gives other answers"),
+        ("deberta-v2", "the INT8 model that Neural Compressor 3.7 loads gives other answers"),
         ("gpt2", "its layers are transformers' Conv1D"),
     ],
 )

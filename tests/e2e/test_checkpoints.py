@@ -103,7 +103,8 @@ def test_checkpoints_of_another_config_or_of_none_are_refused(
         *typed, f"trainer.resume_from_checkpoint={folder}", "trainer.learning_rate=1e-3"
     )
     assert other.code == 2
-    assert "was trained otherwise: there trainer.learning_rate=0.005, here 0.001." in other.error
+    differing = "there trainer.learning_rate=0.005, here 0.001."
+    assert f"was trained with other settings: {differing}" in other.error
     nothing = command(*typed, f"trainer.resume_from_checkpoint={tmp_path / 'nothing'}")
     assert nothing.code == 2
     assert "holds no checkpoints of a run" in nothing.error

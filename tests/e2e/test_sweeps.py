@@ -199,7 +199,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
         "KILLED" if number == signal.SIGINT else "FAILED"
     ]
     if number == signal.SIGKILL:
-        assert "its process ended without a word" in lost[0].data.tags["failure"]
+        assert "its process ended without a message" in lost[0].data.tags["failure"]
 
 
 def test_the_same_sweep_is_not_run_twice_at_once(
@@ -344,7 +344,7 @@ def test_a_run_is_repeated_from_what_it_logged(
     assert output.code == 1
     assert f"figures differ from run {first.info.run_id}: fp32/accuracy." in output.error
     assert (
-        "trainer.seed=3 does not go with rerun"
+        "trainer.seed=3 cannot be combined with rerun"
         in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error
     )
 

@@ -39,7 +39,7 @@ def test_an_mlflow_model_of_somebody_else_is_refused(
 
 
 def test_a_directory_without_mlmodel_cannot_be_served(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="is no MLflow model: it has no file MLmodel"):
+    with pytest.raises(PipelineError, match="is not an MLflow model: it has no file MLmodel"):
         mlflow_directory(str(tmp_path))
 
 

@@ -50,7 +50,9 @@ def test_a_sweep_is_found_by_id_name_or_as_the_latest(client: MlflowClient) -> N
     assert find_sweep(client, "latest").info.run_id == second
     assert find_sweep(client, first).info.run_id == first
     assert find_sweep(client, "first").info.run_id == first
-    with pytest.raises(PipelineError, match=rf"--sweep third is no sweep; .* {second} \(second\)"):
+    with pytest.raises(
+        PipelineError, match=rf"--sweep third is not a sweep; .* {second} \(second\)"
+    ):
         find_sweep(client, "third")
 
 
