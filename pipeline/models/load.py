@@ -42,7 +42,8 @@ LISTED_FILES = 10  # that an error names
 
 # Architectures whose INT8 model is wrong, by model_type, with what was measured on random weights.
 _RELOADS_DIFFERENT = (
-    "the INT8 model that Neural Compressor 3.7 gives other answers than the one that it converted"
+    "the INT8 model that Neural Compressor 3.7 loads gives other answers than the one that it "
+    "converted"
 )
 NOT_QUANTIZABLE = {"deberta": _RELOADS_DIFFERENT, "deberta-v2": _RELOADS_DIFFERENT}
 
