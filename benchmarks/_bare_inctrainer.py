@@ -1,5 +1,7 @@
 """Train with INCTrainer alone, as somebody would write it: FP32, then QAT, evaluate, save.
 
+CompressionTrainer is INCTrainer on the installed transformers, on which it does not run by itself.
+
 python benchmarks/_bare_inctrainer.py MODEL DATA_DIR OUTPUT_DIR
 """
 
@@ -9,7 +11,6 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset
 from neural_compressor import QuantizationAwareTrainingConfig
-from optimum.intel import INCTrainer
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -18,6 +19,8 @@ from transformers import (
     TrainingArguments,
 )
 from transformers import set_seed as seed_everything
+
+from pipeline.compression.upstream import CompressionTrainer
 
 model_path, data_dir, output_dir = sys.argv[1:]
 seed_everything(42)
@@ -59,7 +62,7 @@ for phase, quantization, epochs, learning_rate in (
     ("fp32", None, 2, 3e-4),
     ("int8", QuantizationAwareTrainingConfig(), 1, 1e-4),
 ):
-    trainer = INCTrainer(
+    trainer = CompressionTrainer(
         model=model,
         args=TrainingArguments(
             output_dir=f"{output_dir}/{phase}",
@@ -83,7 +86,7 @@ for phase, quantization, epochs, learning_rate in (
         task="text-classification",
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
-        tokenizer=tokenizer,
+        processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=compute_metrics,
     )

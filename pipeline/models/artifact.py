@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neural_compressor.adaptor.torch_utils.util import get_embedding_contiguous
-from optimum.intel import INCModelForSequenceClassification
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from pipeline.compression.upstream import load_int8
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import MODEL_CONFIG_FILE
 from pipeline.names import INT8
@@ -81,11 +80,7 @@ def load(artifact: Artifact) -> PreTrainedModel:
     """
     try:
         if artifact.variant == INT8:
-            model = INCModelForSequenceClassification.from_pretrained(artifact.path).model
-            # neural-compressor 3.7.1 does this for the model that it converts, not for one that it
-            # loads: RoBERTa's token types would be refused.
-            get_embedding_contiguous(model)
-            return model
+            return load_int8(artifact.path)
         return AutoModelForSequenceClassification.from_pretrained(artifact.path)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -37,7 +37,7 @@ def _forward(
     *_: Any,
     **__: Any,
 ) -> tuple[torch.Tensor]:
-    """Compute BertLayer.forward (transformers 4.45, modeling_bert.py) for the first token only.
+    """Compute BertLayer.forward (transformers 4.57, modeling_bert.py) for the first token only.
 
     Args:
         self: the layer.
@@ -51,7 +51,7 @@ def _forward(
     first = hidden_states[:, :1]
     # The cross-attention form of BertSelfAttention: queries from one tensor, keys and values from
     # another.
-    context = self.attention.self(first, None, head_mask, hidden_states, attention_mask)[0]
+    context = self.attention.self(first, attention_mask, head_mask, hidden_states)[0]
     attended = self.attention.output(context, first)
     return (self.output(self.intermediate(attended), attended),)
 

@@ -102,7 +102,7 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedMod
 
     Attention is eager: SDPA differs from it by 1e-7, which flips roundings in an INT8 model, and
     the implementation is not saved with the weights. Weights are read as safetensors or with
-    torch's restricted unpickler (transformers 4.45.2 passes weights_only=True); code from a model
+    torch's restricted unpickler (transformers 4.57 passes weights_only=True); code from a model
     repository is never run.
 
     Args:
@@ -122,11 +122,10 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedMod
         ignore_mismatched_sizes=True,  # a checkpoint with another head: the head is new anyway
         output_loading_info=True,
     )
-    # A checkpoint of the bare encoder has its keys reported without the encoder's prefix, a
-    # checkpoint with a head with it.
     encoder = f"{model.base_model_prefix}."
-    head = {name for name, _ in model.named_parameters() if not name.startswith(encoder)}
-    missing = [key for key in info["missing_keys"] if key not in head and "pooler." not in key]
+    missing = sorted(
+        key for key in info["missing_keys"] if key.startswith(encoder) and "pooler." not in key
+    )
     if missing:
         raise PipelineError(
             f"{config.name_or_path} does not hold the weights of a {model.config.model_type} "

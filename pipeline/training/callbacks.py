@@ -1,4 +1,4 @@
-"""Follow a training phase: log its curves, print its evaluations, stop early, keep its weights."""
+"""Follow a training phase: log its curves, print its evaluations, keep its weights."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback
+from transformers import ProgressCallback, TrainerCallback
 
 from pipeline.names import (
     TRAIN_LEARNING_RATE,
@@ -124,20 +124,3 @@ class FloatState(TrainerCallback):
             for key, value in model.state_dict().items()
             if key in self._keys
         }
-
-
-# Its name is a key in the state of checkpoints: renaming it would lose the count on resuming.
-class EarlyStopping(EarlyStoppingCallback):
-    """Count patience over a resumed phase as over a whole one.
-
-    INCTrainer (optimum-intel 1.27) does not give transformers' EarlyStoppingCallback its count
-    back on resuming.
-    """
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
-        """Take the count from the state, which a checkpoint may have brought."""
-        super().on_train_begin(args, state, control, **options)
-        saved = state.stateful_callbacks[type(self).__name__]
-        self.early_stopping_patience_counter = saved["attributes"][
-            "early_stopping_patience_counter"
-        ]

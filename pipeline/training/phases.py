@@ -70,5 +70,5 @@ def optimizer_steps(trainer: TrainerConfig, train_rows: int) -> int:
         return trainer.max_steps
     batches = math.ceil(train_rows / trainer.per_device_train_batch_size)
     return math.ceil(
-        max(batches // trainer.gradient_accumulation_steps, 1) * trainer.num_train_epochs
+        math.ceil(batches / trainer.gradient_accumulation_steps) * trainer.num_train_epochs
     )

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from pipeline.compression.inc_configs import post_training_config
 from pipeline.compression.modules import int8_modules, quantizable_modules
 from pipeline.compression.statistics import OpStatistics, captured_statistics
+from pipeline.compression.upstream import traced_by_descendants
 from pipeline.config.schema import Config, PostTrainingConfig
 from pipeline.data.tokens import LENGTH, NUM_TOKENS, Collate, Tokens
 from pipeline.errors import PipelineError
@@ -153,7 +154,7 @@ def _run_quantizer(
     if settings.approach == "static":
         train = inputs.splits[TRAIN]
         rows = _calibration_rows(train, settings.calibration_samples, config.trainer.seed)
-    with captured_statistics() as statistics:
+    with captured_statistics() as statistics, traced_by_descendants():
         quantizer.quantize(
             quantization_config=post_training_config(config.qat, settings, inputs.fp32_modules),
             save_directory=inputs.work_dir / POST_TRAINING,

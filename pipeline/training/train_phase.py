@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 from neural_compressor import DistillationConfig
 from transformers import (
+    EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -19,13 +20,13 @@ from transformers import (
     ProgressCallback,
     TrainerCallback,
     TrainingArguments,
-    set_seed,
 )
 
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.modules import int8_modules
 from pipeline.compression.statistics import captured_statistics
 from pipeline.config.schema import TrainerConfig
+from pipeline.cpus import available_cpus
 from pipeline.data.tokens import LENGTH, NUM_TOKENS, Collate, Tokens
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
@@ -33,7 +34,6 @@ from pipeline.models.first_token import FirstTokenOnly
 from pipeline.names import SCORED, TRAIN, VALIDATION
 from pipeline.training.callbacks import (
     Curves,
-    EarlyStopping,
     EvaluationLines,
     FloatState,
     LogCurves,
@@ -127,14 +127,15 @@ def train(model: PreTrainedModel, phase: Phase, inputs: TrainingInputs, first_st
         steps=result.global_step,
         seconds=seconds,
         evaluate=partial(_evaluate, trainer),
-        save=partial(_save, trainer),
+        save=lambda folder: trainer.save_model(str(folder)),
     )
 
 
 def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArguments:
     """Build TrainingArguments from the trainer group, whose keys have the same names.
 
-    A progress bar is shown on a terminal only, unless disable_tqdm says otherwise.
+    A progress bar is shown on a terminal only, unless disable_tqdm says otherwise, and no more
+    processes load data than there are CPUs.
 
     Args:
         config: the trainer group.
@@ -143,12 +144,17 @@ def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArgum
     options = {name: value for name, value in asdict(config).items() if name not in OTHER_KEYS}
     if options["disable_tqdm"] is None:
         options["disable_tqdm"] = not sys.stderr.isatty()
+    cpus = available_cpus()
+    if config.dataloader_num_workers > cpus:
+        log.info("dataloader_num_workers: %d, one for each CPU", cpus)
+        options["dataloader_num_workers"] = cpus
     return TrainingArguments(
         output_dir=str(output_dir),
         do_train=True,  # INCTrainer (optimum-intel 1.27) would not quantize, and not say so
         use_cpu=True,  # Neural Compressor converts for the CPU
         report_to=[],  # curves go through Curves, batched
         length_column_name=LENGTH,
+        restore_callback_states_from_checkpoint=True,  # the count of EarlyStoppingCallback
         **options,
     )
 
@@ -164,7 +170,7 @@ def _phase_trainer(
         callbacks.append(FirstTokenOnly())
     if config.early_stopping_patience is not None:
         patience, threshold = config.early_stopping_patience, config.early_stopping_threshold
-        callbacks.append(EarlyStopping(patience, threshold))
+        callbacks.append(EarlyStoppingCallback(patience, threshold))
     fake_quantization = None
     if phase.quantization is not None:
         fake_quantization = FakeQuantization(phase.recipe, phase.config)
@@ -180,14 +186,11 @@ def _phase_trainer(
         task="text-classification",
         train_dataset=inputs.splits[TRAIN].remove_columns(NUM_TOKENS),
         eval_dataset=_by_length(inputs.splits[VALIDATION].remove_columns(NUM_TOKENS)),
-        tokenizer=inputs.tokenizer,
+        processing_class=inputs.tokenizer,
         data_collator=inputs.collate,
         compute_metrics=_compute_metrics,
         callbacks=callbacks,
     )
-    # neural-compressor 3.7.1 sets torch's seed to 1978 while INCTrainer is made: data order and
-    # dropout would not follow trainer.seed.
-    set_seed(trainer.args.seed)
     trainer.remove_callback(PrinterCallback if trainer.args.disable_tqdm else ProgressCallback)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(ProgressBar())
@@ -221,12 +224,6 @@ def _evaluate(trainer: PhaseTrainer) -> dict[str, float]:
     """Run INCTrainer.evaluate() on the validation split, in INT8 if the phase quantized."""
     figures = trainer.evaluate(metric_key_prefix=AFTER_TRAINING)
     return {name: figures[f"{AFTER_TRAINING}_{name}"] for name in SCORED}
-
-
-def _save(trainer: PhaseTrainer, folder: Path) -> None:
-    trainer.save_model(str(folder))
-    # TrainingArguments as a pickle: nothing reads it back, and it names the machine that trained.
-    (folder / "training_args.bin").unlink()
 
 
 @contextlib.contextmanager

@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from neural_compressor.compression.callbacks import QuantizationAwareTrainingCallbacks
-from optimum.intel import INCTrainer
+from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.compression.fake_quantization import FakeQuantization
+from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_LOGITS
@@ -23,12 +23,11 @@ log = logging.getLogger(__name__)
 AFTER_TRAINING = "after_training"
 
 
-class PhaseTrainer(INCTrainer):
+class PhaseTrainer(CompressionTrainer):
     """Train one phase.
 
-    optimum-intel 1.27 writes checkpoints as pickles, and resumes before fake-quantization is there,
-    so that its ranges are lost; torch 2.13 does not load the random state that transformers 4.45
-    saves. This class repairs all of that.
+    INCTrainer writes checkpoints as pickles, and resumes before fake-quantization is there, so that
+    its ranges would be lost.
 
     Args:
         loss: function that training minimizes.
@@ -46,15 +45,13 @@ class PhaseTrainer(INCTrainer):
         self._to_restore: Path | None = None
         if fake_quantization is None:
             return
-        manager = self._compression_manager
-        # neural-compressor 3.7.1 heeds excluded_precisions in post-training quantization only; in
-        # training, the ops left in FP32 would become BF16 on a CPU that has it.
-        manager.adaptor.use_bf16 = False
-        for callbacks in getattr(manager.callbacks, "callbacks_list", [manager.callbacks]):
+        for callbacks in self._compression_manager.callbacks.callbacks_list:
             if isinstance(callbacks, QuantizationAwareTrainingCallbacks):
                 callbacks.register_hook("on_train_begin", self._after_fake_quantization)
 
-    def training_step(self, model: Any, inputs: Any) -> torch.Tensor:
+    def training_step(
+        self, model: Any, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
         """Do one step; stop at the first loss that is not a number.
 
         transformers' logging_nan_inf_filter would show the average of earlier losses instead.
@@ -63,7 +60,7 @@ class PhaseTrainer(INCTrainer):
             PipelineError: the loss is not finite.
         """
         interrupt.check()
-        loss = super().training_step(model, inputs)
+        loss = super().training_step(model, inputs, num_items_in_batch)
         if not math.isfinite(loss.item()):
             raise PipelineError(
                 f"the training loss became {loss.item()} at step {self.state.global_step + 1} with "
@@ -112,12 +109,6 @@ class PhaseTrainer(INCTrainer):
         else:
             self._to_restore = Path(resume_from_checkpoint)
 
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        array: Any = np.core.multiarray  # a pickled numpy array names this module
-        readers = [array._reconstruct, np.ndarray, np.dtype, type(np.dtype(np.uint32))]
-        with torch.serialization.safe_globals(readers):
-            super()._load_rng_state(checkpoint)
-
     def _load_best_model(self) -> None:
         """Restore the best checkpoint, and make sure that it is as good as it was."""
         best = Path(self.state.best_model_checkpoint)
@@ -132,16 +123,36 @@ class PhaseTrainer(INCTrainer):
             )
         log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, restored)
 
-    def _get_train_sampler(self) -> torch.utils.data.Sampler | None:
-        """Draw batches of like length from their own generator.
-
-        A resumed run then sees the rows in the order of a run that was not interrupted.
-        """
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
+        """Draw batches of like length; train_dataset has lost its lengths on its way here."""
         if not self.args.group_by_length:
-            return super()._get_train_sampler()
+            return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthGroupedSampler(
+        return _LengthGroupedSampler(
+            seed,
             self.args.train_batch_size * self.args.gradient_accumulation_steps,
             lengths=self.train_dataset[self.args.length_column_name],
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator(),
         )
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler:
+        """Keep the rows in their order, which is that of their lengths."""
+        return SequentialSampler(eval_dataset)
+
+
+class _LengthGroupedSampler(LengthGroupedSampler):
+    """Draw each epoch by itself: a resumed run sees the rows in the order of an uninterrupted one.
+
+    Args:
+        seed: seed of the first epoch.
+        options: LengthGroupedSampler's arguments.
+    """
+
+    def __init__(self, seed: int, *options: Any, **more: Any) -> None:
+        super().__init__(*options, **more)
+        self._seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Seed the draw of an epoch; accelerate calls it before each."""
+        self.generator.manual_seed(self._seed + epoch)

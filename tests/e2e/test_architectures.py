@@ -30,6 +30,8 @@ from transformers import (
     GPT2Model,
     MobileBertConfig,
     MobileBertModel,
+    ModernBertConfig,
+    ModernBertModel,
     MPNetConfig,
     MPNetModel,
     PreTrainedModel,
@@ -111,6 +113,9 @@ def encoder(kind: str, folder: Path, like: Path, corpus: Path) -> PreTrainedMode
     size = word_pieces(folder, like, ElectraTokenizerFast)
     if kind == "mpnet":  # does not take the token_type_ids of this tokenizer
         return MPNetModel(MPNetConfig(vocab_size=size, **SHAPE))
+    if kind == "modernbert":
+        special = {f"{name}_token_id": 0 for name in ("pad", "cls", "sep", "bos", "eos")}
+        return ModernBertModel(ModernBertConfig(vocab_size=size, **special, **SHAPE))
     if kind == "squeezebert":  # its layers are convolutions
         groups = {f"{name}_groups": 2 for name in ("q", "k", "v", "intermediate", "output")}
         return SqueezeBertModel(
@@ -154,6 +159,7 @@ def made(tmp_path: Path, micro_model: Path, micro_corpus: Path) -> Callable[[str
         "camembert",
         "albert",
         "mobilebert",
+        "modernbert",
         "mpnet",
         "squeezebert",
     ],

@@ -17,9 +17,9 @@ import pytest
 import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from optimum.intel import INCModelForSequenceClassification
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from pipeline.compression.upstream import load_int8
 from tests.conftest import Output, micro_rows
 
 Command = Callable[..., Output]
@@ -60,7 +60,7 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     test = pd.read_csv(micro_corpus / "test.csv")
     for variant, loaded in {
         "fp32": AutoModelForSequenceClassification.from_pretrained(artifacts(run) / "fp32"),
-        "int8": INCModelForSequenceClassification.from_pretrained(artifacts(run) / "int8").model,
+        "int8": load_int8(artifacts(run) / "int8"),
     }.items():
         tokenizer = AutoTokenizer.from_pretrained(artifacts(run) / variant)
         logits = one_by_one(loaded.eval(), tokenizer, list(test["text"]))
@@ -113,7 +113,7 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     # The terminal tells the story and the next step.
     for shown in ("Mixed Precision Statistics", "fp32", "int8", "macro F1", "MB", "truncated"):
         assert shown in output.out
-    assert "is FINISHED; next: mlflow ui --backend-store-uri" in output.err
+    assert "python -m mlflow ui --backend-store-uri" in output.err
     assert "Traceback" not in output.err
 
 

@@ -14,12 +14,13 @@ from pipeline.tracking.locate_model import mlflow_directory, model_directory
 
 MODEL = Path(__file__).with_name("model_of_0_1_0")
 ROOT = Path(__file__).parents[2]
-# What 0.1.0 answered, with room for the CPU's INT8 instructions.
+# What 0.1.0 answered on a CPU without VNNI, whose sums of INT8 products saturate: a CPU with VNNI
+# answers up to 0.033 away.
 SCORES = {
     "snow and ice": {"cold": 0.4746, "hot": 0.0565, "wet": 0.4689},
     "the sun was full of fire": {"cold": 0.0946, "hot": 0.8041, "wet": 0.1013},
 }
-TOLERANCE = 0.01
+TOLERANCE = 0.05
 
 
 @pytest.mark.parametrize("directory", [MODEL, model_directory(str(MODEL))], ids=["mlflow", "onnx"])

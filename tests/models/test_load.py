@@ -82,7 +82,9 @@ def test_a_checkpoint_without_the_encoder_is_refused_instead_of_trained_from_noi
     weights = load_file(folder / "model.safetensors")
     kept = {name: weight for name, weight in weights.items() if "layer.1." not in name}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(PipelineError, match=r"tensors are missing, among them encoder.layer.1"):
+    with pytest.raises(
+        PipelineError, match=r"tensors are missing, among them bert.encoder.layer.1"
+    ):
         load_model(ModelConfig(str(folder)), LABELS)
 
 

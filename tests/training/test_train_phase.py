@@ -212,3 +212,12 @@ def test_a_progress_bar_is_for_terminals_unless_asked_for(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     assert training_arguments(TrainerConfig(disable_tqdm=given), tmp_path).disable_tqdm is expected
+
+
+def test_no_more_processes_load_data_than_there_are_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.train_phase.available_cpus", lambda: 2)
+    for asked, taken in ((1, 1), (8, 2)):
+        config = TrainerConfig(dataloader_num_workers=asked)
+        assert training_arguments(config, tmp_path).dataloader_num_workers == taken
