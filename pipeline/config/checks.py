@@ -1,29 +1,32 @@
-"""Check a config for what no single field can tell: ranges, contradictions and missing paths."""
+"""Check a config: numbers in their ranges, no contradictions, and no missing paths."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.hub import looks_local
 from pipeline.config.schema import (
     FASTEST,
     QUANTIZABLE_OP_TYPES,
+    RANGE,
     Config,
     DatasetConfig,
     DistillationConfig,
     ExportConfig,
     LossConfig,
-    PostTrainingConfig,
     PruningConfig,
     QatConfig,
+    Range,
     TrainerConfig,
 )
 from pipeline.errors import PipelineError, nearest
 from pipeline.names import FP32_FORMATS, INT8_FORMATS, OPENVINO_INT8
 
 ROUNDING = 1e-9
-SHORTEST_TEXT = 3  # tokens: one of the text, between the two that mark its start and end
 FILE_KEYS = ("data_dir", "train_file", "validation_file", "test_file")
 
 
@@ -48,65 +51,36 @@ def check(config: Config) -> None:
     _check_int8_export(config.export, config.qat)
     _check_dataset_paths(config.dataset)
     _check_model_path(config.model.name_or_path)
+    _check_checkpoint_paths(config.trainer)
 
 
-def _check_above_zero(values: Mapping[str, float | None]) -> None:
-    """Refuse zero, negative numbers and nan.
-
-    Args:
-        values: value by key; None has no value yet.
-    """
-    for key, value in values.items():
-        if value is not None and not value > 0:
-            raise PipelineError(f"{key}={value} must be above 0.")
-
-
-def _check_shares(values: Mapping[str, float | None]) -> None:
-    """Refuse everything but shares above 0 and below 1.
+def numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float, Range]]:
+    """List the numbers of a config with the ranges that the schema gives them.
 
     Args:
-        values: value by key; None has no value.
+        config: dataclass of the schema.
+        prefix: what the keys begin with.
+
+    Yields:
+        Dotted key, number and range; each number of a list by itself.
     """
-    for key, value in values.items():
-        if value is not None and not 0 < value < 1:
-            raise PipelineError(f"{key}={value} must lie between 0 and 1.")
+    for item in fields(config):
+        key, value = f"{prefix}{item.name}", getattr(config, item.name)
+        if is_dataclass(value):
+            yield from numbers(value, f"{key}.")
+        elif isinstance(value, dict):
+            for name, entry in value.items():
+                yield from numbers(entry, f"{key}.{name}.")
+        elif RANGE in item.metadata and value is not None:
+            for each in value if isinstance(value, list) else [value]:
+                yield key, each, item.metadata[RANGE]
 
 
 def _check_numbers(config: Config) -> None:
-    trainer, dataset = config.trainer, config.dataset
-    _check_above_zero(
-        {
-            "trainer.learning_rate": trainer.learning_rate,
-            "trainer.per_device_train_batch_size": trainer.per_device_train_batch_size,
-            "trainer.per_device_eval_batch_size": trainer.per_device_eval_batch_size,
-            "trainer.gradient_accumulation_steps": trainer.gradient_accumulation_steps,
-            "trainer.logging_steps": trainer.logging_steps,
-            "model.num_hidden_layers": config.model.num_hidden_layers,
-            "dataset.max_train_samples": dataset.max_train_samples,
-            "dataset.max_eval_samples": dataset.max_eval_samples,
-            "export.calibration_samples": config.export.calibration_samples,
-            "benchmark.seconds": config.benchmark.seconds,
-            "benchmark.threads": config.benchmark.threads,
-        }
-    )
-    if trainer.max_steps <= 0:
-        _check_above_zero({"trainer.num_train_epochs": trainer.num_train_epochs})
-    if config.benchmark.repetitions < 0:
-        raise PipelineError(
-            f"benchmark.repetitions={config.benchmark.repetitions} must not be negative."
-        )
-    if dataset.max_length < SHORTEST_TEXT:
-        raise PipelineError(
-            f"dataset.max_length={dataset.max_length} leaves no room for text; it must be at least "
-            f"{SHORTEST_TEXT}."
-        )
-    _check_shares(
-        {
-            "dataset.validation_size": dataset.validation_size,
-            "dataset.test_size": dataset.test_size,
-        }
-    )
-    if trainer.eval_strategy == "steps" and not trainer.eval_steps:
+    for key, value, accepted in numbers(config):
+        if value not in accepted:
+            raise PipelineError(f"{key}={value} must be {accepted}.")
+    if config.trainer.eval_strategy == "steps" and not config.trainer.eval_steps:
         raise PipelineError("trainer.eval_strategy=steps needs trainer.eval_steps=N.")
 
 
@@ -125,19 +99,11 @@ def _check_recipe(qat: QatConfig) -> None:
                 f"qat.fp32_op_types: {op_type} is unknown; {nearest(op_type, QUANTIZABLE_OP_TYPES)}"
             )
     for name, phase in qat.phases.items():
-        key = f"qat.phases.{name}"
-        _check_above_zero(
-            {
-                f"{key}.learning_rate": phase.learning_rate,
-                f"{key}.num_train_epochs": phase.num_train_epochs,
-            }
-        )
         if phase.freeze_observers_after is not None and not phase.quantize:
             raise PipelineError(
-                f"{key}.freeze_observers_after={phase.freeze_observers_after} has nothing to "
-                "freeze: the phase does not quantize."
+                f"qat.phases.{name}.freeze_observers_after={phase.freeze_observers_after} has "
+                "nothing to freeze: the phase does not quantize."
             )
-        _check_shares({f"{key}.freeze_observers_after": phase.freeze_observers_after})
 
 
 def _check_post_training(qat: QatConfig) -> None:
@@ -158,17 +124,6 @@ def _check_post_training(qat: QatConfig) -> None:
             "qat.activation_scheme=sym needs activation ranges from before inference; choose "
             "qat=ptq_static, or asym for ptq_dynamic."
         )
-    _check_post_training_numbers(post_training)
-
-
-def _check_post_training_numbers(post_training: PostTrainingConfig) -> None:
-    _check_above_zero(
-        {
-            "qat.post_training.calibration_samples": post_training.calibration_samples,
-            "qat.post_training.max_trials": post_training.max_trials,
-        }
-    )
-    _check_shares({"qat.post_training.tolerable_loss": post_training.tolerable_loss})
 
 
 def _check_best_checkpoint(trainer: TrainerConfig) -> None:
@@ -179,7 +134,6 @@ def _check_best_checkpoint(trainer: TrainerConfig) -> None:
                 "trainer.early_stopping_patience needs trainer.load_best_model_at_end=true."
             )
         return
-    _check_above_zero({"trainer.early_stopping_patience": patience})
     if trainer.save_strategy == "no" or trainer.save_strategy != trainer.eval_strategy:
         strategy = trainer.eval_strategy if trainer.eval_strategy != "no" else "epoch"
         raise PipelineError(
@@ -209,8 +163,6 @@ def _check_pruned_training(config: Config) -> None:
 
 
 def _check_loss(loss: LossConfig, trainer: TrainerConfig) -> None:
-    if loss.focal_gamma < 0:
-        raise PipelineError(f"loss.focal_gamma={loss.focal_gamma} must not be negative.")
     if loss.focal_gamma and trainer.label_smoothing_factor:
         raise PipelineError(
             "loss.focal_gamma and trainer.label_smoothing_factor exclude each other; set one of "
@@ -222,12 +174,11 @@ def _check_distillation(distillation: DistillationConfig | None) -> None:
     if distillation is None:
         return
     weights = distillation.loss_weights
-    if len(weights) != 2 or min(weights) < 0 or abs(sum(weights) - 1) > ROUNDING:
+    if len(weights) != 2 or abs(sum(weights) - 1) > ROUNDING:
         raise PipelineError(
             f"distillation.loss_weights={weights} must be two shares whose sum is 1: the labels' "
             "and the teacher's."
         )
-    _check_above_zero({"distillation.temperature": distillation.temperature})
     teacher = distillation.teacher
     if looks_local(teacher) and not Path(teacher).is_dir():
         raise PipelineError(
@@ -238,7 +189,6 @@ def _check_distillation(distillation: DistillationConfig | None) -> None:
 def _check_weight_pruning(pruning: PruningConfig | None) -> None:
     if pruning is None:
         return
-    _check_shares({"pruning.target_sparsity": pruning.target_sparsity})
     ratio = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", pruning.pattern)
     if not ratio and not re.fullmatch(r"[1-9]\d*x[1-9]\d*|channelx1|1xchannel", pruning.pattern):
         raise PipelineError(
@@ -250,13 +200,11 @@ def _check_weight_pruning(pruning: PruningConfig | None) -> None:
             f"pruning.target_sparsity={pruning.target_sparsity} is more than "
             f"pruning.pattern={pruning.pattern} allows: {int(ratio[1]) / int(ratio[2]):g}."
         )
-    ends_early = pruning.end_step is not None and pruning.end_step <= pruning.start_step
-    if pruning.start_step < 0 or ends_early:
+    if pruning.end_step is not None and pruning.end_step <= pruning.start_step:
         raise PipelineError(
             f"pruning.end_step={pruning.end_step} must be above "
-            f"pruning.start_step={pruning.start_step}, which must not be negative."
+            f"pruning.start_step={pruning.start_step}."
         )
-    _check_above_zero({"pruning.pruning_frequency": pruning.pruning_frequency})
 
 
 def _check_export(export: ExportConfig) -> None:
@@ -287,8 +235,8 @@ def _check_int8_export(export: ExportConfig, qat: QatConfig) -> None:
         )
     if OPENVINO_INT8 in int8 and not (find_spec("openvino") and find_spec("nncf")):
         raise PipelineError(
-            f"export.formats: {OPENVINO_INT8} needs OpenVINO and NNCF: "
-            "pip install -e '.[openvino]', or choose export=onnx."
+            f"export.formats: {OPENVINO_INT8} needs OpenVINO and NNCF: pip install openvino nncf, "
+            "or choose export=onnx."
         )
 
 
@@ -320,5 +268,22 @@ def _check_model_path(name_or_path: str) -> None:
         )
 
 
+def _check_checkpoint_paths(trainer: TrainerConfig) -> None:
+    earlier, folder = trainer.resume_from_checkpoint, trainer.output_dir
+    if earlier is not None and not Path(earlier).is_dir():
+        raise PipelineError(
+            f"trainer.resume_from_checkpoint={earlier} holds no checkpoints of a run; it takes the "
+            "trainer.output_dir of an earlier start, or a checkpoint-N in it."
+        )
+    if folder is None:
+        return
+    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        what = "cannot be written" if existing.is_dir() else "is not a directory"
+        raise PipelineError(f"trainer.output_dir={folder}: {existing} {what}.")
+
+
 def _how_to_fetch(path: str) -> str:
-    return "; make assets fetches it" if path.startswith("assets/") else ""
+    return (
+        "; make assets (python -m pipeline.assets) fetches it" if path.startswith("assets/") else ""
+    )

@@ -1,7 +1,8 @@
 """Declare every config group as a dataclass, and register them with Hydra."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Optional
+from math import isfinite
+from typing import Any, Literal, Optional
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -9,10 +10,55 @@ from omegaconf import MISSING
 FASTEST = "fastest"
 BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside the corpus's own
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
+SHORTEST_TEXT = 3  # tokens: one of the text, between the two that mark its start and end
+LARGEST_SEED = 2**32 - 1  # of NumPy's generator
+RANGE = "range"  # in the metadata of a number's field
 
 # OmegaConf 2.4 reads Optional[X] but not X | None where X is itself a generic; one spelling is
 # used for all fields.
 # ruff: noqa: UP045
+
+
+@dataclass(frozen=True)
+class Range:
+    """Say which numbers a key takes; not-a-number and infinity are never among them.
+
+    Args:
+        above, at_least: its lower end, without or with that number itself.
+        below, at_most: its upper end, without or with that number itself.
+        also: a number that is taken, although it lies outside.
+    """
+
+    above: Optional[float] = None
+    at_least: Optional[float] = None
+    below: Optional[float] = None
+    at_most: Optional[float] = None
+    also: Optional[float] = None
+
+    def __contains__(self, value: float) -> bool:
+        return value == self.also or (
+            isfinite(value)
+            and (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    def __str__(self) -> str:
+        ends = [
+            f"{name.replace('_', ' ')} {end}" for name, end in vars(self).items() if end is not None
+        ]
+        return " and ".join(ends).replace(" and also", ", or")
+
+
+def number(default: Any, **ends: float) -> Any:
+    """Declare a key that takes numbers, with its default and the ends of its Range."""
+    return field(default=default, metadata={RANGE: Range(**ends)})
+
+
+def share(default: Any = None) -> Any:
+    """Declare a key that takes shares of a whole, above 0 and below 1."""
+    return number(default, above=0, below=1)
 
 
 @dataclass
@@ -31,7 +77,7 @@ class ModelConfig:
 
     name_or_path: str = MISSING
     revision: Optional[str] = None
-    num_hidden_layers: Optional[int] = None
+    num_hidden_layers: Optional[int] = number(None, at_least=1)
     classification_token_only: bool = True
 
 
@@ -86,14 +132,14 @@ class DatasetConfig:
     text_pair_column: Optional[str] = None
     label_column: str = "label"
     label_names: Optional[list[str]] = None
-    validation_size: float = 0.1
-    test_size: float = 0.1
-    split_seed: int = 0
+    validation_size: float = share(0.1)
+    test_size: float = share(0.1)
+    split_seed: int = number(0, at_least=0, at_most=LARGEST_SEED)
     on_bad_rows: Literal["error", "drop"] = "error"
-    max_length: int = 128
+    max_length: int = number(128, at_least=SHORTEST_TEXT)
     padding: Literal["longest", "max_length"] = "longest"
-    max_train_samples: Optional[int] = None
-    max_eval_samples: Optional[int] = None
+    max_train_samples: Optional[int] = number(None, at_least=1)
+    max_eval_samples: Optional[int] = number(None, at_least=1)
 
 
 @dataclass
@@ -112,10 +158,10 @@ class PhaseConfig:
     """
 
     quantize: bool = MISSING
-    num_train_epochs: Optional[float] = None
-    learning_rate: Optional[float] = None
+    num_train_epochs: Optional[float] = number(None, above=0)
+    learning_rate: Optional[float] = number(None, above=0)
     freeze_embeddings: bool = False
-    freeze_observers_after: Optional[float] = None
+    freeze_observers_after: Optional[float] = share()
 
 
 @dataclass
@@ -135,11 +181,11 @@ class PostTrainingConfig:
     """
 
     approach: Literal["dynamic", "static"] = MISSING
-    calibration_samples: int = 300
+    calibration_samples: int = number(300, at_least=1)
     activation_algorithm: Literal["minmax", "kl"] = "minmax"
-    tolerable_loss: Optional[float] = None
+    tolerable_loss: Optional[float] = share()
     criterion: Literal["absolute", "relative"] = "absolute"
-    max_trials: int = 50
+    max_trials: int = number(50, at_least=1)
 
 
 @dataclass
@@ -189,12 +235,12 @@ class TrainerConfig:
             newest checkpoint, or one of the checkpoint-N folders in it.
     """
 
-    num_train_epochs: float = 2.0
-    max_steps: int = -1
-    per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 64
-    gradient_accumulation_steps: int = 1
-    learning_rate: float = 3e-4
+    num_train_epochs: float = number(2.0, above=0)
+    max_steps: int = number(-1, at_least=1, also=-1)
+    per_device_train_batch_size: int = number(32, at_least=1)
+    per_device_eval_batch_size: int = number(64, at_least=1)
+    gradient_accumulation_steps: int = number(1, at_least=1)
+    learning_rate: float = number(3e-4, above=0)
     lr_scheduler_type: Literal[
         "linear",
         "cosine",
@@ -204,34 +250,34 @@ class TrainerConfig:
         "constant_with_warmup",
         "inverse_sqrt",
     ] = "linear"
-    warmup_ratio: float = 0.0
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    label_smoothing_factor: float = 0.0
+    warmup_ratio: float = number(0.0, at_least=0, at_most=1)
+    warmup_steps: int = number(0, at_least=0)
+    weight_decay: float = number(0.0, at_least=0)
+    adam_beta1: float = number(0.9, at_least=0, below=1)
+    adam_beta2: float = number(0.999, at_least=0, below=1)
+    adam_epsilon: float = number(1e-8, at_least=0)
+    max_grad_norm: float = number(1.0, at_least=0)
+    label_smoothing_factor: float = number(0.0, at_least=0, below=1)
     optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "rmsprop"] = (
         "adamw_torch_fused"
     )
     group_by_length: bool = False
     eval_strategy: Literal["no", "steps", "epoch"] = "epoch"
-    eval_steps: Optional[int] = None
-    logging_steps: int = 10
-    dataloader_num_workers: int = 0
+    eval_steps: Optional[int] = number(None, at_least=1)
+    logging_steps: int = number(10, at_least=1)
+    dataloader_num_workers: int = number(0, at_least=0)
     save_strategy: Literal["no", "steps", "epoch"] = "no"
-    save_steps: int = 500
-    save_total_limit: Optional[int] = None
+    save_steps: int = number(500, at_least=1)
+    save_total_limit: Optional[int] = number(None, at_least=1)
     load_best_model_at_end: bool = False
     metric_for_best_model: Literal["accuracy", "f1_macro", "loss"] = "accuracy"
-    early_stopping_patience: Optional[int] = None
-    early_stopping_threshold: float = 0.0
+    early_stopping_patience: Optional[int] = number(None, at_least=1)
+    early_stopping_threshold: float = number(0.0, at_least=0)
     output_dir: Optional[str] = None
     resume_from_checkpoint: Optional[str] = None
     disable_tqdm: Optional[bool] = None
-    seed: int = 42
-    data_seed: Optional[int] = None
+    seed: int = number(42, at_least=0, at_most=LARGEST_SEED)
+    data_seed: Optional[int] = number(None, at_least=0, at_most=LARGEST_SEED)
 
 
 @dataclass
@@ -245,7 +291,7 @@ class LossConfig:
     """
 
     class_weights: Literal["none", "balanced"] = "none"
-    focal_gamma: float = 0.0
+    focal_gamma: float = number(0.0, at_least=0)
 
 
 @dataclass
@@ -264,11 +310,13 @@ class DistillationConfig:
     """
 
     teacher: str = MISSING
-    num_hidden_layers: Optional[int] = None
-    num_train_epochs: Optional[float] = None
-    learning_rate: Optional[float] = None
-    temperature: float = 2.0
-    loss_weights: list[float] = field(default_factory=lambda: [0.5, 0.5])
+    num_hidden_layers: Optional[int] = number(None, at_least=1)
+    num_train_epochs: Optional[float] = number(None, above=0)
+    learning_rate: Optional[float] = number(None, above=0)
+    temperature: float = number(2.0, above=0)
+    loss_weights: list[float] = field(
+        default_factory=lambda: [0.5, 0.5], metadata={RANGE: Range(at_least=0, at_most=1)}
+    )
 
 
 @dataclass
@@ -292,11 +340,11 @@ class PruningConfig:
 
     pruning_type: Literal["magnitude", "snip_momentum"] = MISSING
     pattern: str = "4x1"
-    target_sparsity: float = 0.5
+    target_sparsity: float = share(0.5)
     pruning_scope: Literal["global", "local"] = "global"
-    start_step: int = 0
-    end_step: Optional[int] = None
-    pruning_frequency: Optional[int] = None
+    start_step: int = number(0, at_least=0)
+    end_step: Optional[int] = number(None, at_least=1)
+    pruning_frequency: Optional[int] = number(None, at_least=1)
 
 
 @dataclass
@@ -316,8 +364,8 @@ class ExportConfig:
 
     formats: list[str] = field(default_factory=list)
     ship: str = FASTEST
-    calibration_samples: int = 300
-    max_accuracy_loss: float = 0.005
+    calibration_samples: int = number(300, at_least=1)
+    max_accuracy_loss: float = number(0.005, at_least=0, at_most=1)
 
 
 @dataclass
@@ -330,9 +378,9 @@ class BenchmarkConfig:
         threads: number of threads of each process.
     """
 
-    repetitions: int = 3
-    seconds: float = 0.3
-    threads: int = 1
+    repetitions: int = number(3, at_least=0)
+    seconds: float = number(0.3, above=0)
+    threads: int = number(1, at_least=1)
 
 
 @dataclass
@@ -373,8 +421,8 @@ class SweepConfig:
     fresh: bool = False
     allow_failures: bool = False
     pruner: Optional[Literal["median"]] = None
-    pruner_startup_trials: int = 4
-    pruner_warmup_steps: int = 0
+    pruner_startup_trials: int = number(4, at_least=0)
+    pruner_warmup_steps: int = number(0, at_least=0)
     parent_run_id: Optional[str] = None
     directory: Optional[str] = None
     swept: list[str] = field(default_factory=list)

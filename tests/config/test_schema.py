@@ -1,9 +1,12 @@
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from pipeline.config.resolve import resolve
-from pipeline.config.schema import TrainerConfig
+from pipeline.config.schema import RANGE, Config, TrainerConfig
 from tests.conftest import CONF, composed
 
 GROUPS = ["model", "dataset", "qat", "trainer", "export", "benchmark", "tracking", "experiment"]
@@ -54,9 +57,31 @@ def test_the_published_sample_is_followed_to_the_letter() -> None:
 
 
 def test_every_trainer_key_is_a_training_argument() -> None:
-    from dataclasses import fields
-
     from transformers import EarlyStoppingCallback, TrainingArguments
 
     known = {item.name for item in fields(TrainingArguments)} | vars(EarlyStoppingCallback()).keys()
     assert {item.name for item in fields(TrainerConfig)} <= known
+
+
+def test_every_number_has_its_range_and_takes_its_default() -> None:
+    numbers = [item for group in groups(Config) for item in fields(group) if is_number(item)]
+    assert len(numbers) > 50
+    for item in numbers:
+        accepted = item.metadata[RANGE]
+        assert item.default in (None, MISSING) or item.default in accepted, item.name
+        assert float("nan") not in accepted, item.name
+        assert float("inf") not in accepted, item.name
+
+
+def groups(schema: type) -> Iterator[type]:
+    """List a dataclass and every dataclass that one of its fields holds."""
+    yield schema
+    for hint in get_type_hints(schema).values():
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part):
+                yield from groups(part)
+
+
+def is_number(item: Field) -> bool:
+    hint = str(item.type)
+    return ("int" in hint or "float" in hint) and "Literal" not in hint
