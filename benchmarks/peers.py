@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.console import quiet
+from pipeline.console import third_parties
 
-quiet.third_parties()
+third_parties.prepare()
 
 import numpy as np
 from _inputs import CORPUS, ENCODER, artifacts_of, tracking_client, tracking_overrides

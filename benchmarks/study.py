@@ -14,9 +14,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from pipeline.console import quiet
+from pipeline.console import third_parties
 
-quiet.third_parties()
+third_parties.prepare()
 
 from _inputs import ENCODER
 from mlflow.entities import Run

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.console import quiet
+from pipeline.console import third_parties
 
-quiet.third_parties()
+third_parties.prepare()
 
 import datasets
 import numpy as np

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.config.schema import BenchmarkConfig, Config
-from pipeline.console import command_line, quiet
+from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
 from pipeline.names import CONFIG, FP32, INT8, TEST
 from pipeline.tracking.lookup import find_run, newest_shipped
@@ -67,7 +67,7 @@ def _bench(options: argparse.Namespace) -> None:
     for name in ("repetitions", "seconds", "threads"):
         if not getattr(options, name) > 0:
             raise PipelineError(f"--{name} {getattr(options, name)} must be above 0.")
-    quiet.third_parties()
+    third_parties.prepare()
     import mlflow
     from mlflow.tracking import MlflowClient
     from omegaconf import OmegaConf

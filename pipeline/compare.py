@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.schema import TrackingConfig
-from pipeline.console import command_line, quiet
+from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.names import ACCURACY, COMPARISON_PAGE, SWEEP_TAG
 from pipeline.tracking.lookup import children_of, find_run, find_sweep, search_all
@@ -101,7 +101,7 @@ def _compare(options: argparse.Namespace) -> None:
         )
     if len(options.runs) == 1:
         raise PipelineError("one run is nothing to compare; give a second id, or --sweep latest.")
-    quiet.third_parties()
+    third_parties.prepare()
     from mlflow.tracking import MlflowClient
 
     from pipeline.tracking.connection import ui_address

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.console import command_line, quiet
+from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import TextClassifier
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS, check_text
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         "--threads",
         type=int,
         default=0,
-        help="number of threads of the runtime; 0 (default) uses all cores",
+        help="number of threads of the runtime; 0 (default) takes one for each available CPU",
     )
     return command
 
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    # quiet switches it off for processes that fork; nothing is forked here.
+    # third_parties switches it off for processes that fork; nothing is forked here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    quiet.third_parties()
+    third_parties.prepare()
     if options.texts:
         for place, text in enumerate(options.texts, start=1):
             check_text(text, f"text {place}")

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import command_line, quiet
+from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
 from pipeline.names import CONFIG, DESCRIPTION_TAG, REPORT_PAGE, REPORTS
 from pipeline.tracking.lookup import find_run
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = parser().parse_args(arguments)
-    quiet.third_parties()
+    third_parties.prepare()
     return command_line.exit_code(lambda: _report(options.run, options.output))
 
 

@@ -48,9 +48,9 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
                 "tracking.KEY=VALUE does."
             )
     from pipeline.config import hub
-    from pipeline.console import quiet
+    from pipeline.console import third_parties
 
-    quiet.third_parties()
+    third_parties.prepare()
     from pipeline.config.resolve import check_repeatable, read_logged, resolve
     from pipeline.reports.results import show_rerun
     from pipeline.run import run

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from pipeline.console import command_line, quiet
+from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
 from pipeline.inference.session import refuse_pickles
 from pipeline.names import CHAMPION
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    quiet.third_parties()
+    third_parties.prepare()
     directory = mlflow_directory(options.model)
     refuse_pickles(directory)
     import mlflow

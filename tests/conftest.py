@@ -24,9 +24,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from pipeline.config.schema import register
-from pipeline.console import quiet
+from pipeline.console import third_parties
 
-quiet.third_parties()
+third_parties.prepare()
 
 CONF = Path(__file__).parents[1] / "conf"
 CLASSES = {

@@ -1,8 +1,11 @@
 """Give every command the same exit codes, one-line errors and progress bar."""
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 from pipeline.console import interrupt
@@ -41,6 +44,27 @@ def exit_code(command: Callable[[], int | None]) -> int:
 def wants_traceback() -> bool:
     """Tell whether the person at the terminal asked for tracebacks with HYDRA_FULL_ERROR=1."""
     return os.environ.get(USER_CHOICE, os.environ.get(FULL_ERROR)) == "1"
+
+
+def in_checkout() -> bool:
+    """Tell whether the working folder is the project's own, so that its make targets work."""
+    return Path.cwd() == Path(__file__).parents[2] and Path("Makefile").is_file()
+
+
+def python(*arguments: str, **environment: str) -> str:
+    """Write a command that works as it stands, in this folder and with this Python.
+
+    Args:
+        arguments: what follows `python`.
+        environment: variables to set for it.
+    """
+    name = "python"
+    if Path(shutil.which(name) or "").resolve() != Path(sys.executable).resolve():
+        executable = Path(sys.executable)
+        near = executable.is_relative_to(Path.cwd())
+        name = str(executable.relative_to(Path.cwd()) if near else executable)
+    variables = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]
+    return " ".join([*variables, shlex.join([name, *arguments])])
 
 
 def complain(line: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from pipeline.console import quiet
+from pipeline.console import third_parties
 from pipeline.inference.classifier import MODEL_CONFIG_FILE, TOKENIZER_FILE, pad
 from pipeline.inference.session import ONNX_FILE, open_session
 from pipeline.names import FP32, INT8
@@ -153,5 +153,5 @@ def _load(variant: str, directory: Path, threads: int) -> Call:
 
 
 if __name__ == "__main__":
-    quiet.third_parties()
+    third_parties.prepare()
     _work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

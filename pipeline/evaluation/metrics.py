@@ -1,5 +1,6 @@
 """Run a model over a tokenized split, and score its logits: accuracy, loss and macro F1."""
 
+import tempfile
 from dataclasses import dataclass
 
 import datasets
@@ -145,6 +146,9 @@ def label_metrics(predictions: np.ndarray, labels: np.ndarray) -> dict[str, floa
         predictions: predicted label ids, (rows,) int64.
         labels: true label ids, (rows,) int64.
     """
-    metrics = evaluate.combine([Accuracy(), MacroF1()])
+    # evaluate 0.4 wants a folder even for a metric that it keeps in memory; the default is in HOME.
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
+        kept = {"keep_in_memory": True, "cache_dir": folder}
+        metrics = evaluate.combine([Accuracy(**kept), MacroF1(**kept)])
     result: dict[str, float] = metrics.compute(predictions=predictions, references=labels)
     return result

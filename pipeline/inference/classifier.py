@@ -27,7 +27,7 @@ class TextClassifier:
     Args:
         directory: directory that an export wrote: the model, tokenizer.json (which cuts texts as
             in training) and config.json.
-        threads: threads of one call; 0 leaves it to the runtime.
+        threads: threads of one call; 0 takes as many as this process has CPUs.
 
     Raises:
         PipelineError: something is missing or damaged, or the directory holds a pickle.

@@ -6,6 +6,7 @@ from threading import Lock
 
 import numpy as np
 
+from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
 
 ONNX_FILE = "model.onnx"
@@ -24,7 +25,7 @@ def open_session(directory: Path, threads: int = 0) -> Session:
 
     Args:
         directory: directory with model.onnx, or openvino_model.xml and openvino_model.bin.
-        threads: threads of one call; 0 leaves it to the runtime (all cores).
+        threads: threads of one call; 0 takes as many as this process has CPUs.
 
     Raises:
         PipelineError: the directory holds a pickle or no model, the file is damaged, or its
@@ -34,9 +35,9 @@ def open_session(directory: Path, threads: int = 0) -> Session:
         raise PipelineError(f"{directory} is not a directory.")
     refuse_pickles(directory)
     if (directory / ONNX_FILE).is_file():
-        return _onnx_session(directory / ONNX_FILE, threads)
+        return _onnx_session(directory / ONNX_FILE, threads or available_cpus())
     if (directory / OPENVINO_FILE).is_file():
-        return _openvino_session(directory / OPENVINO_FILE, threads)
+        return _openvino_session(directory / OPENVINO_FILE, threads or available_cpus())
     files = sorted(file.name for file in directory.iterdir())
     more = f" and {len(files) - LISTED_FILES} more" if len(files) > LISTED_FILES else ""
     listed = ", ".join(files[:LISTED_FILES]) or "nothing"
@@ -101,7 +102,7 @@ def _openvino_session(file: Path, threads: int) -> Session:
         import openvino
     except ImportError as error:
         raise PipelineError(
-            f"{file} needs OpenVINO, which is not installed: pip install -e '.[openvino]'."
+            f"{file} needs OpenVINO, which is not installed: pip install openvino."
         ) from error
     # One stream: a request uses all threads. f32: what is not INT8 stays as it was evaluated, on a
     # CPU with bf16 as well.
@@ -109,9 +110,8 @@ def _openvino_session(file: Path, threads: int) -> Session:
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": str(threads),
     }
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = str(threads)
     try:
         request = openvino.Core().compile_model(str(file), "CPU", settings).create_infer_request()
     except RuntimeError as error:

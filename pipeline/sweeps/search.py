@@ -1,6 +1,5 @@
 """Search for the best configurations with Optuna, with one study for each sweep."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.config.objectives import check_objectives, higher_is_better
+from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import FAILED, PRUNED
 from pipeline.sweeps.jobs import Outcome, jobs_of
@@ -171,7 +171,7 @@ class OptunaSearch(OptunaSweeperImpl):
         if self.n_jobs:
             return self.n_jobs
         parallel = OmegaConf.select(self.config, "hydra.launcher.n_jobs", default=1)
-        return int(parallel) if parallel > 0 else os.cpu_count() or 1
+        return int(parallel) if parallel > 0 else available_cpus()
 
 
 def _last_of_each(lines: Sequence[str]) -> list[str]:

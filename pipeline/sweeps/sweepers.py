@@ -11,7 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from pipeline.console import quiet
+from pipeline.console import third_parties
 from pipeline.errors import PipelineError
 
 
@@ -44,7 +44,7 @@ class Grid(BasicSweeper):
         if not lines:
             swept = ", ".join(f"{key}={values}" for key, values in space.items())
             raise PipelineError(f"the search space is empty: {swept}.")
-        quiet.third_parties()
+        third_parties.prepare()
         from pipeline.sweeps.jobs import jobs_of
         from pipeline.sweeps.sweep import open_sweep
 
@@ -91,7 +91,7 @@ class Search(Sweeper):
             task_function: function that runs one job.
             config: Hydra's config of the multirun.
         """
-        quiet.third_parties()
+        third_parties.prepare()
         from pipeline.sweeps.search import OptunaSearch, SearchOptions
 
         self._search = OptunaSearch(SearchOptions(**self._options))

@@ -6,7 +6,8 @@ import subprocess
 from importlib.metadata import distributions, version
 from pathlib import Path
 
-from pipeline.names import CPU_TAG, GIT_COMMIT_TAG
+from pipeline.cpus import available_cpus
+from pipeline.names import CPU_COUNT_TAG, CPU_TAG, CPU_THREADS_TAG, GIT_COMMIT_TAG
 
 KEY_PACKAGES = (
     "torch",
@@ -19,9 +20,16 @@ KEY_PACKAGES = (
 
 
 def environment_tags() -> dict[str, str]:
-    """Return CPU model, git commit and the versions of the packages that decide a run's figures."""
-    tags = {f"version.{name}": version(name) for name in KEY_PACKAGES}
-    return {**tags, CPU_TAG: cpu_model(), GIT_COMMIT_TAG: git_commit()}
+    """Return CPU and threads, git commit, and versions of what decides a run's figures."""
+    import torch  # a run has imported it, the commands that only read have not
+
+    return {
+        **{f"version.{name}": version(name) for name in KEY_PACKAGES},
+        CPU_TAG: cpu_model(),
+        CPU_COUNT_TAG: str(available_cpus()),
+        CPU_THREADS_TAG: str(torch.get_num_threads()),
+        GIT_COMMIT_TAG: git_commit(),
+    }
 
 
 def cpu_model() -> str:
@@ -38,19 +46,25 @@ def git_commit() -> str:
     """Return the pipeline's commit, with "-dirty" if its working tree differs.
 
     Returns:
-        40 hex digits, or "unknown" outside a git checkout.
+        40 hex digits, or "unknown" outside a git checkout; an environment that lies within the
+        checkout of something else is outside.
     """
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip()
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
 @functools.cache  # 0.3 s, and the same for every job of a sweep in this process

@@ -58,6 +58,7 @@ MODEL_CODE = PACKAGE / "inference" / "mlflow_model.py"
 # What MODEL_CODE imports of this package: copied into the logged model, without the rest.
 SERVED_MODULES = (
     "__init__.py",
+    "cpus.py",
     "errors.py",
     *(f"inference/{name}.py" for name in ("__init__", "texts", "session", "classifier")),
 )

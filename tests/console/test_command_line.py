@@ -1,10 +1,14 @@
 import contextlib
+import shlex
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.console import interrupt
-from pipeline.console.command_line import exit_code
+from pipeline.console.command_line import exit_code, python
 from pipeline.errors import PipelineError
 
 
@@ -57,3 +61,21 @@ def test_an_interrupt_that_got_lost_is_found_again(number: signal.Signals) -> No
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def test_a_printed_command_works_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = "import os, sys; print(sys.executable, os.environ['STORE'], sys.argv[1])"
+    line = python("-c", program, "a b#c", STORE="x y")
+    printed = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout
+    assert printed == f"{sys.executable} x y a b#c\n"
+
+
+def test_a_python_below_the_working_folder_is_named_from_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(Path(sys.executable).parents[1])
+    assert shlex.split(python("-m", "pipeline"))[0] == f"bin/{Path(sys.executable).name}"
