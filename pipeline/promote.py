@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.console import command_line, quiet
+from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
 from pipeline.promotion.gate import Candidate, Check, Gate, checks, load_gate
-from pipeline.tracking.store import store_errors, tracking_uri
+from pipeline.tracking.store import command, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from pipeline.promotion.registry import Registry
@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
         help="name of the registered model (default: %(default)s)",
     )
     command.add_argument(
-        "--gate", default="default", help="name of a file in conf/gate/ (default: %(default)s)"
+        "--gate",
+        default="default",
+        help="name of a file in conf/gate/, or path of a .yaml file (default: %(default)s)",
     )
     return command
 
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _promote(options: argparse.Namespace) -> int:
     gate = load_gate(options.gate)
-    quiet.third_parties()
+    third_parties.prepare()
     from pipeline.promotion.registry import Registry
 
     with store_errors(tracking_uri()):
@@ -88,10 +90,16 @@ def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> in
         return EXIT_REFUSED
     version = registry.promote(candidate, _reasons(verdicts))
     registry.log_decision(candidate, f"promoted to {options.name} version {version}", verdicts)
-    print(  # noqa: T201
-        f"{options.name} version {version} is the {CHAMPION_ALIAS} now; next: make serve"
-    )
+    line = f"{options.name} version {version} is the {CHAMPION_ALIAS} now; next: "
+    print(line + _serve(options.name))  # noqa: T201
     return 0
+
+
+def _serve(name: str) -> str:
+    if name == REGISTERED_MODEL and command_line.in_checkout():
+        return "make serve"
+    model = f"models:/{name}@{CHAMPION_ALIAS}"
+    return command(tracking_uri(), "-m", "pipeline.serve", "--model", model)
 
 
 def _reasons(verdicts: Sequence[Check]) -> str:

@@ -34,7 +34,7 @@ from pipeline.tracking.connection import Connection, open_experiment, ui_address
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
 from pipeline.tracking.outbox import STORE_ERRORS
-from pipeline.tracking.store import TAG_LENGTH, store_errors
+from pipeline.tracking.store import TAG_LENGTH, command, store_errors
 
 PARAM_LENGTH = 6000  # MLflow's limit
 
@@ -80,6 +80,9 @@ class ParentRun:
         self.run_id = run_id
         self.next_step = connection.next_step(run_id)
         self.ui = ui_address(connection.uri)
+        self.compare = command(
+            connection.uri, "-m", "pipeline.compare", "--sweep", run_id, "--format", "html"
+        )
         self._connection = connection
         self._client = connection.client
         self._last_heartbeat = time.monotonic()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def plan_of(config: DictConfig, first: Config, space: Mapping[str, str]) -> Plan
         raise TypeError("Hydra's config is not a mapping")
     return Plan(
         name=_name(first, space),
-        command=f"python -m pipeline {' '.join(sys.argv[1:])}",
+        command=f"python -m pipeline {shlex.join(sys.argv[1:])}",
         space=space,
         objectives=first.objective,
         identity=_identity(base, first, space),

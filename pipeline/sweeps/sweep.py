@@ -164,10 +164,7 @@ class Sweep:
             write_page(comparison, self._plan.name, self._parent.ui, page)
             comparison.table().to_csv(table, index=False)
             self._parent.log_files(Path(scratch))
-        self._progress.say(
-            f"next: python -m pipeline.compare --sweep {self.run_id} --format html, "
-            f"or {self._parent.next_step}"
-        )
+        self._progress.say(f"next: {self._parent.compare}, or {self._parent.next_step}")
 
     def _settled_before(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Return the outcomes of jobs that need not run, by the job's key.

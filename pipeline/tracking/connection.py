@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
+from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
@@ -48,10 +49,10 @@ class Connection:
     def next_step(self, run_id: str) -> str:
         """Return the command or address that shows a run."""
         if self.uri.startswith("http"):
-            return f"{redacted(self.uri)}/#/experiments/{self.experiment_id}/runs/{run_id}"
-        if self.uri == DEFAULT_TRACKING_URI:
+            return f"{ui_address(self.uri)}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        if self.uri == DEFAULT_TRACKING_URI and in_checkout():
             return "make ui"
-        return f"mlflow ui --backend-store-uri {redacted(self.uri)}"
+        return python("-m", "mlflow", "ui", "--backend-store-uri", redacted(self.uri))
 
     def mark_dead(self) -> None:
         """Set runs that are RUNNING without a living process to FAILED."""

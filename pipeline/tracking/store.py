@@ -5,9 +5,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.console.command_line import python
 from pipeline.errors import PipelineError, redacted
 
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 TAG_LENGTH = 5000  # MLflow's limit
 NOT_FOUND = (
     "RESOURCE_DOES_NOT_EXIST"  # MlflowException.error_code for a missing run, model or version
@@ -20,15 +22,26 @@ def tracking_uri() -> str:
     Raises:
         PipelineError: the default store does not exist.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = os.environ.get(URI_VARIABLE)
     if uri:
         return uri
     if not Path(DEFAULT_TRACKING_URI.removeprefix("sqlite:///")).is_file():
         raise PipelineError(
-            f"{DEFAULT_TRACKING_URI} does not exist yet; make quickstart makes a run, "
-            "or set MLFLOW_TRACKING_URI."
+            f"{DEFAULT_TRACKING_URI} does not exist yet; a run makes it (make quickstart), "
+            f"or set {URI_VARIABLE}."
         )
     return DEFAULT_TRACKING_URI
+
+
+def command(uri: str, *arguments: str) -> str:
+    """Write a command of this project that works on a store, as it stands.
+
+    Args:
+        uri: address of the store.
+        arguments: what follows `python`.
+    """
+    known = uri == os.environ.get(URI_VARIABLE, DEFAULT_TRACKING_URI)
+    return python(*arguments, **({} if known else {URI_VARIABLE: redacted(uri)}))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from tests.conftest import Output
 
 Command = Callable[..., Output]
 ROOT = Path(__file__).parents[2]
+WITHOUT_STORE = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
 SHORT = ["trainer.max_steps=2", "trainer.eval_strategy=no"]
 
 
@@ -60,6 +61,13 @@ def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
     assert parent.data.tags["best_run_id"] in {child.info.run_id for child in children}
     artifacts = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert {file.name for file in artifacts.iterdir()} == {"comparison.html", "comparison.csv"}
+    # The printed command finds the store, which is not the default.
+    printed = (output.out + output.err).partition("next: ")[2].partition(", or ")[0]
+    done = subprocess.run(
+        printed, shell=True, cwd=tmp_path, env=WITHOUT_STORE, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "comparison.html").is_file()
     assert "job 4 of 4 FINISHED" in output.err
     assert "Pareto-optimal" in output.out
     assert "phase" not in output.err, "what a job prints goes to its file"

@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 import time
@@ -62,12 +63,19 @@ def test_a_server_that_is_not_there_is_one_line_at_once() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(store: str) -> None:
+def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = open_experiment(TrackingConfig(store))
-    assert connection.next_step("abc") == f"mlflow ui --backend-store-uri {store}"
-    assert replace(connection, uri="sqlite:///mlruns/mlflow.db").next_step("abc") == "make ui"
+    ui = shlex.join(["-m", "mlflow", "ui", "--backend-store-uri", store])
+    assert connection.next_step("abc").endswith(f"python {ui}")
+    default = replace(connection, uri="sqlite:///mlruns/mlflow.db")
+    monkeypatch.chdir(ROOT)
+    assert default.next_step("abc") == "make ui"
+    monkeypatch.chdir(ROOT / "docs")  # no Makefile here
+    assert default.next_step("abc").endswith("mlflow ui --backend-store-uri " + default.uri)
     server = replace(connection, uri="http://user:secret@host:5000")
-    shown = f"http://***@host:5000/#/experiments/{connection.experiment_id}/runs/abc"
+    shown = f"http://host:5000/#/experiments/{connection.experiment_id}/runs/abc"
     assert server.next_step("abc") == shown
     assert ui_address("http://user:secret@host:5000/") == "http://host:5000"
     assert ui_address(store) == "http://127.0.0.1:5000"
