@@ -32,7 +32,7 @@ from pipeline.errors import PipelineError, nearest
 from pipeline.sweeps import sweepers
 
 
-@hydra.main(config_path=str(Path(__file__).parents[1] / "conf"), config_name="config")
+@hydra.main(config_path=str(Path(__file__).with_name("conf")), config_name="config")
 def _job(config: DictConfig) -> None:
     """Run one job: a single run exits with its error, a job of a sweep leaves the others to run."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -63,9 +63,9 @@ def _run(config: DictConfig) -> None:
         return
     resolved = resolve(config)
     from pipeline.config import hub
-    from pipeline.console import quiet
+    from pipeline.console import third_parties
 
-    quiet.third_parties()
+    third_parties.prepare()
     hub.use_cache_if_silent(resolved)
     from pipeline.run import run
 

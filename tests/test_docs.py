@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+RUN = ["-m", "pipeline"]
 HYDRA_FLAGS = {"-m", "--help", "--cfg", "job"}
 # What `make TARGET ARGS="..."` hands its arguments to.
 MAKE_COMMANDS = {
@@ -53,6 +54,9 @@ def check_pipeline(arguments: list[str]) -> None:
     """Compose a run, or the first job of a sweep."""
     register()
     sweepers.register()
+    if "--config-dir" in arguments:
+        place = arguments.index("--config-dir")
+        arguments = arguments[:place] + arguments[place + 2 :]
     overrides = [argument for argument in arguments if argument not in HYDRA_FLAGS]
     first_job = []
     for override in OverridesParser.create().parse_overrides(overrides):
@@ -137,6 +141,9 @@ def check(line: str) -> None:
         check_mlflow(arguments)
     elif program == "ray":  # of the extra `ray`, which is not installed for the tests
         assert any("ray" in extra for extra in PYPROJECT["project"]["optional-dependencies"]["ray"])
+    elif program == "podman":  # the image's entry point is python
+        assert f"# {line.strip()}" in (ROOT / "Containerfile").read_text(encoding="utf-8")
+        check_python(arguments[arguments.index("-m") :] if "-m" in arguments else RUN)
     elif program == "curl":  # tests/e2e/test_serving.py asks the same
         assert arguments[0].endswith("/invocations")
     else:

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.significance import mcnemar
 
-GATES = Path(__file__).parents[2] / "conf" / "gate"
+GATES = Path(__file__).parents[1] / "conf" / "gate"
 CHAMPION_CHECK = "champion"
 
 
@@ -145,15 +145,18 @@ def _by_cost(candidate: Candidate, champion: Candidate, gate: Gate, accuracies: 
 
 
 def load_gate(name: str) -> Gate:
-    """Read conf/gate/NAME.yaml.
+    """Read a gate: one of conf/gate/, or a file of the user's.
 
     Args:
-        name: name of the gate's file, without its ending.
+        name: name of a file in conf/gate/ without its ending, or the path of a .yaml file.
 
     Raises:
         PipelineError: there is no such gate, or it has an unknown key or a wrong value.
     """
-    file = GATES / f"{name}.yaml"
+    is_path = name.endswith((".yaml", ".yml"))
+    file = Path(name) if is_path else GATES / f"{name}.yaml"
+    if is_path and not file.is_file():
+        raise PipelineError(f"--gate {name} does not exist.")
     if not file.is_file():
         gates = [gate.stem for gate in GATES.glob("*.yaml")]
         raise PipelineError(f"--gate {name} is unknown; {nearest(name, gates)}")
