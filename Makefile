@@ -28,8 +28,8 @@ setup: $(SETUP) ## make .venv with CPython 3.11, 3.12 or 3.13 and install the pr
 $(SETUP): pyproject.toml $(wildcard constraints/*.txt)
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || \
 	  { echo "error: CPython 3.11, 3.12 or 3.13 is needed, and $(if $(PYTHON),$(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found),none was found). Name one with PYTHON=/path/to/python3." >&2; exit 2; }
-	@echo "setting up .venv with $$($(PYTHON) --version): 0.6 GB to download and 2.6 GB on disk with the CPU build of torch,"
-	@echo "3.2 GB and 6.9 GB with the CUDA build, which PyPI has for Linux; TORCH_INDEX=https://download.pytorch.org/whl/cpu avoids that"
+	@echo "setting up .venv with $$($(PYTHON) --version): 0.6 GB to download and 2.7 GB on disk with the CPU build of torch,"
+	@echo "3.2 GB and 7.4 GB with the CUDA build, which PyPI has for Linux; TORCH_INDEX=https://download.pytorch.org/whl/cpu avoids that"
 	@$(call install,.venv,$(PYTHON)) --constraint constraints/$$($(VERSION)).txt --editable '.[dev,openvino]'
 	@$(call neural_compressor,.venv) --constraint constraints/$$($(VERSION)).txt
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true

@@ -1,9 +1,8 @@
-"""Train a 2-layer MiniLM shape for some seconds, and print the median of a step in ms.
+"""Train a 2-layer MiniLM shape a few steps for each line of stdin, and print the ms of a step.
 
-python benchmarks/_steps.py SECONDS [prepared]
+python benchmarks/_steps.py [prepared]
 """
 
-import statistics
 import sys
 import time
 
@@ -15,7 +14,7 @@ if "prepared" in sys.argv:
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-WARM_UP_STEPS = 3
+STEPS = 4
 BATCH, TOKENS = 32, 24
 
 torch.manual_seed(0)
@@ -32,20 +31,10 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 ids = torch.randint(0, model.config.vocab_size, (BATCH, TOKENS))
 labels = torch.randint(0, 2, (BATCH,))
 
-
-def step() -> float:
-    """Do one training step; return its time in ms."""
+for _ in sys.stdin:
     started = time.perf_counter()
-    model(input_ids=ids, labels=labels).loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    return (time.perf_counter() - started) * 1e3
-
-
-for _ in range(WARM_UP_STEPS):
-    step()
-times: list[float] = []
-end = time.perf_counter() + float(sys.argv[1])
-while time.perf_counter() < end:
-    times.append(step())
-print(statistics.median(times))
+    for _ in range(STEPS):
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    print((time.perf_counter() - started) * 1e3 / STEPS, flush=True)

@@ -61,4 +61,4 @@ def _share_cpus() -> None:
     # A thread of torch that waits for the others would spin for milliseconds (libgomp's default),
     # although the one that it waits for may have no CPU on a machine that does other work. Not to
     # spin at all costs a tenth of a step on an idle one (docs/decisions.md).
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
