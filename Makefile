@@ -104,7 +104,11 @@ lock: ## resolve pyproject.toml anew for PYTHON and write its file in constraint
 	@rm -rf .venv-lock
 
 audit: $(SETUP) ## look up known advisories for every package of .venv (ARGS="--vulnerability-service osv" asks osv.dev)
-	@$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off $(ARGS)
+	@answer=$$($(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off $(ARGS) 2>&1); code=$$?; \
+	  case "$$answer" in \
+	    *Traceback*|*"not be audited: transformers "*) echo "error: no index of advisories answers at PyPI, or at osv.dev with ARGS=\"--vulnerability-service osv\"." >&2; exit 2;; \
+	    *) echo "$$answer"; exit $$code;; \
+	  esac
 
 clean: ## remove caches and Hydra's outputs; keeps .venv, assets and mlruns
 	@rm -rf outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info
