@@ -64,6 +64,11 @@ def micro_rows(count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pytest_unconfigure() -> None:
+    """Remove what this process has cached."""
+    shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with the assets that some config files name."""
