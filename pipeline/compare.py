@@ -11,7 +11,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.names import ACCURACY, COMPARISON_PAGE, SWEEP_TAG
-from pipeline.tracking.lookup import children_of, find_run, find_sweep, search_all
+from pipeline.tracking.lookup import children_of, every_page, find_run, find_sweep, search_all
 from pipeline.tracking.store import store_errors, tracking_uri
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str
 def _experiment_id(client: "MlflowClient", name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        names = [existing.name for existing in client.search_experiments()]
+        existing = every_page(lambda token: client.search_experiments(page_token=token))
+        names = [experiment.name for experiment in existing]
         raise PipelineError(f"--experiment {name} is unknown; {nearest(name, names)}")
     return str(experiment.experiment_id)
 

@@ -31,13 +31,23 @@ class Accuracy(evaluate.Metric):
 
 
 class MacroF1(evaluate.Metric):
-    """Unweighted mean of the classes' F1 (sklearn.metrics.f1_score, average="macro")."""
+    """Unweighted mean of the classes' F1 (sklearn.metrics.f1_score, average="macro").
+
+    The mean is over the classes that the true labels hold, so that all models are averaged over the
+    same classes, whatever they answer.
+    """
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(description=str(self.__doc__), citation="", features=_FEATURES)
 
     def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        f1 = f1_score(references, predictions, average="macro", zero_division=0.0)
+        f1 = f1_score(
+            references,
+            predictions,
+            labels=np.unique(references),
+            average="macro",
+            zero_division=0.0,
+        )
         return {F1_MACRO: float(f1)}
 
 
@@ -48,7 +58,7 @@ class Metrics:
     Args:
         accuracy: share of right labels, 0 to 1.
         loss: mean cross-entropy in nats.
-        f1_macro: unweighted mean of the classes' F1, 0 to 1.
+        f1_macro: unweighted mean of the F1 of the classes that occur, 0 to 1.
         confusion: counts (num_labels, num_labels), int64; rows are true labels, columns predicted
             ones.
     """

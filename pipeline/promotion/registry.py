@@ -31,7 +31,13 @@ from pipeline.names import (
     figure_of,
 )
 from pipeline.promotion.gate import Candidate, Check
-from pipeline.tracking.lookup import children_of, digests_of, find_run, find_sweep
+from pipeline.tracking.lookup import (
+    children_of,
+    digests_of,
+    find_run,
+    find_sweep,
+    registered_names,
+)
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
 
 
@@ -70,7 +76,7 @@ class Registry:
         if SPEEDUP not in metrics:
             raise PipelineError(f"run {run_id} was not timed; run it with benchmark=default.")
         table = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{REPORTS}/{PREDICTIONS_TABLE}")
-        predictions = pd.read_csv(table, keep_default_na=False)
+        predictions = pd.read_csv(table, dtype=str, keep_default_na=False)  # labels are names
         return Candidate(
             run_id=run_id,
             name=run.info.run_name,
@@ -167,8 +173,7 @@ class Registry:
 
         get_registered_model does not tell a model that is missing from a store that fails.
         """
-        models = self._client.search_registered_models()
-        return any(model.name == self._name for model in models)
+        return self._name in registered_names(self._client)
 
 
 def _test_digest(run: Run) -> str:

@@ -15,6 +15,7 @@ from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
+from pipeline.tracking.lookup import search_all
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, store_errors
 
 SQLITE = "sqlite:///"
@@ -57,7 +58,7 @@ class Connection:
     def mark_dead(self) -> None:
         """Set runs that are RUNNING without a living process to FAILED."""
         running = f"attributes.status = '{RUNNING}'"
-        for run in self.client.search_runs([self.experiment_id], running):
+        for run in search_all(self.client, [self.experiment_id], running):
             if is_dead(run.data.tags):
                 self.client.set_tag(run.info.run_id, FAILURE_TAG, ENDED_SILENTLY)
                 self.client.set_terminated(run.info.run_id, FAILED)

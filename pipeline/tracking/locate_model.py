@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError, nearest
 from pipeline.inference.session import MLFLOW_FILE
 from pipeline.names import FP32, MODEL
+from pipeline.tracking.lookup import every_page, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
 
 _RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
@@ -86,7 +87,7 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
         except MlflowException as error:
             if error.error_code != NOT_FOUND:
                 raise
-            names = [registered.name for registered in client.search_registered_models()]
+            names = registered_names(client)
             hint = "none is registered; python -m pipeline.promote RUN_ID registers one."
             raise PipelineError(
                 f"models:/{name} is not registered; {nearest(name, names) if names else hint}"
@@ -95,7 +96,9 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
             hint = nearest(alias, model.aliases) if model.aliases else "it has none."
             raise PipelineError(f"models:/{name} has no alias {alias!r}; {hint}")
         if version is not None:
-            versions = client.search_model_versions(f"name = '{name}'")
+            versions = every_page(
+                lambda token: client.search_model_versions(f"name = '{name}'", page_token=token)
+            )
             numbers = [str(registered.version) for registered in versions]
             if version not in numbers:
                 raise PipelineError(

@@ -1,7 +1,8 @@
 """Read runs, sweeps and their jobs from the tracking store."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
@@ -14,12 +15,15 @@ from pipeline.names import (
     SHIPPED_TAG,
     SWEEP_TAG,
 )
+from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.store import NOT_FOUND
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
 
+Item = TypeVar("Item")
 NEWEST_FIRST = ("attributes.start_time DESC",)
 OLDEST_FIRST = ("attributes.start_time ASC",)
 LISTED_SWEEPS = 3  # sweeps that an error names
@@ -59,16 +63,27 @@ def search_all(
         filter_string: filter in MLflow's syntax; empty matches all runs.
         order_by: order in MLflow's syntax.
     """
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
+    return every_page(
+        lambda token: client.search_runs(
             list(experiment_ids), filter_string, order_by=list(order_by), page_token=token
         )
-        runs += page
+    )
+
+
+def every_page(search: "Callable[[str | None], PagedList[Item]]") -> list[Item]:
+    """Read all pages of a search; MLflow returns the first 100 or 1,000 items otherwise.
+
+    Args:
+        search: returns the page of a token; None is the token of the first page.
+    """
+    items: list[Item] = []
+    token = None
+    while True:
+        page = search(token)
+        items += page
         token = page.token
         if not token:
-            return runs
+            return items
 
 
 def children_of(client: "MlflowClient", parent: "Run", filter_string: str = "") -> "list[Run]":
@@ -89,17 +104,14 @@ def find_sweep(client: "MlflowClient", reference: str) -> "Run":
 
     Args:
         client: MLflow client of the tracking store.
-        reference: id or name of the run, or "latest".
+        reference: id or name of the run, or "latest": the one that runs, or ran last. A sweep that
+            went on under the same command line has the run that it began with.
 
     Raises:
         PipelineError: there is no such sweep.
     """
-    sweeps = client.search_runs(
-        _experiment_ids(client),
-        f"tags.`{SWEEP_TAG}` LIKE '%'",
-        order_by=list(NEWEST_FIRST),
-        max_results=1000,
-    )
+    found = search_all(client, _experiment_ids(client), f"tags.`{SWEEP_TAG}` LIKE '%'")
+    sweeps = sorted(found, key=_last_active, reverse=True)
     if not sweeps:
         raise PipelineError("there is no sweep yet; python -m pipeline -m KEY=A,B makes one.")
     if reference == "latest":
@@ -131,6 +143,12 @@ def newest_shipped(client: "MlflowClient") -> str:
     return str(runs[0].info.run_id)
 
 
+def registered_names(client: "MlflowClient") -> list[str]:
+    """Return the names of all registered models."""
+    models = every_page(lambda token: client.search_registered_models(page_token=token))
+    return [model.name for model in models]
+
+
 def status_of(run: "Run") -> str:
     """Return a run's status as MLflow has it, or PRUNED for a job that the pruner stopped."""
     return PRUNED if PRUNED_TAG in run.data.tags else str(run.info.status)
@@ -154,4 +172,13 @@ def digests_of(run: "Run") -> dict[str, str]:
 
 
 def _experiment_ids(client: "MlflowClient") -> list[str]:
-    return [experiment.experiment_id for experiment in client.search_experiments()]
+    experiments = every_page(lambda token: client.search_experiments(page_token=token))
+    return [experiment.experiment_id for experiment in experiments]
+
+
+def _last_active(run: "Run") -> tuple[float, int]:
+    """Return when a run ended, or infinity while it runs, and when it began; ms since 1970."""
+    info = run.info
+    if info.end_time is not None:
+        return info.end_time, info.start_time
+    return info.start_time if is_dead(run.data.tags) else inf, info.start_time

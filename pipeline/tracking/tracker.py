@@ -44,6 +44,7 @@ from pipeline.names import (
 from pipeline.tracking.connection import Connection, open_experiment
 from pipeline.tracking.environment import environment_tags, installed_packages
 from pipeline.tracking.liveness import process_tags
+from pipeline.tracking.lookup import search_all
 from pipeline.tracking.outbox import STORE_ERRORS, Outbox
 from pipeline.tracking.run_names import description, run_name
 from pipeline.tracking.store import TAG_LENGTH, store_errors
@@ -204,7 +205,8 @@ class Tracker:
         with store_errors():
             run = self._client.get_run(self.run_id)
             parent = run.data.tags[PARENT_TAG]
-            siblings = self._client.search_runs(
+            siblings = search_all(
+                self._client,
                 [run.info.experiment_id],
                 f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = '{FINISHED}'",
             )

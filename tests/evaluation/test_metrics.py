@@ -33,6 +33,14 @@ def test_a_class_that_is_never_predicted_counts_as_zero_in_macro_f1() -> None:
     assert figures == {"accuracy": 0.5, "f1_macro": pytest.approx(1 / 3)}
 
 
+def test_a_stray_answer_does_not_change_the_classes_that_macro_f1_averages_over() -> None:
+    labels = np.array([0] * 10 + [1] * 10)
+    stray = labels.copy()
+    stray[0] = 2  # a class that this split lacks
+    f1_of_class_0 = 2 * 9 / (2 * 9 + 1)
+    assert label_metrics(stray, labels)["f1_macro"] == pytest.approx((f1_of_class_0 + 1) / 2)
+
+
 def test_the_confusion_keeps_the_rows_of_a_class_that_does_not_occur() -> None:
     assert score(np.eye(3, dtype=np.float32)[:2], np.array([0, 1])).confusion.shape == (3, 3)
 

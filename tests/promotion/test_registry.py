@@ -33,6 +33,8 @@ def logged(
     experiment: str,
     metrics: dict[str, float] = METRICS,
     status: str = "FINISHED",
+    labels: str = "abc",
+    answers: str = "abb",
     **tags: str,
 ) -> str:
     """Write a run as the pipeline leaves it, with three predictions of which two are right."""
@@ -43,7 +45,7 @@ def logged(
         client.log_metric(run_id, name, value)
     dataset = Dataset("test", "abc", "local", "{}")
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "testing")])])
-    predictions = pd.DataFrame({"label": list("abc"), "onnx_int8": list("abb")})
+    predictions = pd.DataFrame({"label": list(labels), "onnx_int8": list(answers)})
     client.log_text(run_id, predictions.to_csv(index=False), "reports/predictions.csv")
     client.set_terminated(run_id, status)
     return run_id
@@ -57,6 +59,13 @@ def test_a_candidate_has_the_figures_of_the_shipped_artifact(
     assert (candidate.size_mb, candidate.latency_p50_ms, candidate.cpu) == (17.2, 0.5, "a CPU")
     assert candidate.test_digest == "abc"
     assert candidate.right.tolist() == [True, True, False]
+
+
+def test_labels_are_names_even_if_they_look_like_numbers(
+    client: MlflowClient, experiment: str
+) -> None:
+    run_id = logged(client, experiment, labels="12x", answers="122")
+    assert Registry("classifier").candidate(run_id).right.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
+import time
+
 import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
+from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.lookup import (
     children_of,
     find_run,
     find_sweep,
     newest_shipped,
     reason_of,
+    registered_names,
     search_all,
     status_of,
 )
@@ -54,6 +58,22 @@ def test_a_sweep_is_found_by_id_name_or_as_the_latest(client: MlflowClient) -> N
         PipelineError, match=rf"--sweep third is not a sweep; .* {second} \(second\)"
     ):
         find_sweep(client, "third")
+
+
+def test_the_latest_sweep_is_the_one_that_runs_or_ran_last(client: MlflowClient) -> None:
+    first = created(client, "first", **{"sweep.key": "1"})
+    created(client, "second", **{"sweep.key": "2"})
+    client.set_terminated(first, "FINISHED", end_time=time.time_ns() // 1_000_000 + 1000)
+    assert find_sweep(client, "latest").info.run_id == first
+    third = client.create_run("0", tags={"sweep.key": "3", **process_tags()}, start_time=1)
+    assert find_sweep(client, "latest").info.run_id == third.info.run_id
+
+
+def test_more_registered_models_than_a_page_are_all_listed(client: MlflowClient) -> None:
+    names = {f"model-{number}" for number in range(101)}
+    for name in names:
+        client.create_registered_model(name)
+    assert set(registered_names(client)) == names
 
 
 def test_the_jobs_of_a_sweep_come_in_the_order_of_their_start(client: MlflowClient) -> None:
