@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.differences import IDENTITY, Difference, Group, differences, groups
-from pipeline.config.identity import without_retired_defaults
+from pipeline.comparison.differences import (
+    DATA,
+    IDENTITY,
+    RECIPE_GROUPS,
+    Difference,
+    Group,
+    differences,
+    groups,
+)
+from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT, without_retired_defaults
 from pipeline.config.objectives import gain
 from pipeline.names import (
     ACCURACY,
@@ -21,15 +29,18 @@ from pipeline.names import (
     INT8,
     LATENCY_P50_MS,
     LOSS,
+    MLFLOW_CONTEXTS,
     PARENT_TAG,
     SHIPPED_TAG,
     SIZE_MB,
     SPEEDUP,
+    TEST,
     TIME,
     TOTAL_TIME,
+    VALIDATION,
     figure_of,
 )
-from pipeline.tracking.lookup import reason_of, status_of
+from pipeline.tracking.lookup import digests_of, reason_of, status_of
 from pipeline.tracking.run_names import model_label
 
 if TYPE_CHECKING:
@@ -51,8 +62,12 @@ PARETO = "pareto"
 RUN = "run"
 STATUS = "status"
 RUN_ID = "run_id"
-# The group of parameters that each part of a run's identity stands for.
-PARAMETER_GROUPS = dict(zip(IDENTITY, ("model.", "dataset.", "qat."), strict=True))
+# The groups of parameters that each part of a run's identity stands for.
+PARAMETER_GROUPS = dict(
+    zip(IDENTITY, (("model.",), ("dataset.",), ("qat.", *RECIPE_GROUPS)), strict=True)
+)
+MEASURED_ON = tuple(MLFLOW_CONTEXTS[split] for split in (VALIDATION, TEST))
+WITHOUT_EFFECT = frozenset(f"trainer.{key}" for key in TRAINER_KEYS_WITHOUT_EFFECT)
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,8 @@ class Row:
         reason: why it did not finish; empty if it did.
         model: name of the encoder, with the number of layers that are kept.
         dataset: name of the corpus.
-        recipe: name of the training recipe.
+        data: digests of the validation and the test split; empty if the run has not logged them.
+        recipe: name of the training recipe, and whether it had a teacher or pruning.
         params: every parameter by its dotted key.
         figures: those of FIGURES and of the objectives that the run has, by name; figures without
             a variant's prefix are those of the shipped artifact.
@@ -81,6 +97,7 @@ class Row:
     reason: str
     model: str
     dataset: str
+    data: str
     recipe: str
     params: Mapping[str, str]
     figures: Mapping[str, float]
@@ -134,7 +151,8 @@ class Comparison:
         varying = _varying(rows)
         finished = [row for row in rows if row.status == FINISHED and figure in row.figures]
         choices = [
-            row.identity | {key: row.params.get(key, "") for key in varying} for row in finished
+            row.identity | {DATA: row.data} | {key: row.params.get(key, "") for key in varying}
+            for row in finished
         ]
         values = [row.figures[figure] for row in finished]
         return cls(
@@ -233,6 +251,7 @@ def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
 def _row(run: "Run", objectives: Sequence[str]) -> Row:
     params = without_retired_defaults(run.data.params)
     layers = params.get("model.num_hidden_layers", "None")
+    digests = digests_of(run)
     return Row(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
@@ -243,11 +262,20 @@ def _row(run: "Run", objectives: Sequence[str]) -> Row:
             params.get("model.name_or_path", ""), None if layers == "None" else int(layers)
         ),
         dataset=params.get("dataset.name", ""),
-        recipe=params.get("qat.name", ""),
+        data="/".join(digests[name] for name in MEASURED_ON if name in digests),
+        recipe=_recipe(params),
         params=params,
         figures=_figures(run, objectives),
         pareto=False,
     )
+
+
+def _recipe(params: Mapping[str, str]) -> str:
+    """Name a recipe like run_names.recipe_label()."""
+    extras = [
+        group for group in RECIPE_GROUPS if any(key.startswith(f"{group}.") for key in params)
+    ]
+    return "+".join([params.get("qat.name", ""), *extras])
 
 
 def _figures(run: "Run", objectives: Sequence[str]) -> dict[str, float]:
@@ -274,15 +302,15 @@ def _cost(rows: Sequence[Row]) -> str:
 
 
 def _varying(rows: Sequence[Row]) -> tuple[str, ...]:
-    keys = sorted({key for row in rows for key in row.params})
+    keys = sorted({key for row in rows for key in row.params} - WITHOUT_EFFECT)
     differing = [key for key in keys if len({row.params.get(key, "") for row in rows}) > 1]
     return tuple(key for key in differing if not _follows_from_identity(key, rows))
 
 
 def _follows_from_identity(key: str, rows: Sequence[Row]) -> bool:
     """Say whether a parameter is the same in all runs of its model, dataset or recipe."""
-    for part, group in PARAMETER_GROUPS.items():
-        if key.startswith(group):
+    for part, groups_of_part in PARAMETER_GROUPS.items():
+        if key.startswith(groups_of_part):
             pairs = {(row.identity[part], row.params.get(key, "")) for row in rows}
             return len(pairs) == len({name for name, _ in pairs})
     return False

@@ -1,7 +1,7 @@
-"""Tell gains from noise: means over seeds, and differences with confidence intervals."""
+"""Tell gains from noise: means over seeds, and paired differences with a test."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import isnan, nan, sqrt
 
@@ -13,12 +13,17 @@ from pipeline.config.objectives import gain
 CONFIDENCE = 0.95
 SEED_KEYS = ("trainer.seed", "trainer.data_seed")
 DATASET = "dataset"
+DATA = "data"  # digests of validation and test: what runs were measured on
 RECIPE = "recipe"
 IDENTITY = ("model", DATASET, RECIPE)  # keys whose values are shown without the key
+# Groups of parameters that a recipe's name tells of; a run without them has none of their keys.
+RECIPE_GROUPS = ("distillation", "pruning")
 MAX_VALUES = 4  # of one key; more than that are not compared pair by pair
+MIN_PAIRS = 3  # fewer give no verdict
+SMALLEST_SPREAD = 1e-9  # of gains; less is a rounding error
 
 Choice = Mapping[str, str]
-"""Model, dataset, recipe and the differing parameters of a run, by key."""
+"""Model, dataset, data, recipe and the differing parameters of a run, by key."""
 
 Setting = tuple[tuple[str, str], ...]
 """Keys of a choice with their values, in the order of the choice."""
@@ -31,7 +36,7 @@ class Group:
     Args:
         label: name of the configuration, made of the values that tell it from the other groups.
         figure: name of the figure that was measured.
-        values: the figure of each run; there is one run for each seed.
+        values: the figure of each seed; the mean of its runs, if it was run again.
     """
 
     label: str
@@ -71,6 +76,9 @@ class Difference:
             pair.
         high: upper end of that interval; NaN for one pair.
         pairs: number of pairs.
+        p_value: of Student's t-test over the pairs, corrected by Holm's method for all comparisons;
+            NaN if there is no verdict, because pairs are too few or all alike.
+        comparisons: number of comparisons that p_value is corrected for.
     """
 
     key: str
@@ -81,20 +89,26 @@ class Difference:
     low: float
     high: float
     pairs: int
+    p_value: float
+    comparisons: int
 
     @property
     def line(self) -> str:
         """Describe the difference in one line."""
         gained = f"{self.key}: {self.first} against {self.second}: {self.figure} {self.mean:+.4f}"
-        if isnan(self.low):
+        if self.pairs < MIN_PAIRS:
+            count = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
             return (
-                f"{gained} in 1 pair: too little to tell from noise; "
+                f"{gained} in {count}: too little to tell from noise; "
                 "repeat it with more seeds (trainer.seed=1,2,3)"
             )
-        verdict = "within noise" if self.low <= 0 <= self.high else "more than noise"
+        if isnan(self.p_value):
+            return f"{gained} in each of {self.pairs} pairs: no spread to tell noise by"
+        verdict = "more than noise" if self.p_value < 1 - CONFIDENCE else "within noise"
+        corrected = f" for {self.comparisons} comparisons" if self.comparisons > 1 else ""
         return (
             f"{gained}, 95 % confidence interval {self.low:+.4f} to {self.high:+.4f} "
-            f"over {self.pairs} pairs: {verdict}"
+            f"over {self.pairs} pairs, p={self.p_value:.2g}{corrected}: {verdict}"
         )
 
 
@@ -102,7 +116,7 @@ def groups(choices: Sequence[Choice], values: Sequence[float], figure: str) -> t
     """Put runs together that differ in their seeds only.
 
     Args:
-        choices: model, dataset, recipe and differing parameters of each run, by key.
+        choices: model, dataset, data, recipe and differing parameters of each run, by key.
         values: the figure of each run.
         figure: name of the figure.
 
@@ -110,11 +124,15 @@ def groups(choices: Sequence[Choice], values: Sequence[float], figure: str) -> t
         The groups, the best first; none if no configuration was run with two seeds.
     """
     values_by_setting: dict[Setting, list[float]] = {}
-    for choice, value in zip(choices, values, strict=True):
-        values_by_setting.setdefault(_without(choice, *SEED_KEYS), []).append(value)
+    for setting, value in _means([_without(choice) for choice in choices], values).items():
+        without_seeds = _without(dict(setting), *SEED_KEYS)
+        values_by_setting.setdefault(without_seeds, []).append(value)
     if all(len(members) == 1 for members in values_by_setting.values()):
         return ()
     everywhere = set.intersection(*map(set, values_by_setting))
+    data = {(dict(setting).get(DATASET), dict(setting).get(DATA)) for setting in values_by_setting}
+    if len(data) == len({dataset for dataset, _ in data}):  # the dataset's name tells it already
+        everywhere |= {(DATA, str(digests)) for _, digests in data}
     grouped = [
         Group(_label(setting, everywhere), figure, tuple(members))
         for setting, members in values_by_setting.items()
@@ -127,8 +145,11 @@ def differences(
 ) -> tuple[Difference, ...]:
     """Compare the values of each key, over pairs of runs that are alike in all other keys.
 
+    Runs that are alike in all keys, the seed included, count as one. Recipes are compared without
+    the parameters of distillation and pruning, which one of the two may lack.
+
     Args:
-        choices: model, dataset, recipe and differing parameters of each run, by key.
+        choices: model, dataset, data, recipe and differing parameters of each run, by key.
         values: the figure of each run.
         figure: name of the figure.
 
@@ -137,14 +158,12 @@ def differences(
         next, then the parameters by name. Datasets are not compared with each other.
     """
     keys = sorted(
-        {key for choice in choices for key in choice} - {*SEED_KEYS, DATASET},
+        {key for choice in choices for key in choice} - {*SEED_KEYS, DATASET, DATA},
         key=lambda key: (key not in IDENTITY, key),
     )
     compared = []
     for key in keys:
-        by_value: dict[str, dict[Setting, float]] = {}
-        for choice, value in zip(choices, values, strict=True):
-            by_value.setdefault(choice[key], {})[_without(choice, key)] = value
+        by_value = _by_value(key, choices, values)
         if len(by_value) > MAX_VALUES:
             continue
         for first, second in combinations(sorted(by_value), 2):
@@ -152,10 +171,11 @@ def differences(
             if alike:
                 gains = [by_value[first][other] - by_value[second][other] for other in alike]
                 mean, low, high = paired_interval(gains)
+                p_value = paired_p_value(gains)
                 compared.append(
-                    Difference(key, first, second, figure, mean, low, high, pairs=len(gains))
+                    Difference(key, first, second, figure, mean, low, high, len(gains), p_value, 1)
                 )
-    return tuple(compared)
+    return _corrected(compared)
 
 
 def paired_interval(gains: Sequence[float]) -> tuple[float, float, float]:
@@ -173,6 +193,71 @@ def paired_interval(gains: Sequence[float]) -> tuple[float, float, float]:
         return mean, nan, nan
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * np.std(gains, ddof=1) / sqrt(pairs))
     return mean, mean - half, mean + half
+
+
+def paired_p_value(gains: Sequence[float]) -> float:
+    """Test whether the mean of paired differences is zero (scipy.stats.ttest_1samp, two-sided).
+
+    Args:
+        gains: the difference of each pair.
+
+    Returns:
+        The p-value; NaN for fewer than MIN_PAIRS pairs, or if all differences are the same.
+    """
+    if len(gains) < MIN_PAIRS or np.ptp(gains) < SMALLEST_SPREAD:
+        return nan
+    return float(stats.ttest_1samp(gains, 0.0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Args:
+        p_values: p-values of tests that are read together, in any order.
+
+    Returns:
+        The corrected p-values, in that order.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _corrected(compared: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Correct the p-values of the differences that have one."""
+    tested = [number for number, item in enumerate(compared) if not isnan(item.p_value)]
+    p_values = dict(zip(tested, holm([compared[number].p_value for number in tested]), strict=True))
+    return tuple(
+        replace(item, p_value=p_values.get(number, nan), comparisons=len(tested))
+        for number, item in enumerate(compared)
+    )
+
+
+def _by_value(
+    key: str, choices: Sequence[Choice], values: Sequence[float]
+) -> dict[str, dict[Setting, float]]:
+    """Return the figure of each value of a key by the setting of all other keys."""
+    given = [number for number, choice in enumerate(choices) if choice[key]]
+    left_out = {key}
+    if key == RECIPE:
+        left_out |= {name for name in choices[0] if name.startswith(RECIPE_GROUPS)}
+    by_value: dict[str, dict[Setting, float]] = {}
+    for value in {choices[number][key] for number in given}:
+        runs = [number for number in given if choices[number][key] == value]
+        settings = [_without(choices[number], *left_out) for number in runs]
+        by_value[value] = _means(settings, [values[number] for number in runs])
+    return by_value
+
+
+def _means(settings: Sequence[Setting], values: Sequence[float]) -> dict[Setting, float]:
+    """Return the mean figure of each setting: a configuration and seed is one value."""
+    members: dict[Setting, list[float]] = {}
+    for setting, value in zip(settings, values, strict=True):
+        members.setdefault(setting, []).append(value)
+    return {setting: float(np.mean(figures)) for setting, figures in members.items()}
 
 
 def _without(choice: Choice, *keys: str) -> Setting:

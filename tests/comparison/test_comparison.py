@@ -37,7 +37,7 @@ def run(
         status="FAILED" if accuracy is None else "FINISHED",
     )
     return SimpleNamespace(
-        info=info, data=SimpleNamespace(params=params, metrics=metrics, tags=tags)
+        info=info, inputs=None, data=SimpleNamespace(params=params, metrics=metrics, tags=tags)
     )
 
 
@@ -109,7 +109,7 @@ def test_two_recipes_are_compared_over_pairs_that_are_alike_in_all_else() -> Non
     assert recipes.mean == pytest.approx(np.mean(gains))
     known = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
     assert (recipes.low, recipes.high) == pytest.approx((known.low, known.high))
-    assert recipes.line.endswith("over 3 pairs: more than noise")
+    assert recipes.line.endswith("over 3 pairs, p=0.0069 for 2 comparisons: more than noise")
 
 
 def test_one_pair_is_not_read_as_progress() -> None:

@@ -3,13 +3,22 @@ from math import isnan, sqrt
 import pytest
 from scipy import stats
 
-from pipeline.comparison.differences import differences, groups, paired_interval
+from pipeline.comparison.differences import (
+    differences,
+    groups,
+    holm,
+    paired_interval,
+    paired_p_value,
+)
 
 
-def choice(recipe: str, seed: int, rate: str = "1e-4", dataset: str = "emotion") -> dict[str, str]:
+def choice(
+    recipe: str, seed: int, rate: str = "1e-4", dataset: str = "emotion", data: str = "abc"
+) -> dict[str, str]:
     return {
         "model": "minilm",
         "dataset": dataset,
+        "data": data,
         "recipe": recipe,
         "trainer.learning_rate": rate,
         "trainer.seed": str(seed),
@@ -44,6 +53,36 @@ def test_a_group_of_one_seed_has_no_spread() -> None:
     assert single.line == "none: accuracy 0.7000 (one seed), n = 1"
 
 
+def test_a_seed_that_was_run_again_is_one_value() -> None:
+    choices = [choice("direct", seed) for seed in (1, 1, 1, 2)]
+    (group,) = groups(choices, [0.80, 0.82, 0.84, 0.90], "accuracy")
+    assert group.values == (pytest.approx(0.82), 0.90)
+    assert groups(choices[:3], [0.80, 0.80, 0.80], "accuracy") == ()
+    others = [choice("none", seed) for seed in (1, 1, 1, 2)]
+    (difference,) = differences(choices + others, [0.8] * 4 + [0.7] * 4, "accuracy")
+    assert difference.pairs == 2
+
+
+def test_runs_on_other_data_are_neither_one_group_nor_a_pair() -> None:
+    choices = [choice("direct", 1), choice("direct", 2), choice("direct", 1, data="def")]
+    labels = [group.label for group in groups(choices, [0.8, 0.8, 0.9], "accuracy")]
+    assert labels == ["data def", "data abc"]
+    other = choice("none", 1, data="def")
+    assert differences([choice("direct", 1), other], [0.8, 0.9], "accuracy") == ()
+
+
+def test_recipes_with_and_without_a_teacher_are_paired() -> None:
+    taught = {"distillation.temperature": "2.0"}
+    choices = [choice("qat", seed) | {"distillation.temperature": ""} for seed in (1, 2, 3)]
+    choices += [choice("qat+distillation", seed) | taught for seed in (1, 2, 3)]
+    (difference,) = differences(choices, [0.8, 0.81, 0.82, 0.85, 0.87, 0.86], "accuracy")
+    assert (difference.key, difference.second, difference.pairs) == (
+        *("recipe", "qat+distillation"),
+        3,
+    )
+    assert difference.mean == pytest.approx(-0.05)
+
+
 def test_two_recipes_are_compared_over_the_seeds_that_both_have() -> None:
     choices = [choice("direct", seed) for seed in (1, 2, 3)]
     choices += [choice("none", seed) for seed in (1, 2, 4)]
@@ -70,6 +109,46 @@ def test_the_interval_is_students() -> None:
     mean, low, high = paired_interval(gains)
     expected = stats.t.interval(0.95, 2, loc=mean, scale=stats.sem(gains))
     assert (low, high) == pytest.approx(expected)
+
+
+def test_the_p_value_is_students() -> None:
+    gains = [0.01, 0.03, 0.02]
+    assert paired_p_value(gains) == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+
+
+def test_holm_corrects_for_the_number_of_tests() -> None:
+    # Worked by hand: 0.01 x 4, 0.02 x 3, then 0.03 x 2 = 0.06, and 0.5 x 1.
+    assert holm([0.5, 0.02, 0.01, 0.03]) == pytest.approx([0.5, 0.06, 0.04, 0.06])
+    assert holm([0.4, 0.6]) == pytest.approx([0.8, 0.8])
+    assert holm([]) == []
+
+
+def test_many_comparisons_make_a_verdict_harder() -> None:
+    gains = [0.02, 0.03, 0.025]
+    recipes = ("a", "b", "c", "d")
+    pair = [choice(recipe, seed) for recipe in recipes[:2] for seed in (1, 2, 3)]
+    (alone,) = differences(pair, [*gains, 0, 0, 0], "accuracy")
+    assert alone.line.endswith("p=0.013: more than noise")
+    noise = [0.001, -0.001, 0.0005, -0.001, 0.001, 0.0]
+    all_four = [choice(recipe, seed) for recipe in recipes for seed in (1, 2, 3)]
+    first, *others = differences(all_four, [*gains, 0, 0, 0, *noise], "accuracy")
+    assert first.line.endswith("p=0.065 for 6 comparisons: within noise")
+    assert {other.comparisons for other in others} == {6}
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ([0.02, 0.02], "in 2 pairs: too little to tell from noise"),
+        ([0.02, 0.02, 0.02], "+0.0200 in each of 3 pairs: no spread to tell noise by"),
+    ],
+)
+def test_few_or_equal_gains_are_no_verdict(gains: list[float], words: str) -> None:
+    choices = [choice(recipe, seed) for recipe in ("a", "b") for seed in range(len(gains))]
+    values = [0.5 + gain for gain in gains] + [0.5] * len(gains)
+    (difference,) = differences(choices, values, "accuracy")
+    assert words in difference.line
+    assert isnan(difference.p_value)
 
 
 def test_one_pair_is_no_verdict() -> None:
