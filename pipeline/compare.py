@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from pipeline.config.schema import TrackingConfig
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError, nearest, redacted
-from pipeline.names import ACCURACY, COMPARISON_PAGE, SWEEP_TAG
-from pipeline.tracking.lookup import children_of, every_page, find_run, find_sweep, search_all
+from pipeline.names import ACCURACY, COMPARISON_PAGE, DEFAULT_OBJECTIVE, SWEEP_TAG
+from pipeline.tracking.lookup import (
+    children_of,
+    every_page,
+    find_run,
+    find_sweep,
+    objectives_of,
+    search_all,
+)
 from pipeline.tracking.store import store_errors, tracking_uri
 
 if TYPE_CHECKING:
@@ -61,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         nargs="+",
         default=[],
-        help=f"sort by the first; the others are shown too (default: {ACCURACY})",
+        help="sort by the first; the others are shown too "
+        f"(default: the sweep's objective, or {DEFAULT_OBJECTIVE})",
     )
     command.add_argument(
         "--filter", default="", help="further filter of the runs, in MLflow's syntax"
@@ -109,7 +117,7 @@ def _compare(options: argparse.Namespace) -> None:
     uri = tracking_uri()
     with store_errors(uri):
         client = MlflowClient(uri)
-        title, runs = _selected(client, options)
+        title, runs, objectives = _selected(client, options)
     if len(options.runs) == 2 and options.format == "table":
         from pipeline.reports.comparison_table import show_side_by_side
 
@@ -117,16 +125,21 @@ def _compare(options: argparse.Namespace) -> None:
         return
     from pipeline.comparison.comparison import Comparison
 
-    comparison = Comparison.of(runs, _metrics(options.metric, runs))
+    comparison = Comparison.of(runs, _metrics(options.metric, runs) or objectives)
     _write(comparison, title, ui_address(uri), options)
 
 
-def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str, list[Run]]":
-    """Read the runs to compare; return them with the title of their comparison."""
+def _selected(
+    client: "MlflowClient", options: argparse.Namespace
+) -> "tuple[str, list[Run], list[str]]":
+    """Read the runs to compare; return the title of their comparison, them and the objectives."""
+    objectives: list[str] = []
     if options.runs:
-        return "runs", [find_run(client, run_id) for run_id in options.runs]
+        runs = [find_run(client, run_id) for run_id in options.runs]
+        return "runs", runs, _default_objectives(runs)
     if options.sweep:
         parent = find_sweep(client, options.sweep)
+        objectives = objectives_of(parent)
         title, search = parent.info.run_name, partial(children_of, client, parent)
     else:
         title = options.experiment
@@ -137,7 +150,13 @@ def _selected(client: "MlflowClient", options: argparse.Namespace) -> "tuple[str
         raise PipelineError(
             f"there are no runs in {title}{narrowed} ({redacted(client.tracking_uri)})."
         )
-    return title, runs
+    return title, runs, objectives or _default_objectives(runs)
+
+
+def _default_objectives(runs: "Sequence[Run]") -> list[str]:
+    """Return the default objective, or that of version 0.1.0 for runs that lack it."""
+    has_default = any(DEFAULT_OBJECTIVE in run.data.metrics for run in runs)
+    return [DEFAULT_OBJECTIVE if has_default else ACCURACY]
 
 
 def _experiment_id(client: "MlflowClient", name: str) -> str:
@@ -172,7 +191,7 @@ def _metrics(typed: Sequence[str], runs: "Sequence[Run]") -> list[str]:
                 f"--metric {name} is logged by none of these {len(runs)} runs; "
                 f"{nearest(name, logged, SUGGESTED_METRICS)}"
             )
-    return list(typed) or [ACCURACY]
+    return list(typed)
 
 
 def _write(comparison: "Comparison", title: str, ui: str, options: argparse.Namespace) -> None:

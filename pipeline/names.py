@@ -69,6 +69,8 @@ KILLED = "KILLED"
 RUNNING = "RUNNING"
 PRUNED = "PRUNED"
 
+OBJECTIVE_PARAM = "objective"  # of a sweep's run
+
 # Tags of a run.
 SHIPPED_TAG = "shipped"
 CONFIG_HASH_TAG = "config.hash"
@@ -131,6 +133,9 @@ def figure_of(prefix: str, figure: str) -> str:
 def on_validation(figure: str) -> str:
     """Name a figure as measured on the validation split: validation_accuracy."""
     return f"validation_{figure}"
+
+
+DEFAULT_OBJECTIVE = on_validation(ACCURACY)  # of the shipped artifact
 
 
 def at_length(figure: str, tokens: int | None) -> str:

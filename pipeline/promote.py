@@ -22,7 +22,7 @@ exit code: 0 promoted, 1 refused by the gate, 2 bad input
 
 examples:
   python -m pipeline.promote 0123456789abcdef0123456789abcdef
-  python -m pipeline.promote --sweep latest     the most accurate finished run of the last sweep
+  python -m pipeline.promote --sweep latest     the best finished run of the last sweep
 """
 
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--sweep",
         metavar="ID",
-        help="take a sweep's most accurate finished run: id or name of the sweep's run, or latest",
+        help="take the run of a sweep that is best by its objective: its id, its name, or latest",
     )
     command.add_argument(
         "--name",

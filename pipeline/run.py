@@ -47,7 +47,6 @@ from pipeline.names import (
     TRAIN,
     VALIDATION,
     figure_of,
-    on_validation,
 )
 from pipeline.reports import corpus as corpus_report
 from pipeline.reports import results as results_report
@@ -284,7 +283,7 @@ def store_and_reload(
             name = figure_of(stored.variant, SPARSITY)
             context.tracker.log_figures({name: sparsity(reloaded)})
         validation_logits = prepared.validation.logits(reloaded)
-        results[stored.variant] = _result(context, prepared, stored, (logits, validation_logits))
+        results[stored.variant] = _result(prepared, stored, (logits, validation_logits))
     return results
 
 
@@ -295,19 +294,19 @@ def _stored(context: Context, artifact: Artifact) -> Artifact:
 
 
 def _result(
-    context: Context,
     prepared: Prepared,
     artifact: Artifact,
     logits: tuple[np.ndarray, np.ndarray],
 ) -> Result:
-    """Score an artifact's logits on test and validation, and log the figures of validation."""
+    """Score an artifact's logits on test and validation."""
     test_logits, validation_logits = logits
-    scalars = score(validation_logits, prepared.validation.labels).scalars
-    context.tracker.log_figures(
-        {figure_of(artifact.variant, on_validation(name)): value for name, value in scalars.items()}
+    return Result(
+        artifact,
+        test_logits,
+        score(test_logits, prepared.test.labels),
+        validation_logits,
+        score(validation_logits, prepared.validation.labels),
     )
-    metrics = score(test_logits, prepared.test.labels)
-    return Result(artifact, test_logits, metrics, validation_logits)
 
 
 def export_and_compare(
@@ -335,7 +334,7 @@ def export_and_compare(
         stored = _stored(context, exported.artifact)
         classifier = TextClassifier(stored.path)
         logits = (classifier.logits(texts[TEST]), classifier.logits(texts[VALIDATION]))
-        result = _result(context, prepared, stored, logits)
+        result = _result(prepared, stored, logits)
         reference = trained[exported.trained_variant]
         limit = config.export.max_accuracy_loss
         check_export(result, reference, prepared.validation.labels, limit)

@@ -23,6 +23,7 @@ from pipeline.names import (
     ACCURACY,
     ACCURACY_DROP,
     CONFIG_HASH_TAG,
+    DEFAULT_OBJECTIVE,
     F1_MACRO,
     FINISHED,
     FP32,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 TRAINING_S = "training_s"  # summed here over the stages of a run; runs do not log it
 FIGURES = (
+    DEFAULT_OBJECTIVE,
     ACCURACY,
     ACCURACY_DROP,
     LOSS,
@@ -283,7 +285,7 @@ def _figures(run: "Run", objectives: Sequence[str]) -> dict[str, float]:
     trained = INT8 if figure_of(INT8, ACCURACY) in metrics else FP32
     shipped = run.data.tags.get(SHIPPED_TAG) or trained
     figures = {name: metrics[name] for name in (*FIGURES, *objectives) if name in metrics}
-    for name in (SIZE_MB, LATENCY_P50_MS):
+    for name in (DEFAULT_OBJECTIVE, SIZE_MB, LATENCY_P50_MS):
         if figure_of(shipped, name) in metrics:
             figures[name] = metrics[figure_of(shipped, name)]
     stages = [

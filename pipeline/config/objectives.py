@@ -82,7 +82,7 @@ def promised_figures(config: Config) -> frozenset[str]:
         config: resolved config of the run.
     """
     trained, exported = trained_variants(config), exported_variants(config)
-    names = {*SCORED, ACCURACY_DROP, SIZE_RATIO, TOTAL_TIME}
+    names = {*SCORED, *map(on_validation, SCORED), ACCURACY_DROP, SIZE_RATIO, TOTAL_TIME}
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
     names |= {time_of(phase) for phase in config.qat.phases}
     if config.qat.post_training is not None:

@@ -7,6 +7,8 @@ from typing import Any, Literal, Optional
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from pipeline.names import DEFAULT_OBJECTIVE
+
 FASTEST = "fastest"
 BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside the corpus's own
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
@@ -459,7 +461,7 @@ class Config:
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    objective: list[str] = field(default_factory=lambda: ["accuracy"])
+    objective: list[str] = field(default_factory=lambda: [DEFAULT_OBJECTIVE])
     rerun: Optional[str] = None
 
 

@@ -9,7 +9,16 @@ from pipeline.evaluation.benchmark import Benchmark
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.metrics import Metrics
 from pipeline.models.artifact import Artifact
-from pipeline.names import ACCURACY_DROP, ECE, FP32, SIZE_MB, SIZE_RATIO, SPEEDUP, figure_of
+from pipeline.names import (
+    ACCURACY_DROP,
+    ECE,
+    FP32,
+    SIZE_MB,
+    SIZE_RATIO,
+    SPEEDUP,
+    figure_of,
+    on_validation,
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,14 @@ class Result:
         logits: answers to the test split, (rows, num_labels), float32, in the order of the split.
         metrics: figures of these logits.
         validation_logits: the same for the validation split, by which a run decides.
+        validation_metrics: figures of those.
     """
 
     artifact: Artifact
     logits: np.ndarray
     metrics: Metrics
     validation_logits: np.ndarray
+    validation_metrics: Metrics
 
     @property
     def variant(self) -> str:
@@ -67,12 +78,14 @@ def final_figures(
             SIZE_MB: result.artifact.size_mb,
             ECE: expected_calibration_error(result.logits, labels),
         }
+        scalars |= _validation_figures(result)
         figures |= {figure_of(variant, name): value for name, value in scalars.items()}
     for benchmark in benchmarks.values():
         figures |= benchmark.figures
     fp32, best = results[FP32], results[shipped]
     figures |= {
         **best.metrics.scalars,
+        **_validation_figures(best),
         ACCURACY_DROP: fp32.metrics.accuracy - best.metrics.accuracy,
         SIZE_RATIO: best.artifact.size_mb / fp32.artifact.size_mb,
     }
@@ -80,3 +93,7 @@ def final_figures(
         times_ms = [benchmarks[variant].at(1, None).p50_ms for variant in (FP32, shipped)]
         figures[SPEEDUP] = times_ms[0] / times_ms[1]
     return figures
+
+
+def _validation_figures(result: Result) -> dict[str, float]:
+    return {on_validation(name): value for name, value in result.validation_metrics.scalars.items()}

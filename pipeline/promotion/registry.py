@@ -4,15 +4,16 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from pipeline.config.objectives import gain
 from pipeline.errors import PipelineError
 from pipeline.names import (
-    ACCURACY,
     ACCURACY_DROP,
     CHAMPION_ALIAS,
     CPU_TAG,
@@ -36,6 +37,7 @@ from pipeline.tracking.lookup import (
     digests_of,
     find_run,
     find_sweep,
+    objectives_of,
     registered_names,
 )
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
@@ -106,7 +108,9 @@ class Registry:
             raise PipelineError(f"the champion cannot be compared with: {error}") from error
 
     def best_of_sweep(self, sweep: str) -> str:
-        """Return the id of a sweep's most accurate FINISHED run; the faster one wins a tie.
+        """Return the id of a sweep's FINISHED run that is best by the sweep's first objective.
+
+        The other objectives decide ties, then the speed-up.
 
         Args:
             sweep: id or name of the sweep's run, or "latest".
@@ -116,20 +120,25 @@ class Registry:
                 model.
         """
         parent = find_sweep(self._client, sweep)
+        objectives = objectives_of(parent)
         runs = children_of(self._client, parent)
         finished = [
             run
             for run in runs
-            if run.info.status == FINISHED and {ACCURACY, SPEEDUP} <= run.data.metrics.keys()
+            if run.info.status == FINISHED and {objectives[0], SPEEDUP} <= run.data.metrics.keys()
         ]
         if not finished:
             raise PipelineError(
                 f"sweep {parent.info.run_name}: none of its {len(runs)} runs is FINISHED with a "
-                "shipped and timed model."
+                f"shipped and timed model and with the figure {objectives[0]}."
             )
 
-        def rank(run: Run) -> tuple[float, float]:
-            return run.data.metrics[ACCURACY], run.data.metrics[SPEEDUP]
+        def rank(run: Run) -> list[float]:
+            metrics = run.data.metrics
+            return [
+                gain(name, metrics[name]) if name in metrics else -inf
+                for name in (*objectives, SPEEDUP)
+            ]
 
         return str(max(finished, key=rank).info.run_id)
 

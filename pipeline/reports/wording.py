@@ -6,6 +6,7 @@ from pipeline.comparison.comparison import FIGURES, PARETO, TRAINING_S
 from pipeline.names import (
     ACCURACY,
     ACCURACY_DROP,
+    DEFAULT_OBJECTIVE,
     F1_MACRO,
     LATENCY_P50_MS,
     LOAD_S,
@@ -30,6 +31,7 @@ HEADINGS = {
     "learning_rate": "lr",
 }
 AXIS_TITLES = {
+    DEFAULT_OBJECTIVE: "validation accuracy",
     ACCURACY: "test accuracy",
     LATENCY_P50_MS: "p50 latency of one text (ms)",
     SIZE_MB: "size (MB)",

@@ -25,6 +25,7 @@ from pipeline.names import (
     JOBS,
     KILLED,
     MAJOR_VERSION_TAG,
+    OBJECTIVE_PARAM,
     RUNNING,
     SWEEP_TAG,
     figure_of,
@@ -212,7 +213,7 @@ def _create(connection: Connection, plan: Plan) -> str:
     description = f"`{plan.command}`\n\n{swept}\n\nObjective: {objectives}."
     tags = {SWEEP_TAG: plan.key, DESCRIPTION_TAG: redacted(description)}
     run = connection.client.create_run(connection.experiment_id, tags=tags, run_name=plan.name)
-    params = {"sweep.command": plan.command, "objective": objectives}
+    params = {"sweep.command": plan.command, OBJECTIVE_PARAM: objectives}
     params |= {f"space.{key}": values for key, values in plan.space.items()}
     connection.client.log_batch(
         run.info.run_id,

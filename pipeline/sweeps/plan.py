@@ -13,12 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.identity import deciding_config, with_retired_defaults
 from pipeline.config.schema import Config
+from pipeline.names import DEFAULT_OBJECTIVE
 
+GRID = "pipeline.sweeps.sweepers.Grid"
 # The sweepers' paths in version 0.1.0. Identities keep them, so that sweeps of then go on.
 SWEEPER_IDENTITIES = {
-    "pipeline.sweeps.sweepers.Grid": "pipeline.sweepers.Grid",
+    GRID: "pipeline.sweepers.Grid",
     "pipeline.sweeps.sweepers.Search": "pipeline.sweepers.Search",
 }
+OLD_DEFAULT_OBJECTIVE = "accuracy"  # in version 0.1.0
 # Overrides that decide no figure: the same sweep may be continued with others.
 OVERRIDES_WITHOUT_EFFECT = ("sweep.", "tracking")
 
@@ -74,13 +77,19 @@ def _name(first: Config, space: Mapping[str, str]) -> str:
     return f"sweep·{model}·{dataset}·{first.sweep.name or swept}"
 
 
+def _objective_identity(objective: list[str], sweeper: str) -> list[str]:
+    """Keep the identity of a grid of version 0.1.0, whose jobs no objective decides."""
+    is_default_grid = objective == [DEFAULT_OBJECTIVE] and sweeper == GRID
+    return [OLD_DEFAULT_OBJECTIVE] if is_default_grid else objective
+
+
 def _identity(base: Mapping[Any, Any], first: Config, space: Mapping[str, str]) -> str:
     deciding = deciding_config(first)
     sweeper = base["hydra"]["sweeper"]["_target_"]
     identity = {
         "config": with_retired_defaults({key: base[key] for key in base if key in deciding}),
         "space": space,
-        "objective": first.objective,
+        "objective": _objective_identity(first.objective, sweeper),
         "sweeper": SWEEPER_IDENTITIES.get(sweeper, sweeper),
         "overrides": [
             line

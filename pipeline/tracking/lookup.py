@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
     CONTEXT_TAG,
+    DEFAULT_OBJECTIVE,
     FAILURE_TAG,
     FINISHED,
+    OBJECTIVE_PARAM,
     PARENT_TAG,
     PRUNED,
     PRUNED_TAG,
@@ -123,6 +125,15 @@ def find_sweep(client: "MlflowClient", reference: str) -> "Run":
         f"{sweep.info.run_id} ({sweep.info.run_name})" for sweep in sweeps[:LISTED_SWEEPS]
     )
     raise PipelineError(f"--sweep {reference} is not a sweep; the newest are: {newest}.")
+
+
+def objectives_of(parent: "Run") -> list[str]:
+    """Return what a sweep optimized, the most important figure first.
+
+    Args:
+        parent: run of the sweep.
+    """
+    return str(parent.data.params.get(OBJECTIVE_PARAM, DEFAULT_OBJECTIVE)).split(", ")
 
 
 def newest_shipped(client: "MlflowClient") -> str:

@@ -56,8 +56,8 @@ def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
         0,
         0,
     ]
-    best = max(child.data.metrics["accuracy"] for child in children)
-    assert metrics["best/accuracy"] == best
+    best = max(child.data.metrics["validation_accuracy"] for child in children)
+    assert metrics["best/validation_accuracy"] == best
     assert parent.data.tags["best_run_id"] in {child.info.run_id for child in children}
     artifacts = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert {file.name for file in artifacts.iterdir()} == {"comparison.html", "comparison.csv"}

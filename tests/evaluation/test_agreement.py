@@ -40,7 +40,8 @@ def logits(wrong: int) -> np.ndarray:
 
 def result(variant: str, wrong: int, wrong_on_test: int = 0) -> Result:
     test = logits(wrong_on_test)
-    return Result(Artifact(variant, Path(variant)), test, score(test, LABELS), logits(wrong))
+    artifact, validation = Artifact(variant, Path(variant)), logits(wrong)
+    return Result(artifact, test, score(test, LABELS), validation, score(validation, LABELS))
 
 
 def test_an_export_may_lose_a_little_accuracy_and_gain_any() -> None:

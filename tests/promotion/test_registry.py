@@ -102,16 +102,30 @@ def test_a_champion_whose_run_is_gone_is_an_error(client: MlflowClient, experime
         Registry("classifier").champion()
 
 
-def test_the_best_of_a_sweep_is_the_most_accurate_and_then_the_fastest(
+def test_the_best_of_a_sweep_is_the_most_accurate_on_validation_and_then_the_fastest(
     client: MlflowClient, experiment: str
 ) -> None:
     parent = client.create_run(experiment, tags={"sweep.key": "1"}, run_name="a sweep")
     of_sweep = {"mlflow.parentRunId": parent.info.run_id}
     for accuracy, speedup in ((0.8, 9.0), (0.9, 2.0), (0.9, 3.0)):
-        metrics = {**METRICS, "accuracy": accuracy, "speedup": speedup}
+        figures = {"validation_accuracy": accuracy, "accuracy": 1 - accuracy, "speedup": speedup}
+        metrics = METRICS | figures
         run_id = logged(client, experiment, metrics, **of_sweep)
-    logged(client, experiment, {**METRICS, "accuracy": 1.0}, "FAILED", **of_sweep)
+    logged(client, experiment, {**METRICS, "validation_accuracy": 1.0}, "FAILED", **of_sweep)
     assert Registry("classifier").best_of_sweep("latest") == run_id
+
+
+def test_the_best_of_a_sweep_follows_the_objectives_of_the_sweep(
+    client: MlflowClient, experiment: str
+) -> None:
+    parent = client.create_run(experiment, tags={"sweep.key": "1"}, run_name="a sweep")
+    client.log_param(parent.info.run_id, "objective", "loss, accuracy")
+    of_sweep = {"mlflow.parentRunId": parent.info.run_id}
+    _, best, _ = (
+        logged(client, experiment, METRICS | {"loss": loss, "accuracy": accuracy}, **of_sweep)
+        for loss, accuracy in ((0.5, 0.9), (0.4, 0.8), (0.4, 0.7))
+    )
+    assert Registry("classifier").best_of_sweep("latest") == best
 
 
 def test_a_sweep_without_a_finished_run_is_named(client: MlflowClient, experiment: str) -> None:

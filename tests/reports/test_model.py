@@ -25,7 +25,8 @@ def result(variant: str, sure: list[float]) -> Result:
     """A model that gives "yes" these probabilities."""
     yes = np.array(sure)
     logits = np.log(np.stack([1 - yes, yes], axis=1)).astype(np.float32)
-    return Result(Artifact(variant, Path(variant)), logits, score(logits, LABELS), logits)
+    metrics = score(logits, LABELS)
+    return Result(Artifact(variant, Path(variant)), logits, metrics, logits, metrics)
 
 
 def test_a_class_has_precision_recall_and_f1() -> None:

@@ -26,7 +26,7 @@ def result(
     (folder / variant).mkdir()
     (folder / variant / "model.safetensors").write_bytes(bytes(1000 * kilobytes))
     logits = np.eye(2, dtype=np.float32)[predictions]
-    return Result(Artifact(variant, folder / variant), logits, metrics, logits)
+    return Result(Artifact(variant, folder / variant), logits, metrics, logits, metrics)
 
 
 @pytest.fixture
