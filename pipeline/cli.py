@@ -28,7 +28,7 @@ from pipeline.console.command_line import (
     exit_code,
     wants_traceback,
 )
-from pipeline.errors import PipelineError, nearest
+from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.sweeps import sweepers
 
 
@@ -47,7 +47,9 @@ def _job(config: DictConfig) -> None:
             raise PipelineError(
                 f"sweep={config.sweep.name} is a search space; add -m to run its jobs."
             )
-        _run(config)
+        # hydra.job.chdir=true has left the folder that relative paths were typed in.
+        with contextlib.chdir(HydraConfig.get().runtime.cwd):
+            _run(config)
     except PipelineError as error:
         if wants_traceback():
             raise
@@ -100,7 +102,7 @@ def _output_to(file: Path) -> Iterator[None]:
         try:
             yield
         except Exception:
-            traceback.print_exc()
+            log.write(redacted(traceback.format_exc()))
             raise
         finally:
             for handler, stream in zip(streams, terminals, strict=True):

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+# A password may hold a slash: SQLAlchemy takes USER:PASSWORD to end at the last @.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^/:@\s]*:[^\s'\"]*|[^/\s]*)@")
 _SECRET_PARAMETERS = re.compile(
-    r"([?&][^=&\s]*(?:token|key|sig|secret|password)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
+    r"([?&#;][^=&\s]*(?:auth|credential|key|passw|pwd|secret|sig|token)[^=&\s]*=)[^&;\s'\"]+",
+    re.IGNORECASE,
 )
 
 

@@ -31,7 +31,7 @@ from pipeline.evaluation.results import Result, final_figures
 from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact, load
 from pipeline.models.export import check_exportable
-from pipeline.models.load import check_quantizable, load_model, load_tokenizer
+from pipeline.models.load import check_max_length, check_quantizable, load_model, load_tokenizer
 from pipeline.names import (
     ACCURACY,
     CONFIG,
@@ -178,6 +178,7 @@ def prepare(context: Context) -> Prepared:
 
 def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
     """Refuse a model that the run cannot quantize or export; name the modules that stay in FP32."""
+    check_max_length(model, config.dataset.max_length)
     if config.qat.quantizes:
         check_quantizable(model)
     fp32_modules = matching_modules(model, config.qat.fp32_modules)

@@ -21,6 +21,12 @@ def test_all_values_are_named_when_none_is_close() -> None:
         ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
         ("postgresql://u:p%40ss@host/db", "postgresql://***@host/db"),
         ("https://u:p@ss@host/x failed", "https://***@host/x failed"),
+        ("postgresql://u:12/ab@host/db", "postgresql://***@host/db"),
+        ("postgresql://u:a@b/c@host/db", "postgresql://***@host/db"),
+        ("https://host/?pwd=a&n=2", "https://host/?pwd=***&n=2"),
+        ("https://host/?auth=a#token=b", "https://host/?auth=***"),
+        ("https://host/page#access_token=b", "https://host/page#access_token=***"),
+        ("https://host:5000/path", "https://host:5000/path"),
         (
             "https://host/a.csv?part=1&X-Amz-Signature=abc&n=2",
             "https://host/a.csv?part=1&X-Amz-Signature=***&n=2",

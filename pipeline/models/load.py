@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -39,6 +40,7 @@ DIRECTORY_FILES = {
     ),
 }
 LISTED_FILES = 10  # that an error names
+POSITION_TABLES = ("position_embeddings", "embed_positions")
 
 # Architectures whose INT8 model is wrong, by model_type, with what was measured on random weights.
 _RELOADS_DIFFERENT = (
@@ -65,6 +67,29 @@ def check_quantizable(model: PreTrainedModel) -> None:
             f"{model.config.model_type} cannot be quantized: {reason}. "
             "qat=none fine-tunes it in FP32."
         )
+
+
+def check_max_length(model: PreTrainedModel, max_length: int) -> None:
+    """Refuse texts that are longer than the model's table of positions.
+
+    A tokenizer that was stored without a limit does not tell (prajjwal1/bert-tiny).
+
+    Args:
+        model: classifier.
+        max_length: tokens that texts will be cut at.
+
+    Raises:
+        PipelineError: the model has fewer positions.
+    """
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in POSITION_TABLES and isinstance(module, torch.nn.Embedding):
+            # RoBERTa's positions begin behind that of the padding.
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            if max_length > module.num_embeddings - unused:
+                raise PipelineError(
+                    f"dataset.max_length={max_length} is more than {model.config.model_type} takes "
+                    f"here; at most {module.num_embeddings - unused}."
+                )
 
 
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
@@ -141,6 +166,7 @@ def _architecture(config: ModelConfig, label_names: Sequence[str]) -> Pretrained
         num_labels=len(label_names),
         id2label=dict(enumerate(label_names)),
         label2id={name: index for index, name in enumerate(label_names)},
+        problem_type="single_label_classification",  # whatever the checkpoint was trained for
     )
     layers = getattr(architecture, "num_hidden_layers", None)
     if config.num_hidden_layers is not None and layers is not None:

@@ -1,6 +1,7 @@
 """Log one run to MLflow: its config, curves, figures, artifacts and true status."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -16,6 +17,7 @@ import mlflow
 import yaml
 from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Metric, Param, RunStatus
+from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.tracking import MlflowClient
 
 from pipeline.config.identity import config_hash, flatten, major_version
@@ -264,6 +266,8 @@ def open_run(config: Config) -> Iterator[Tracker]:
         PipelineError: the store cannot be opened or written.
     """
     connection = open_experiment(config.tracking)
+    # Databricks and `mlflow run` set it; start_run of MLflow 3.17 would open that run again.
+    os.environ.pop(MLFLOW_RUN_ID.name, None)
     tags = {CONFIG_HASH_TAG: config_hash(config), MAJOR_VERSION_TAG: major_version()}
     with store_errors():
         run = mlflow.start_run(

@@ -26,7 +26,7 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Tokens, cache_folder, collator, tokenize
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator, score
-from pipeline.models.load import load_model, load_tokenizer
+from pipeline.models.load import check_max_length, load_model, load_tokenizer
 from pipeline.names import (
     ACCURACY,
     SPLITS,
@@ -247,7 +247,9 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
             log_curves=lambda entries, step: None,
             classification_token_only=config.model.classification_token_only,
         )
-        model = train(load_model(teacher.model, label_names), phase, inputs, first_step=0).model
+        model = load_model(teacher.model, label_names)
+        check_max_length(model, config.dataset.max_length)
+        model = train(model, phase, inputs, first_step=0).model
     batch_size = config.trainer.per_device_eval_batch_size
     logits = {
         split: Evaluator(tokens[split], collate, batch_size).logits(model)[:, order]

@@ -108,6 +108,14 @@ def test_a_package_is_unpacked_once_and_then_left_alone(wheel: Path, tmp_path: P
     assert [path.name for path in folder.iterdir()] == ["micro"]
 
 
+def test_a_folder_of_the_users_is_left_alone(wheel: Path, tmp_path: Path) -> None:
+    (tmp_path / "micro").mkdir()
+    (tmp_path / "micro/mine.csv").write_text("mine")
+    with pytest.raises(PipelineError, match="micro was not made by this command"):
+        fetch(package(wheel), tmp_path)
+    assert (tmp_path / "micro/mine.csv").read_text() == "mine"
+
+
 def test_a_wrong_hash_stops_with_both_hashes_and_unpacks_nothing(
     wheel: Path, tmp_path: Path
 ) -> None:

@@ -1,13 +1,19 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertModel
+from transformers import (
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedModel,
+    RobertaForSequenceClassification,
+)
 
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.models.load import load_model, load_tokenizer
+from pipeline.models.load import check_max_length, load_model, load_tokenizer
 
 LABELS = ("cold", "hot", "wet")
 
@@ -36,6 +42,45 @@ def test_the_first_layers_can_be_kept_alone(micro_model: Path) -> None:
 def test_more_layers_than_there_are_are_refused(micro_model: Path) -> None:
     with pytest.raises(PipelineError, match=r"num_hidden_layers=3 but .* has 2 layers"):
         load_model(ModelConfig(str(micro_model), num_hidden_layers=3), LABELS)
+
+
+def test_a_checkpoint_of_another_task_becomes_a_classifier(
+    tmp_path: Path, micro_model: Path
+) -> None:
+    folder = tmp_path / "regression"
+    shutil.copytree(micro_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "problem_type": "regression"}))
+    model = load_model(ModelConfig(str(folder)), LABELS)
+    ids, labels = torch.tensor([[2, 5, 3]]), torch.tensor([1])
+    answer = model.eval()(input_ids=ids, labels=labels)
+    assert torch.equal(answer.loss, torch.nn.functional.cross_entropy(answer.logits, labels))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "most"),
+    [
+        (BertForSequenceClassification, {}, 16),
+        (RobertaForSequenceClassification, {"pad_token_id": 1}, 14),
+    ],
+)
+def test_a_longer_text_than_the_table_of_positions_is_refused(
+    architecture: type[PreTrainedModel], options: dict[str, int], most: int
+) -> None:
+    config = architecture.config_class(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=16,
+        **options,
+    )
+    model = architecture(config)
+    check_max_length(model, most)
+    model(input_ids=torch.full((1, most), 5))
+    with pytest.raises(PipelineError, match=f"max_length={most + 1} .* at most {most}"):
+        check_max_length(model, most + 1)
 
 
 def test_a_longer_text_than_the_model_takes_is_refused(micro_model: Path) -> None:

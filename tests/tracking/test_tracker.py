@@ -100,6 +100,17 @@ def test_a_block_that_raises_leaves_a_run_with_its_true_status_and_reason(
     assert mlflow.active_run() is None
 
 
+def test_a_run_is_a_new_run_whatever_the_environment_says(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_run(config) as first:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", first.run_id)
+    with open_run(config) as second:
+        assert second.run_id != first.run_id
+    assert mlflow.get_run(first.run_id).info.status == "FINISHED"
+
+
 def test_every_point_of_a_curve_arrives_in_few_batches(
     config: Config, logged: Callable[[], Run], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
