@@ -14,11 +14,15 @@ from pipeline.reports.wording import CLASS_PREFIX
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+matplotlib.rcParams["text.parse_math"] = False  # the names of classes may hold $
+
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 MARKERS = "os^Dv"
 WIDE = (11, 4)  # inches
+UNNAMED_SIDE = 8.0  # of a confusion matrix without names, in inches
 MIN_BIN_TEXTS = 10  # fewer texts in a bin say too little about how often a model is right
+MAX_NAMED_CLASSES = 30  # more of them are a picture without names and counts
 MAX_LEVEL_NAMES = 4  # class names that fit side by side; more of them are turned
 DARK_SHARE = 55  # percent from which a cell of a confusion matrix is too light for white digits
 
@@ -64,29 +68,32 @@ def corpus_chart(corpus: pd.DataFrame, lengths: pd.DataFrame, max_length: int) -
 
 
 def confusion_chart(confusion: pd.DataFrame, variant: str) -> Figure:
-    """Plot which classes a variant confuses.
+    """Plot which classes a variant confuses; more than MAX_NAMED_CLASSES are numbered.
 
     Args:
         confusion: number of texts; true classes as rows, predicted ones as columns.
         variant: name of the variant.
     """
     names = [str(name) for name in confusion.columns]
-    side = max(4.0, 0.8 * len(names) + 2)
+    named = len(names) <= MAX_NAMED_CLASSES
+    side = max(4.0, 0.8 * len(names) + 2) if named else UNNAMED_SIDE
     figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
     counts = confusion.to_numpy()
     shares = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
-    for row in range(len(names)):
-        for column in range(len(names)):
-            colour = "black" if shares[row, column] > DARK_SHARE else "white"
-            axes.text(
-                column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour
-            )
-    _name_classes(axes, names)
-    axes.set_yticks(range(len(names)), names)
+    if named:
+        _write_counts(axes, counts, shares)
+        _name_classes(axes, names)
+        axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted class", ylabel="true class", title=f"{variant}: test texts")
     figure.colorbar(image, label="share of the true class (%)", shrink=0.8)
     return figure
+
+
+def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    for row, column in np.ndindex(counts.shape):
+        colour = "black" if shares[row, column] > DARK_SHARE else "white"
+        axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
 
 
 def calibration_chart(calibration: pd.DataFrame) -> Figure:
@@ -239,6 +246,8 @@ def _plot_classes(axes: Axes, corpus: pd.DataFrame) -> None:
 
 
 def _name_classes(axes: Axes, names: list[str]) -> None:
+    if len(names) > MAX_NAMED_CLASSES:
+        return
     turned = len(names) > MAX_LEVEL_NAMES
     axes.set_xticks(
         range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center"

@@ -33,7 +33,11 @@ from pipeline.names import (
 from pipeline.reports import charts
 from pipeline.reports.html import Cell, HtmlTable, Line, trusted, write_html
 from pipeline.reports.model import PAIR_JOINT
-from pipeline.reports.wording import BENCHMARK_HEADINGS, column_decimals
+from pipeline.reports.wording import BENCHMARK_HEADINGS, CLASS_PREFIX, column_decimals
+
+# Columns of the tables that hold labels and texts.
+NAMING = ("class", "label", "predicted", "first", "second", "text")
+TRUNCATED_SHARE = "truncated_share"  # the column of corpus.csv that is a share
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Tables:
     folder: Path
 
     def read(self, file_name: str) -> pd.DataFrame | None:
-        """Read a table.
+        """Read a table; labels and texts stay as they are, "NA" and "007" too.
 
         Args:
             file_name: name of its file.
@@ -56,7 +60,15 @@ class Tables:
             The table, or None if the run has no such file.
         """
         file = self.folder / file_name
-        return pd.read_csv(file, keep_default_na=True) if file.is_file() else None
+        return pd.read_csv(file, converters=dict.fromkeys(NAMING, str)) if file.is_file() else None
+
+    def read_confusion(self, variant: str) -> pd.DataFrame | None:
+        """Read the confusion matrix of a variant, true classes as the index; None without one."""
+        file = self.folder / confusion_table(variant)
+        if not file.is_file():
+            return None
+        table = pd.read_csv(file, converters={0: str})
+        return table.set_index(table.columns[0])
 
 
 @dataclass(frozen=True)
@@ -189,10 +201,9 @@ def _cost(tables: Tables) -> Iterator[Block]:
 def _confusion_pictures(tables: Tables, variants: Sequence[str]) -> list[Markup]:
     pictures = []
     for variant in variants:
-        confusion = tables.read(confusion_table(variant))
+        confusion = tables.read_confusion(variant)
         if confusion is not None:
-            by_class = confusion.set_index(confusion.columns[0])
-            pictures.append(_picture(charts.confusion_chart, by_class, variant))
+            pictures.append(_picture(charts.confusion_chart, confusion, variant))
     return pictures
 
 
@@ -212,12 +223,16 @@ def _disagreements(pair: str, rows: pd.DataFrame) -> Block:
 def _transposed(corpus: pd.DataFrame) -> pd.DataFrame:
     """Turn the rows of corpus.csv into columns, and write the numbers as people read them."""
     columns: dict[str, list[str]] = {
-        "": [name.replace("_", " ") for name in corpus.columns if name != "split"]
+        "": [
+            name if name.startswith(CLASS_PREFIX) else name.replace("_", " ")
+            for name in corpus.columns
+            if name != "split"
+        ]
     }
     for row in corpus.to_dict("records"):
         values = {str(name): float(value) for name, value in row.items() if name != "split"}
         columns[str(row["split"])] = [
-            "" if isnan(value) else f"{value:.2%}" if name.endswith("_share") else f"{value:,.0f}"
+            "" if isnan(value) else f"{value:.2%}" if name == TRUNCATED_SHARE else f"{value:,.0f}"
             for name, value in values.items()
         ]
     return pd.DataFrame(columns)

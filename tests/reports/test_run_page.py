@@ -14,7 +14,7 @@ from pipeline.evaluation.results import Result
 from pipeline.models.artifact import Artifact
 from pipeline.reports import results as results_report
 from pipeline.reports.model import write_model_report
-from pipeline.reports.run_page import write_report
+from pipeline.reports.run_page import _transposed, write_report
 
 NAMES = ("a <b>", "c & d")
 TEXTS = ["one <script>alert(1)</script>", "two", "three", "four"]
@@ -38,16 +38,22 @@ def timed(variant: str) -> Benchmark:
     return Benchmark(variant, 0.1, 200.0, points)
 
 
-def page(tmp_path: Path, predictions: dict[str, list[int]], *, is_timed: bool) -> str:
+def page(
+    tmp_path: Path,
+    predictions: dict[str, list[int]],
+    *,
+    is_timed: bool,
+    names: tuple[str, str] = NAMES,
+) -> str:
     """Write the tables of a run and its page, and return the page."""
     results = {variant: result(tmp_path, variant, rows) for variant, rows in predictions.items()}
     folder = tmp_path / "reports"
     folder.mkdir()
     benchmarks = {variant: timed(variant) for variant in results} if is_timed else {}
-    results_report.write_results(folder, results, benchmarks, LABELS, NAMES)
+    results_report.write_results(folder, results, benchmarks, LABELS, names)
     split = datasets.Dataset.from_dict({"text": TEXTS})
     tokens = datasets.Dataset.from_dict({"labels": LABELS, "num_tokens": np.arange(4)})
-    write_model_report(folder, results, split, tokens, NAMES)
+    write_model_report(folder, results, split, tokens, names)
     if "int8" in results:
         results_report.write_statistics(folder, (OpStatistics("Linear", 2, 2, 0, 0),))
         row = ("classifier", "Linear", "INT8", 0.01, 0.02)
@@ -84,6 +90,21 @@ def test_texts_and_labels_cannot_write_html(tmp_path: Path) -> None:
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert "<b>" not in text
+
+
+@pytest.mark.parametrize("names", [("NA", "007"), ("$5_$", "class"), ("1.0", "1.00")])
+def test_labels_stand_as_they_are_written(tmp_path: Path, names: tuple[str, str]) -> None:
+    text = page(tmp_path, {"fp32": [1, 0, 1, 0]}, is_timed=False, names=names)
+    for name in names:
+        assert f"<td>{name}</td>" in text, "in the tables"
+        assert f">{name}</text>" in text, "in the confusion matrix"
+
+
+def test_only_the_share_of_truncated_texts_is_a_percentage() -> None:
+    row = {"split": "train", "rows": 10, "truncated_share": 0.25, "class market_share": 6}
+    columns = _transposed(pd.DataFrame([row]))
+    assert columns[""].tolist() == ["rows", "truncated share", "class market_share"]
+    assert columns["train"].tolist() == ["10", "25.00%", "6"]
 
 
 def test_built_twice_the_page_is_the_same(tmp_path: Path) -> None:
