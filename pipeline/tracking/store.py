@@ -10,6 +10,8 @@ from pipeline.errors import PipelineError, redacted
 
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+# As the person has set it: MLflow 3.17 writes to the variable when it is told where the store is.
+URI_AT_START = os.environ.get(URI_VARIABLE)
 TAG_LENGTH = 5000  # MLflow's limit
 NOT_FOUND = (
     "RESOURCE_DOES_NOT_EXIST"  # MlflowException.error_code for a missing run, model or version
@@ -40,7 +42,7 @@ def command(uri: str, *arguments: str) -> str:
         uri: address of the store.
         arguments: what follows `python`.
     """
-    known = uri == os.environ.get(URI_VARIABLE, DEFAULT_TRACKING_URI)
+    known = uri == (URI_AT_START or DEFAULT_TRACKING_URI)
     return python(*arguments, **({} if known else {URI_VARIABLE: redacted(uri)}))
 
 

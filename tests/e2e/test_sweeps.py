@@ -63,11 +63,16 @@ def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
     assert {file.name for file in artifacts.iterdir()} == {"comparison.html", "comparison.csv"}
     # The printed command finds the store, which is not the default.
     printed = (output.out + output.err).partition("next: ")[2].partition(", or ")[0]
+    page = tmp_path / "page.html"
     done = subprocess.run(
-        printed, shell=True, cwd=tmp_path, env=WITHOUT_STORE, capture_output=True, text=True
+        f"{printed} --output {page}",
+        shell=True,
+        env=WITHOUT_STORE,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "comparison.html").is_file()
+    assert page.is_file()
     assert "job 4 of 4 FINISHED" in output.err
     assert "Pareto-optimal" in output.out
     assert "phase" not in output.err, "what a job prints goes to its file"

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import PipelineError
-from pipeline.tracking.store import store_errors, tracking_uri
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
 
 
 def test_the_store_is_the_one_of_the_environment_or_the_default(
@@ -32,3 +33,14 @@ def test_what_a_store_raises_becomes_one_line_without_its_password() -> None:
         store_errors("http://me:secret@host"),
     ):
         raise MlflowException("no route\nTraceback ...")
+
+
+def test_a_command_names_a_store_that_the_environment_did_not(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_tracking_uri(store)  # sets the variable in this process
+    assert command(store, "-m", "pipeline.compare").startswith(f"MLFLOW_TRACKING_URI={store} ")
+    assert "MLFLOW" not in command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")
+    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", store)
+    assert "MLFLOW" not in command(store, "-m", "pipeline.compare")
