@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.errors import reason_line
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat
 
 # Curves are sent in batches: one metric costs 3 ms on SQLite, a thousand at once 70 ms.
@@ -18,6 +19,8 @@ FLUSH_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+CLIENT_ERRORS = range(400, 500)  # HTTP statuses that say the request itself is wrong,
+WORTH_ANOTHER_TRY = (401, 403, 408, 429)  # but for these: credentials, time and load change
 log = logging.getLogger(__name__)
 
 
@@ -39,12 +42,18 @@ class Outbox:
         self._flushing = False
         self._closed = False
         self._error: Exception | None = None
+        self._refusal: Exception | None = None
         self._thread = threading.Thread(target=self._work, name=f"outbox-{run_id[:8]}", daemon=True)
         self._thread.start()
 
     def put(self, metrics: Sequence[Metric]) -> None:
-        """Queue metrics; they are sent after FLUSH_SECONDS, or once BATCH of them are waiting."""
+        """Queue metrics; they are sent after FLUSH_SECONDS, or once BATCH of them are waiting.
+
+        Raises:
+            MlflowException, SQLAlchemyError, OSError: the store refused earlier ones for good.
+        """
         with self._changed:
+            self._raise_refusal()
             self._waiting += metrics
             if len(self._waiting) >= BATCH:
                 self._changed.notify_all()
@@ -56,13 +65,15 @@ class Outbox:
             patience_s: seconds to wait for a store that does not answer.
 
         Raises:
-            MlflowException, SQLAlchemyError, OSError: the store's last error, when patience ends.
+            MlflowException, SQLAlchemyError, OSError: the store's last error, when patience ends,
+                or at once if it says that the metrics themselves are wrong.
         """
         deadline = time.monotonic() + patience_s
         with self._changed:
             self._flushing = True
             self._changed.notify_all()
             while self._waiting:
+                self._raise_refusal()
                 left = deadline - time.monotonic()
                 if not self._changed.wait(timeout=max(0.0, left)) and time.monotonic() >= deadline:
                     raise self._error or MlflowException(
@@ -84,16 +95,19 @@ class Outbox:
                 if self._closed:
                     return
                 batch = self._waiting[:BATCH]
+            is_due = time.monotonic() - last_heartbeat > HEARTBEAT_SECONDS
+            tags = [RunTag(name, value) for name, value in heartbeat().items()] if is_due else []
             try:
-                tags = []
-                if time.monotonic() - last_heartbeat > HEARTBEAT_SECONDS:
-                    tags = [RunTag(name, value) for name, value in heartbeat().items()]
-                    last_heartbeat = time.monotonic()
                 if batch or tags:
                     self._client.log_batch(self._run_id, metrics=batch, tags=tags)
-            except STORE_ERRORS as error:
+            except Exception as error:  # whatever it is, the thread goes on or says why it ends
+                if _is_refusal(error):
+                    self._give_up(error)
+                    return
                 self._wait_after(error)
                 continue
+            if tags:
+                last_heartbeat = time.monotonic()
             self._mark_sent(len(batch))
 
     def _has_work(self) -> bool:
@@ -108,6 +122,16 @@ class Outbox:
             del self._waiting[:count]
             self._changed.notify_all()
 
+    def _give_up(self, error: Exception) -> None:
+        with self._changed:
+            is_known = isinstance(error, STORE_ERRORS)
+            self._refusal = error if is_known else MlflowException(reason_line(error))
+            self._changed.notify_all()
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
     def _wait_after(self, error: Exception) -> None:
         if self._error is None:
             log.warning(
@@ -116,3 +140,11 @@ class Outbox:
         with self._changed:
             self._error = error
             self._changed.wait_for(lambda: self._closed, timeout=RETRY_SECONDS)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether it is in vain to send the same again."""
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        return status in CLIENT_ERRORS and status not in WORTH_ANOTHER_TRY
+    return not isinstance(error, STORE_ERRORS)

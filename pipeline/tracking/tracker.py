@@ -117,9 +117,13 @@ class Tracker:
         Args:
             entries: value by the curve's name.
             step: optimizer step over all phases.
+
+        Raises:
+            PipelineError: the store refused earlier points for good, as of a run that was deleted.
         """
         now = int(time.time() * 1000)
-        self._outbox.put([Metric(name, value, now, step) for name, value in entries.items()])
+        with store_errors():
+            self._outbox.put([Metric(name, value, now, step) for name, value in entries.items()])
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
         """Queue final figures, which have no step, for the store.

@@ -3,6 +3,7 @@ import time
 import pytest
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, UNAUTHENTICATED
 
 from pipeline.tracking import outbox
 from pipeline.tracking.outbox import Outbox
@@ -62,6 +63,48 @@ def test_patience_ends_with_what_the_store_said(store: Store) -> None:
     with pytest.raises(MlflowException, match="connection refused"):
         box.flush(patience_s=0.2)
     box.close()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        MlflowException("the run is deleted", error_code=INVALID_PARAMETER_VALUE),
+        TypeError("no batch"),
+    ],
+)
+def test_a_refusal_is_told_at_once_and_not_asked_for_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    asked = []
+
+    def refuse(*_: object, **__: object) -> None:
+        asked.append(1)
+        raise refusal
+
+    monkeypatch.setattr(store, "log_batch", refuse)
+    box = Outbox(store, "run")
+    box.put([point(1)])
+    with pytest.raises(MlflowException, match=str(refusal)):
+        box.flush(patience_s=60)
+    with pytest.raises(MlflowException, match=str(refusal)):
+        box.put([point(2)])
+    assert len(asked) == 1
+    box.close()
+
+
+def test_expired_credentials_may_come_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [MlflowException("expired", error_code=UNAUTHENTICATED), OSError("reset"), None]
+
+    def answer(*_: object, **__: object) -> None:
+        if error := answers.pop(0):
+            raise error
+
+    monkeypatch.setattr(store, "log_batch", answer)
+    box = Outbox(store, "run")
+    box.put([point(1)])
+    box.flush(patience_s=60)
+    box.close()
+    assert not answers
 
 
 def test_the_heart_of_a_run_that_logs_nothing_beats(
