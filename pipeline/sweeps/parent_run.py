@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,13 +33,15 @@ from pipeline.names import (
     figure_of,
 )
 from pipeline.sweeps.plan import Plan
-from pipeline.tracking.connection import Connection, open_experiment, ui_address
+from pipeline.tracking.connection import SQLITE, Connection, open_experiment, ui_address
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
 from pipeline.tracking.outbox import STORE_ERRORS
 from pipeline.tracking.store import TAG_LENGTH, command, store_errors
 
 PARAM_LENGTH = 6000  # MLflow's limit
+NOT_IN_A_NAME = re.compile(r"[^\w./: -]")  # what MLflow refuses in the name of a parameter
+LOCKS = ".locks"  # folder beside a SQLite store
 
 
 @dataclass(frozen=True)
@@ -175,8 +179,7 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
 @contextlib.contextmanager
 def _locked(plan: Plan, uri: str) -> Iterator[None]:
     """Keep the same sweep from running twice at once on this machine, in the same store."""
-    store = hashlib.sha256(uri.encode()).hexdigest()[:8]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"int8-sweep-{store}-{plan.key}.lock")
+    lock = FileLock(_lock_file(plan, uri))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -187,6 +190,16 @@ def _locked(plan: Plan, uri: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _lock_file(plan: Plan, uri: str) -> Path:
+    """Lie beside a SQLite store, or else in the temporary folder, with a name for each user."""
+    if uri.startswith(SQLITE):
+        folder = Path(uri.removeprefix(SQLITE)).absolute().parent / LOCKS
+        folder.mkdir(exist_ok=True)
+        return folder / f"{plan.key}.lock"
+    store = hashlib.sha256(uri.encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"int8-sweep-{os.getuid()}-{store}-{plan.key}.lock"
 
 
 def _earlier_run_id(connection: Connection, plan: Plan) -> str | None:
@@ -215,10 +228,17 @@ def _create(connection: Connection, plan: Plan) -> str:
     run = connection.client.create_run(connection.experiment_id, tags=tags, run_name=plan.name)
     params = {"sweep.command": plan.command, OBJECTIVE_PARAM: objectives}
     params |= {f"space.{key}": values for key, values in plan.space.items()}
-    connection.client.log_batch(
-        run.info.run_id,
-        params=[Param(name, redacted(value)[:PARAM_LENGTH]) for name, value in params.items()],
-    )
+    try:
+        connection.client.log_batch(
+            run.info.run_id,
+            params=[
+                Param(NOT_IN_A_NAME.sub("_", name), redacted(value)[:PARAM_LENGTH])
+                for name, value in params.items()
+            ],
+        )
+    except BaseException as error:
+        _close_early(connection, run.info.run_id, error)
+        raise
     return str(run.info.run_id)
 
 

@@ -118,7 +118,7 @@ class OptunaSearch(OptunaSweeperImpl):
         corners = jobs_of(self._compose, _corners(space))
         check_objectives(objectives, [job.config for job in corners])
         swept = {
-            key: values
+            key.lstrip("+"): values
             for key, _, values in (line.partition("=") for line in typed)
             if key in space.distributions
         }

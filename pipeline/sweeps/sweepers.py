@@ -67,7 +67,10 @@ def _discrete_space(overrides: Sequence[Override]) -> dict[str, str]:
                 f"{override.input_line} has endless values, which a grid cannot try one by one; "
                 "add hydra/sweeper=optuna."
             )
-    return {override.get_key_element(): override.input_line.partition("=")[2] for override in swept}
+    return {
+        override.get_key_element().lstrip("+"): override.input_line.partition("=")[2]
+        for override in swept
+    }
 
 
 class Search(Sweeper):

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.config.schema import TrackingConfig
+from pipeline.errors import PipelineError
+from pipeline.sweeps.parent_run import open_parent_run
+from pipeline.sweeps.plan import Plan
+from pipeline.sweeps.sweepers import _discrete_space
+
+
+@pytest.fixture
+def tracking(store: str, tmp_path: Path) -> TrackingConfig:
+    return TrackingConfig(tracking_uri=store, artifact_location=str(tmp_path / "artifacts"))
+
+
+def plan(space: dict[str, str], identity: str = "a") -> Plan:
+    return Plan("a sweep", "python -m pipeline -m", space, ["loss"], identity)
+
+
+def test_a_group_that_is_added_is_a_parameter_like_any_other(
+    tracking: TrackingConfig, store: str
+) -> None:
+    typed = ["+pruning=magnitude,snip_momentum", "++trainer.seed=1,2", "db@to=a,b"]
+    space = _discrete_space(OverridesParser.create().parse_overrides(typed))
+    with open_parent_run(plan(space), tracking, fresh=False) as parent:
+        params = MlflowClient(store).get_run(parent.run_id).data.params
+    assert params["space.pruning"] == "magnitude,snip_momentum"
+    assert params["space.trainer.seed"] == "1,2"
+    assert params["space.db_to"] == "a,b"
+
+
+def test_a_sweep_that_cannot_be_described_does_not_stay_running(
+    tracking: TrackingConfig, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("no room for parameters")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+    with (
+        pytest.raises(PipelineError, match="no room for parameters"),
+        open_parent_run(plan({}), tracking, fresh=False),
+    ):
+        pass
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name(tracking.experiment_name)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+    assert "no room" in run.data.tags["failure"]
+
+
+def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(
+    tracking: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = TrackingConfig(
+        tracking_uri="sqlite:///mlflow.db", artifact_location=tracking.artifact_location
+    )
+    with (
+        open_parent_run(plan({}), tracking, fresh=False),
+        pytest.raises(PipelineError, match="running already on this machine"),
+        open_parent_run(plan({}), relative, fresh=False),
+    ):
+        pass
+    assert [lock.parent.name for lock in tmp_path.rglob("[!.]*.lock")] == [".locks"]
