@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Every target sets up .venv first; that is a no-op when nothing changed.
-# The first CPython 3.11, 3.12 or 3.13 that is there; PYTHON=/path/to/python names another.
+# The Python of .venv or else the first CPython 3.11, 3.12 or 3.13; PYTHON=/path/to/python names another.
 SUPPORTED := import sys; sys.exit(sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(shell for python in $$(.venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null) python3 python3.13 python3.12 python3.11; do $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 # Where pip looks for torch beside the default index: https://download.pytorch.org/whl/cpu has the CPU builds.
 TORCH_INDEX ?=
 PORT ?= 5000
@@ -17,23 +17,30 @@ PARALLEL := --numprocesses auto
 # The quickstart's inputs, unless a model or a dataset is named.
 INPUTS := $(if $(MODEL)$(DATASET),$(if $(MODEL),model=$(MODEL)) $(if $(DATASET),dataset=$(DATASET)),experiment=quickstart)
 
+# Who names another Python, or another index for torch, gets another .venv.
+typed = $(filter command,$(firstword $(origin $1)))
+SAME := $(shell \
+  $(if $(call typed,PYTHON),test "$$(.venv/bin/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)",true) && \
+  $(if $(call typed,TORCH_INDEX),test "$$(cat $(SETUP) 2>&1)" = "$(TORCH_INDEX)",true) && echo yes)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test test-all lint format lock audit clean
+.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test test-all lint format lock audit clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## make .venv with CPython 3.11, 3.12 or 3.13 and install the project at the versions in constraints/
 
-$(SETUP): pyproject.toml $(wildcard constraints/*.txt)
+$(SETUP): pyproject.toml $(wildcard constraints/*.txt) $(if $(SAME),,FORCE)
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || \
 	  { echo "error: CPython 3.11, 3.12 or 3.13 is needed, and $(if $(PYTHON),$(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found),none was found). Name one with PYTHON=/path/to/python3." >&2; exit 2; }
 	@echo "setting up .venv with $$($(PYTHON) --version): 0.6 GB to download and 2.7 GB on disk with the CPU build of torch,"
 	@echo "3.2 GB and 7.4 GB with the CUDA build, which PyPI has for Linux; TORCH_INDEX=https://download.pytorch.org/whl/cpu avoids that"
+	@$(if $(SAME),,rm -f .venv/bin/python)
 	@$(call install,.venv,$(PYTHON)) --constraint constraints/$$($(VERSION)).txt --editable '.[dev,openvino]'
 	@$(call neural_compressor,.venv) --constraint constraints/$$($(VERSION)).txt
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
-	@touch $@
+	@echo "$(TORCH_INDEX)" > $@
 
 VERSION = $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 # Compiled above, on all cores: a run imports ten thousand files, which takes 9 s then and 19 s from source.

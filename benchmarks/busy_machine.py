@@ -20,7 +20,8 @@ from _promises import Promise, print_promises
 STEPS = (sys.executable, "benchmarks/_steps.py")
 TURNS = {0: 6, 1: 1, 2: 1}  # by neighbours, in units of --turns
 PAUSE_S = 0.05  # longer than a thread of torch spins
-SLOWER_WHEN_IDLE = 1.05  # than as torch is: 1.02, and what the median of 120 turns moves by
+# By neighbours. Idle, 1.02 is wanted; the median of 120 turns moves by 0.03.
+AT_MOST = {0: 1.05, 1: 0.8, 2: 0.85}
 
 
 def main() -> int:
@@ -46,8 +47,9 @@ def main() -> int:
                 f"{ratios[count]:>8.2f}",
                 flush=True,
             )
+    figure = "a step beside {} busy processes, against torch's"
     return print_promises(
-        [Promise("a step on an idle machine, against torch's", ratios[0], SLOWER_WHEN_IDLE, "")]
+        [Promise(figure.format(count), ratios[count], most) for count, most in AT_MOST.items()]
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
 from pipeline.promotion.gate import Candidate, Check, Gate, checks, load_gate
-from pipeline.tracking.store import command, store_errors, tracking_uri
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from pipeline.promotion.registry import Registry
@@ -96,7 +96,8 @@ def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> in
 
 
 def _serve(name: str) -> str:
-    if name == REGISTERED_MODEL and command_line.in_checkout():
+    is_default = name == REGISTERED_MODEL and tracking_uri() == DEFAULT_TRACKING_URI
+    if is_default and command_line.in_checkout():
         return "make serve"
     model = f"models:/{name}@{CHAMPION_ALIAS}"
     return command(tracking_uri(), "-m", "pipeline.serve", "--model", model)

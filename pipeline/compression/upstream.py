@@ -8,6 +8,7 @@ tests/compression/test_upstream.py shows each fault by itself, so that a test fa
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -144,7 +145,10 @@ def load_int8(folder: Path) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder)
     config.dtype = torch.float32  # INCTrainer stores int8, which no model can be built in
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
-    state = torch.load(folder / WEIGHTS_NAME, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(folder / WEIGHTS_NAME, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(f"{WEIGHTS_NAME} holds no weights that torch loads safely") from error
     if "best_configure" not in state:
         raise ValueError(f"{WEIGHTS_NAME} holds no config of Neural Compressor")
     int8_model = load(state, model).eval()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.hub import looks_local
+from pipeline.config.paths import exists, is_directory
 from pipeline.config.schema import (
     FASTEST,
     QUANTIZABLE_OP_TYPES,
@@ -78,7 +79,8 @@ def numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float, Range]]
 
 def _check_numbers(config: Config) -> None:
     for key, value, accepted in numbers(config):
-        if value not in accepted:
+        unused = key == "trainer.num_train_epochs" and config.trainer.max_steps > 0
+        if value not in accepted and not unused:
             raise PipelineError(f"{key}={value} must be {accepted}.")
     if config.trainer.eval_strategy == "steps" and not config.trainer.eval_steps:
         raise PipelineError("trainer.eval_strategy=steps needs trainer.eval_steps=N.")
@@ -180,7 +182,7 @@ def _check_distillation(distillation: DistillationConfig | None) -> None:
             "and the teacher's."
         )
     teacher = distillation.teacher
-    if looks_local(teacher) and not Path(teacher).is_dir():
+    if looks_local(teacher) and not is_directory(teacher):
         raise PipelineError(
             f"distillation.teacher={teacher} is not a directory{_how_to_fetch(teacher)}."
         )
@@ -243,9 +245,13 @@ def _check_int8_export(export: ExportConfig, qat: QatConfig) -> None:
 def _check_dataset_paths(dataset: DatasetConfig) -> None:
     for key in FILE_KEYS:
         value = getattr(dataset, key)
-        if value is not None and "://" not in value and not Path(value).exists():
+        if value is not None and "://" not in value and not exists(value):
             raise PipelineError(f"dataset.{key}={value} does not exist{_how_to_fetch(value)}.")
-    if dataset.data_dir and not Path(dataset.data_dir).is_dir():
+        if value is not None and key != "data_dir" and is_directory(value):
+            raise PipelineError(
+                f"dataset.{key}={value} is a directory; for a directory use dataset.data_dir."
+            )
+    if dataset.data_dir and not is_directory(dataset.data_dir):
         raise PipelineError(
             f"dataset.data_dir={dataset.data_dir} is not a directory; for one file use "
             "dataset.train_file."
@@ -262,7 +268,7 @@ def _check_dataset_paths(dataset: DatasetConfig) -> None:
 
 
 def _check_model_path(name_or_path: str) -> None:
-    if looks_local(name_or_path) and not Path(name_or_path).is_dir():
+    if looks_local(name_or_path) and not is_directory(name_or_path):
         raise PipelineError(
             f"model.name_or_path={name_or_path} is not a directory{_how_to_fetch(name_or_path)}."
         )
@@ -270,17 +276,21 @@ def _check_model_path(name_or_path: str) -> None:
 
 def _check_checkpoint_paths(trainer: TrainerConfig) -> None:
     earlier, folder = trainer.resume_from_checkpoint, trainer.output_dir
-    if earlier is not None and not Path(earlier).is_dir():
+    if earlier is not None and not _is_readable_directory(earlier):
         raise PipelineError(
             f"trainer.resume_from_checkpoint={earlier} holds no checkpoints of a run; it takes the "
             "trainer.output_dir of an earlier start, or a checkpoint-N in it."
         )
     if folder is None:
         return
-    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    existing = next(path for path in (Path(folder), *Path(folder).parents) if exists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         what = "cannot be written" if existing.is_dir() else "is not a directory"
         raise PipelineError(f"trainer.output_dir={folder}: {existing} {what}.")
+
+
+def _is_readable_directory(path: str) -> bool:
+    return is_directory(path) and os.access(path, os.R_OK | os.X_OK) and any(Path(path).iterdir())
 
 
 def _how_to_fetch(path: str) -> str:

@@ -3,8 +3,8 @@
 import os
 import urllib.error
 import urllib.request
-from pathlib import Path
 
+from pipeline.config.paths import exists
 from pipeline.config.schema import Config
 
 OFFLINE = "HF_HUB_OFFLINE"
@@ -41,7 +41,7 @@ def looks_local(name_or_path: str) -> bool:
         name_or_path: path or Hub id; whatever exists on this machine is a path.
     """
     return (
-        Path(name_or_path).exists()
+        exists(name_or_path)
         or name_or_path.startswith((".", "/", "~", "assets/"))
         or name_or_path.count("/") > 1
     )

@@ -1,7 +1,6 @@
 """Declare every config group as a dataclass, and register them with Hydra."""
 
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Literal, Optional
 
 from hydra.core.config_store import ConfigStore
@@ -14,6 +13,7 @@ BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside th
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
 SHORTEST_TEXT = 3  # tokens: one of the text, between the two that mark its start and end
 LARGEST_SEED = 2**32 - 1  # of NumPy's generator
+LARGEST = 2**63 - 1  # that NumPy, torch and MLflow take
 RANGE = "range"  # in the metadata of a number's field
 
 # OmegaConf 2.4 reads Optional[X] but not X | None where X is itself a generic; one spelling is
@@ -39,7 +39,7 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         return value == self.also or (
-            isfinite(value)
+            -LARGEST <= value <= LARGEST  # not-a-number is not, and isfinite fails for large ints
             and (self.above is None or value > self.above)
             and (self.at_least is None or value >= self.at_least)
             and (self.below is None or value < self.below)
@@ -382,7 +382,7 @@ class BenchmarkConfig:
 
     repetitions: int = number(3, at_least=0)
     seconds: float = number(0.3, above=0)
-    threads: int = number(1, at_least=1)
+    threads: int = number(1, at_least=1, at_most=1024)
 
 
 @dataclass

@@ -58,9 +58,9 @@ def python(*arguments: str, **environment: str) -> str:
         arguments: what follows `python`.
         environment: variables to set for it.
     """
-    name = "python"
-    if Path(shutil.which(name) or "").resolve() != Path(sys.executable).resolve():
-        executable = Path(sys.executable)
+    name, executable = "python", Path(sys.executable)
+    # Not resolved: the python of a virtual environment is a link to one without the project.
+    if Path(shutil.which(name) or "").absolute() != executable.absolute():
         near = executable.is_relative_to(Path.cwd())
         name = str(executable.relative_to(Path.cwd()) if near else executable)
     variables = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]

@@ -1,22 +1,32 @@
 """Set what third parties read from the environment while they are imported."""
 
+import atexit
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 from pipeline.cpus import available_cpus
 
 
-def prepare() -> None:
+def prepare(*, computes: bool = True) -> None:
     """Keep third parties quiet, within their share of the machine, and out of HOME.
 
     Call it before anything heavy is imported. What the user has set in the environment stays.
+
+    Args:
+        computes: whether this process trains or predicts. One that only launches others leaves the
+            number of threads to them: joblib gives a worker its share unless the variable is set.
     """
     _silence()
     _switch_off_statistics()
-    _share_cpus()
+    _find_home()
+    if computes:
+        _share_cpus()
 
 
 def _silence() -> None:
@@ -52,6 +62,18 @@ def _switch_off_statistics() -> None:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
+def _find_home() -> None:
+    """Keep matplotlib's fonts in the cache, and give a user without a home a scratch one."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd; MLflow 3.17 wants one
+        home = Path(tempfile.mkdtemp(prefix="pipeline-home-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        os.environ["HOME"] = str(home)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+
+
 def _share_cpus() -> None:
     """Take no more threads than this process may have CPUs, and leave a CPU while waiting."""
     cpus = available_cpus()
@@ -61,4 +83,5 @@ def _share_cpus() -> None:
     # A thread of torch that waits for the others would spin for milliseconds (libgomp's default),
     # although the one that it waits for may have no CPU on a machine that does other work. Not to
     # spin at all costs a tenth of a step on an idle one (docs/decisions.md).
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")

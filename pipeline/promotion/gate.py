@@ -4,9 +4,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.checks import numbers
+from pipeline.config.schema import number, share
 from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.significance import mcnemar
 
@@ -28,10 +31,10 @@ class Gate:
         min_gain: share by which a candidate of equal accuracy has to be smaller or faster.
     """
 
-    max_accuracy_drop: float = 0.01
-    min_speedup: float = 1.0
-    significance: float = 0.05
-    min_gain: float = 0.05
+    max_accuracy_drop: float = number(0.01, at_least=0, at_most=1)
+    min_speedup: float = number(1.0, at_least=0)
+    significance: float = share(0.05)
+    min_gain: float = number(0.05, at_least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ def load_gate(name: str) -> Gate:
         name: name of a file in conf/gate/ without its ending, or the path of a .yaml file.
 
     Raises:
-        PipelineError: there is no such gate, or it has an unknown key or a wrong value.
+        PipelineError: there is no such gate, it cannot be read, or it has an unknown key or a wrong
+            value.
     """
     is_path = name.endswith((".yaml", ".yml"))
     file = Path(name) if is_path else GATES / f"{name}.yaml"
@@ -164,6 +168,9 @@ def load_gate(name: str) -> Gate:
         merged = OmegaConf.to_object(
             OmegaConf.merge(OmegaConf.structured(Gate), OmegaConf.load(file))
         )
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(f"--gate {name} cannot be read: {reason}.") from error
     except OmegaConfBaseException as error:
         accepted = ", ".join(field.name for field in fields(Gate))
         raise PipelineError(
@@ -171,4 +178,7 @@ def load_gate(name: str) -> Gate:
         ) from error
     if not isinstance(merged, Gate):
         raise TypeError(f"a gate was expected, not {type(merged).__name__}")
+    for key, value, accepted_range in numbers(merged):
+        if value not in accepted_range:
+            raise PipelineError(f"{file.name}: {key}={value} must be {accepted_range}.")
     return merged

@@ -44,7 +44,7 @@ class Grid(BasicSweeper):
         if not lines:
             swept = ", ".join(f"{key}={values}" for key, values in space.items())
             raise PipelineError(f"the search space is empty: {swept}.")
-        third_parties.prepare()
+        third_parties.prepare(computes=False)
         from pipeline.sweeps.jobs import jobs_of
         from pipeline.sweeps.sweep import open_sweep
 
@@ -94,7 +94,7 @@ class Search(Sweeper):
             task_function: function that runs one job.
             config: Hydra's config of the multirun.
         """
-        third_parties.prepare()
+        third_parties.prepare(computes=False)
         from pipeline.sweeps.search import OptunaSearch, SearchOptions
 
         self._search = OptunaSearch(SearchOptions(**self._options))

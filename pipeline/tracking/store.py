@@ -42,8 +42,9 @@ def command(uri: str, *arguments: str) -> str:
         uri: address of the store.
         arguments: what follows `python`.
     """
-    known = uri == (URI_AT_START or DEFAULT_TRACKING_URI)
-    return python(*arguments, **({} if known else {URI_VARIABLE: redacted(uri)}))
+    # A variable that was set for one command alone is set again, unless it holds a secret.
+    known = DEFAULT_TRACKING_URI if uri == redacted(uri) else URI_AT_START
+    return python(*arguments, **({} if uri == known else {URI_VARIABLE: redacted(uri)}))
 
 
 @contextlib.contextmanager

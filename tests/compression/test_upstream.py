@@ -116,3 +116,6 @@ def test_optimum_intel_cannot_load_what_it_saved(tmp_path: Path) -> None:
         expected = trained.model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         loaded = load_int8(tmp_path)(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     assert torch.equal(loaded, expected)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"garbage")
+    with pytest.raises(ValueError, match="holds no weights that torch loads safely"):
+        load_int8(tmp_path)

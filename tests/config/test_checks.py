@@ -19,6 +19,11 @@ from tests.conftest import composed
         ("trainer.seed=-1", "trainer.seed=-1 must be at least 0 and at most 4294967295"),
         ("trainer.seed=4294967296", "trainer.seed=4294967296 must be at least 0 and at most"),
         ("trainer.max_steps=0", "trainer.max_steps=0 must be at least 1, or -1"),
+        (f"trainer.seed=1{'0' * 400}", "must be at least 0 and at most 4294967295"),
+        ("trainer.per_device_train_batch_size=99999999999999999999", "must be at least 1"),
+        ("trainer.num_train_epochs=0", "trainer.num_train_epochs=0.0 must be above 0"),
+        ("dataset.train_file=conf", "dataset.train_file=conf is a directory; for a directory use"),
+        ("trainer.learning_rate=nan", "trainer.learning_rate=nan must be above 0"),
         ("trainer.learning_rate=inf", "trainer.learning_rate=inf must be above 0"),
         ("trainer.warmup_ratio=2", "trainer.warmup_ratio=2.0 must be at least 0 and at most 1"),
         ("trainer.adam_beta1=1.5", "trainer.adam_beta1=1.5 must be at least 0 and below 1"),
@@ -153,6 +158,17 @@ def test_what_contradicts_itself_is_refused_before_anything_is_loaded(
     with pytest.raises(PipelineError) as caught:
         resolve(composed(*overrides))
     assert reason in str(caught.value)
+
+
+@pytest.mark.usefixtures("here")
+def test_epochs_do_not_matter_where_the_steps_are_given() -> None:
+    overrides = ("dataset=reviews", "trainer.num_train_epochs=0", "trainer.max_steps=2")
+    assert resolve(composed(*overrides)).trainer.max_steps == 2
+
+
+def test_an_empty_folder_holds_no_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="holds no checkpoints of a run"):
+        resolve(composed(f"trainer.resume_from_checkpoint={tmp_path}"))
 
 
 @pytest.mark.parametrize("group", ["model=minilm", "dataset=reviews"])

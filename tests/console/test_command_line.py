@@ -73,6 +73,20 @@ def test_a_printed_command_works_as_it_stands(
     assert printed == f"{sys.executable} x y a b#c\n"
 
 
+def test_a_python_whose_environment_is_not_active_is_named_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("base", "venv"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "base/python").symlink_to(sys.executable)
+    (tmp_path / "venv/python").symlink_to(tmp_path / "base/python")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv/python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "base"))
+    assert shlex.split(python("-m", "pipeline"))[0] == str(tmp_path / "venv/python")
+    monkeypatch.setenv("PATH", str(tmp_path / "venv"))
+    assert shlex.split(python("-m", "pipeline"))[0] == "python"
+
+
 def test_a_python_below_the_working_folder_is_named_from_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,16 +1,19 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeline.console import third_parties
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, os
 from pipeline.console import third_parties
 before = dict(os.environ)
-third_parties.prepare()
+third_parties.prepare(computes="LAUNCHES" not in os.environ)
 print(json.dumps(dict(os.environ.items() - before.items())))
 import warnings
 with warnings.catch_warnings():
@@ -42,6 +45,34 @@ def test_what_the_user_has_set_stays() -> None:
     changed = prepared([], {"OMP_NUM_THREADS": "5", "GOMP_SPINCOUNT": "7"})
     assert "OMP_NUM_THREADS" not in changed
     assert "GOMP_SPINCOUNT" not in changed
+
+
+def test_whoever_waits_without_spinning_goes_on_so() -> None:
+    assert "GOMP_SPINCOUNT" not in prepared([], {"OMP_WAIT_POLICY": "PASSIVE"})
+
+
+def test_a_launcher_leaves_the_threads_to_its_jobs() -> None:
+    changed = prepared(["taskset", "--cpu-list", "0"], {"LAUNCHES": "1"})
+    assert not {"OMP_NUM_THREADS", "GOMP_SPINCOUNT"} & changed.keys()
+
+
+def test_a_user_without_a_home_has_a_scratch_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("HOME", "/nowhere")  # undone after the test
+    monkeypatch.setenv("MPLCONFIGDIR", "/nowhere")
+    monkeypatch.setattr(Path, "home", homeless)
+    third_parties.prepare(computes=False)
+    home = Path(os.environ["HOME"])
+    assert home.is_dir()
+    assert home.stat().st_mode & 0o777 == 0o700
+    home.rmdir()
+
+
+def test_fonts_go_to_the_cache() -> None:
+    changed = prepared([], {"HOME": "/nowhere"})
+    assert changed["MPLCONFIGDIR"] == "/nowhere/.cache/matplotlib"
 
 
 @pytest.mark.parametrize("package", ["MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY"])

@@ -103,3 +103,23 @@ def test_an_unknown_gate_or_key_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         match=r"mine.yaml: .*max_acuracy_drop.*; a gate has: max_accuracy_drop, min_speedup",
     ):
         load_gate("mine")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a: [1,\n", "cannot be read: while parsing a flow node"),
+        (b"\xff\xfe", "cannot be read: "),
+        (b"max_accuracy_drop: -5\n", "max_accuracy_drop=-5.0 must be at least 0 and at most 1"),
+        (b"min_speedup: .nan\n", "min_speedup=nan must be at least 0"),
+    ],
+)
+def test_a_gate_that_cannot_be_meant_is_one_line(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(PipelineError) as caught:
+        load_gate(str(file))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)

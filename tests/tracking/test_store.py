@@ -42,5 +42,7 @@ def test_a_command_names_a_store_that_the_environment_did_not(
     mlflow.set_tracking_uri(store)  # sets the variable in this process
     assert command(store, "-m", "pipeline.compare").startswith(f"MLFLOW_TRACKING_URI={store} ")
     assert "MLFLOW" not in command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")
-    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", store)
-    assert "MLFLOW" not in command(store, "-m", "pipeline.compare")
+    secret = "https://user:password@host"
+    assert "MLFLOW_TRACKING_URI='https://***@host' " in command(secret, "-m", "pipeline.compare")
+    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", secret)
+    assert "MLFLOW" not in command(secret, "-m", "pipeline.compare")

@@ -1,0 +1,16 @@
+"""Ask for paths that the user typed, in folders that may not be entered too.
+
+Path.exists() and Path.is_dir() raise PermissionError there; to the user such a path is not there.
+"""
+
+import os
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a file or a directory that can be reached."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_directory(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a directory that can be reached."""
+    return os.path.isdir(path)  # noqa: PTH112
