@@ -1,6 +1,7 @@
 """Declare every config group as a dataclass, and register them with Hydra."""
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal, Optional
 
 from hydra.core.config_store import ConfigStore
@@ -13,7 +14,7 @@ BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside th
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
 SHORTEST_TEXT = 3  # tokens: one of the text, between the two that mark its start and end
 LARGEST_SEED = 2**32 - 1  # of NumPy's generator
-LARGEST = 2**63 - 1  # that NumPy, torch and MLflow take
+LARGEST = 2**63 - 1  # integer that NumPy, torch and MLflow take
 RANGE = "range"  # in the metadata of a number's field
 
 # OmegaConf 2.4 reads Optional[X] but not X | None where X is itself a generic; one spelling is
@@ -39,7 +40,7 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         return value == self.also or (
-            -LARGEST <= value <= LARGEST  # not-a-number is not, and isfinite fails for large ints
+            (abs(value) <= LARGEST if isinstance(value, int) else isfinite(value))
             and (self.above is None or value > self.above)
             and (self.at_least is None or value >= self.at_least)
             and (self.below is None or value < self.below)

@@ -31,7 +31,7 @@ class Gate:
         min_gain: share by which a candidate of equal accuracy has to be smaller or faster.
     """
 
-    max_accuracy_drop: float = number(0.01, at_least=0, at_most=1)
+    max_accuracy_drop: float = number(0.01, at_least=-1, at_most=1)
     min_speedup: float = number(1.0, at_least=0)
     significance: float = share(0.05)
     min_gain: float = number(0.05, at_least=0, below=1)

@@ -115,5 +115,5 @@ def own_store(deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def any_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A gate that the micro model passes, whose speed is all overhead."""
     (tmp_path / "any.yaml").write_text("max_accuracy_drop: 1.0\nmin_speedup: 0.0\n")
-    (tmp_path / "strict.yaml").write_text("max_accuracy_drop: -2.0\nmin_speedup: 0.0\n")
+    (tmp_path / "strict.yaml").write_text("max_accuracy_drop: -1.0\nmin_speedup: 0.0\n")
     monkeypatch.setattr("pipeline.promotion.gate.GATES", tmp_path)

@@ -110,7 +110,7 @@ def test_an_unknown_gate_or_key_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (b"a: [1,\n", "cannot be read: while parsing a flow node"),
         (b"\xff\xfe", "cannot be read: "),
-        (b"max_accuracy_drop: -5\n", "max_accuracy_drop=-5.0 must be at least 0 and at most 1"),
+        (b"max_accuracy_drop: -5\n", "max_accuracy_drop=-5.0 must be at least -1 and at most 1"),
         (b"min_speedup: .nan\n", "min_speedup=nan must be at least 0"),
     ],
 )
