@@ -2,8 +2,8 @@
 # The Python of .venv or else the first CPython 3.11, 3.12 or 3.13; PYTHON=/path/to/python names another.
 SUPPORTED := import sys; sys.exit(sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in $$(.venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null) python3 python3.13 python3.12 python3.11; do $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
-# Where pip looks for torch beside the default index: https://download.pytorch.org/whl/cpu has the CPU builds.
-TORCH_INDEX ?=
+# Where pip looks for torch beside the default index, such as PyTorch's index of CPU builds; .venv remembers it.
+TORCH_INDEX ?= $(shell cat .venv/.installed 2>/dev/null)
 PORT ?= 5000
 SERVE_PORT ?= 5001
 SWEEP ?= small
@@ -35,7 +35,7 @@ $(SETUP): pyproject.toml $(wildcard constraints/*.txt) $(if $(SAME),,FORCE)
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || \
 	  { echo "error: CPython 3.11, 3.12 or 3.13 is needed, and $(if $(PYTHON),$(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not found),none was found). Name one with PYTHON=/path/to/python3." >&2; exit 2; }
 	@echo "setting up .venv with $$($(PYTHON) --version): 0.6 GB to download and 2.7 GB on disk with the CPU build of torch,"
-	@echo "3.2 GB and 7.4 GB with the CUDA build, which PyPI has for Linux; TORCH_INDEX=https://download.pytorch.org/whl/cpu avoids that"
+	@echo "3.2 GB and 7.4 GB with the CUDA build, which PyPI has for Linux; TORCH_INDEX=URL with PyTorch's index of CPU builds avoids that"
 	@$(if $(SAME),,rm -f .venv/bin/python)
 	@$(call install,.venv,$(PYTHON)) --constraint constraints/$$($(VERSION)).txt --editable '.[dev,openvino]'
 	@$(call neural_compressor,.venv) --constraint constraints/$$($(VERSION)).txt

@@ -1,3 +1,4 @@
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import _output_to
 from tests.conftest import Output
 
 Command = Callable[..., Output]
@@ -48,6 +50,30 @@ def test_a_mistyped_argument_is_one_line_that_names_it_and_what_is_taken(
 def test_a_mistake_in_a_sweep_is_one_line_too(command: Command) -> None:
     output = command("-m", "qat=none,dirct")
     assert (output.code, "qat=dirct is unknown; did you mean direct?" in output.error) == (2, True)
+
+
+def test_paths_mean_the_same_in_whichever_folder_hydra_runs_a_job(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus").mkdir()
+    folders = ("hydra.job.chdir=true", f"hydra.run.dir={tmp_path}/elsewhere")
+    output = command(*folders, "dataset=files", "dataset.data_dir=corpus", "model=minilm")
+    assert "model.name_or_path=assets/minilm is not a directory" in output.error, (
+        "the corpus was found, which is checked before the model"
+    )
+
+
+def test_what_a_job_leaves_in_its_file_holds_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    file = tmp_path / "job.log"
+    with pytest.raises(RuntimeError), _output_to(file):
+        raise RuntimeError("postgresql://user:pa/ss@host/db is away")
+    written = file.read_text(encoding="utf-8")
+    assert "RuntimeError: postgresql://***@host/db is away" in written
+    assert "Traceback" in written
 
 
 def test_the_full_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:

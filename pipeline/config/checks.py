@@ -2,18 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.hub import looks_local
 from pipeline.config.paths import exists, is_directory
+from pipeline.config.ranges import numbers
 from pipeline.config.schema import (
     FASTEST,
     QUANTIZABLE_OP_TYPES,
-    RANGE,
     Config,
     DatasetConfig,
     DistillationConfig,
@@ -21,7 +18,6 @@ from pipeline.config.schema import (
     LossConfig,
     PruningConfig,
     QatConfig,
-    Range,
     TrainerConfig,
 )
 from pipeline.errors import PipelineError, nearest
@@ -53,28 +49,6 @@ def check(config: Config) -> None:
     _check_dataset_paths(config.dataset)
     _check_model_path(config.model.name_or_path)
     _check_checkpoint_paths(config.trainer)
-
-
-def numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float, Range]]:
-    """List the numbers of a config with the ranges that the schema gives them.
-
-    Args:
-        config: dataclass of the schema.
-        prefix: what the keys begin with.
-
-    Yields:
-        Dotted key, number and range; each number of a list by itself.
-    """
-    for item in fields(config):
-        key, value = f"{prefix}{item.name}", getattr(config, item.name)
-        if is_dataclass(value):
-            yield from numbers(value, f"{key}.")
-        elif isinstance(value, dict):
-            for name, entry in value.items():
-                yield from numbers(entry, f"{key}.{name}.")
-        elif RANGE in item.metadata and value is not None:
-            for each in value if isinstance(value, list) else [value]:
-                yield key, each, item.metadata[RANGE]
 
 
 def _check_numbers(config: Config) -> None:

@@ -1,12 +1,12 @@
 """Declare every config group as a dataclass, and register them with Hydra."""
 
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, Literal, Optional
+from typing import Literal, Optional
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from pipeline.config.ranges import RANGE, Range, number, share
 from pipeline.names import DEFAULT_OBJECTIVE
 
 FASTEST = "fastest"
@@ -14,54 +14,10 @@ BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside th
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
 SHORTEST_TEXT = 3  # tokens: one of the text, between the two that mark its start and end
 LARGEST_SEED = 2**32 - 1  # of NumPy's generator
-LARGEST = 2**63 - 1  # integer that NumPy, torch and MLflow take
-RANGE = "range"  # in the metadata of a number's field
 
 # OmegaConf 2.4 reads Optional[X] but not X | None where X is itself a generic; one spelling is
 # used for all fields.
 # ruff: noqa: UP045
-
-
-@dataclass(frozen=True)
-class Range:
-    """Say which numbers a key takes; not-a-number and infinity are never among them.
-
-    Args:
-        above, at_least: its lower end, without or with that number itself.
-        below, at_most: its upper end, without or with that number itself.
-        also: a number that is taken, although it lies outside.
-    """
-
-    above: Optional[float] = None
-    at_least: Optional[float] = None
-    below: Optional[float] = None
-    at_most: Optional[float] = None
-    also: Optional[float] = None
-
-    def __contains__(self, value: float) -> bool:
-        return value == self.also or (
-            (abs(value) <= LARGEST if isinstance(value, int) else isfinite(value))
-            and (self.above is None or value > self.above)
-            and (self.at_least is None or value >= self.at_least)
-            and (self.below is None or value < self.below)
-            and (self.at_most is None or value <= self.at_most)
-        )
-
-    def __str__(self) -> str:
-        ends = [
-            f"{name.replace('_', ' ')} {end}" for name, end in vars(self).items() if end is not None
-        ]
-        return " and ".join(ends).replace(" and also", ", or")
-
-
-def number(default: Any, **ends: float) -> Any:
-    """Declare a key that takes numbers, with its default and the ends of its Range."""
-    return field(default=default, metadata={RANGE: Range(**ends)})
-
-
-def share(default: Any = None) -> Any:
-    """Declare a key that takes shares of a whole, above 0 and below 1."""
-    return number(default, above=0, below=1)
 
 
 @dataclass

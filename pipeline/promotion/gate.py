@@ -8,8 +8,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.checks import numbers
-from pipeline.config.schema import number, share
+from pipeline.config.ranges import number, numbers, share
 from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.significance import mcnemar
 

@@ -5,8 +5,9 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from pipeline.config.ranges import RANGE
 from pipeline.config.resolve import resolve
-from pipeline.config.schema import RANGE, Config, TrainerConfig
+from pipeline.config.schema import Config, TrainerConfig
 from tests.conftest import CONF, composed
 
 GROUPS = ["model", "dataset", "qat", "trainer", "export", "benchmark", "tracking", "experiment"]
