@@ -118,5 +118,5 @@ audit: $(SETUP) ## look up known advisories for every package of .venv (ARGS="--
 	  esac
 
 clean: ## remove caches and Hydra's outputs; keeps .venv, assets and mlruns
-	@rm -rf outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@rm -rf outputs .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	@find pipeline tests benchmarks -name __pycache__ -type d -exec rm -rf {} +

@@ -41,7 +41,7 @@ def print_promises(promises: Sequence[Promise]) -> int:
         The exit code of the benchmark: 1 if a promise is broken, else 0.
     """
     for promise in promises:
-        value, limit = f"{promise.value:.3g}{promise.unit}", f"{promise.limit:g}{promise.unit}"
+        value, limit = f"{promise.value:.4g}{promise.unit}", f"{promise.limit:g}{promise.unit}"
         verdict = "kept" if promise.is_kept else "BROKEN"
         print(f"{promise.figure}: {value} (promised: {promise.bound} {limit}) {verdict}")
     return 0 if all(promise.is_kept for promise in promises) else 1

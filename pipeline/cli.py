@@ -3,9 +3,12 @@
 import contextlib
 import logging
 import os
+import re
+import shlex
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +33,9 @@ from pipeline.console.command_line import (
 )
 from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.sweeps import sweepers
+
+if TYPE_CHECKING:
+    from pipeline.data.corpus import Corpus
 
 
 @hydra.main(config_path=str(Path(__file__).with_name("conf")), config_name="config")
@@ -69,9 +75,26 @@ def _run(config: DictConfig) -> None:
 
     third_parties.prepare()
     hub.use_cache_if_silent(resolved)
+    corpus = _corpus(resolved)
     from pipeline.run import run
 
-    run(resolved)
+    run(resolved, corpus)
+
+
+def _corpus(config: schema.Config) -> "Corpus":
+    """Read the corpus before torch, which takes seconds: what is wrong with it is told at once."""
+    from pipeline.data.corpus import load_corpus
+
+    try:
+        return load_corpus(config.dataset)
+    except PipelineError:
+        if config.sweep.parent_run_id is None:
+            raise
+        # A job that cannot begin is part of its sweep's record.
+        from pipeline.tracking.tracker import open_run
+
+        with open_run(config):
+            raise
 
 
 @contextlib.contextmanager
@@ -143,7 +166,7 @@ def explain(error: BaseException | str) -> str:
         return f"{group}={option} is unknown; {nearest(option, error.options)}"
     if isinstance(error, OverrideParseException):
         reason = str(error).splitlines()[0].partition(" out of [")[0]
-        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {reason}."
+        return f"{error.override!r} is not GROUP=OPTION or KEY=VALUE: {reason}{_in_quotes(error)}."
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
@@ -153,3 +176,13 @@ def explain(error: BaseException | str) -> str:
         line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line
     ]
     return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")
+
+
+def _in_quotes(error: OverrideParseException) -> str:
+    """Write an override as Hydra takes it whose value has signs that its grammar reserves."""
+    key, equals, value = error.override.partition("=")
+    if not re.fullmatch(r"[+~]*[\w./@-]+", key) or not equals or value[:1] in "'\"":
+        return ""
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    override = shlex.quote(f'{key}="{quoted}"')
+    return f"; a value with such signs stands in quotes: {override}"

@@ -137,7 +137,8 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
                 f"{where} has more than {MAX_TEXT_CHARACTERS:,} characters, which is the most."
             )
         try:
-            text = line.decode("utf-8").rstrip("\r\n")
+            # Notepad and PowerShell begin a file with a byte order mark.
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise PipelineError(
                 f"{where} is not UTF-8: byte 0x{line[error.start]:02x} at position "

@@ -53,7 +53,6 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     third_parties.prepare()
     from pipeline.config.resolve import check_repeatable, read_logged, resolve
     from pipeline.reports.results import show_rerun
-    from pipeline.run import run
     from pipeline.tracking.connection import open_experiment
 
     connection = open_experiment(cast(TrackingConfig, OmegaConf.to_object(config.tracking)))
@@ -62,7 +61,12 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     here = {"tracking": config.tracking, "sweep": Config().sweep}
     resolved = resolve(OmegaConf.merge(read_logged(folder), here))
     hub.use_cache_if_silent(resolved)
-    second = connection.client.get_run(run(resolved))
+    from pipeline.data.corpus import load_corpus
+
+    corpus = load_corpus(resolved.dataset)
+    from pipeline.run import run
+
+    second = connection.client.get_run(run(resolved, corpus))
     rows = paired_figures(first.data.metrics, second.data.metrics)
     show_rerun(rows, first.info.run_name)
     differing = [

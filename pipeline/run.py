@@ -22,7 +22,7 @@ from pipeline.compression.modules import matching_modules
 from pipeline.compression.weight_pruning import sparsity
 from pipeline.config.identity import weights_identity
 from pipeline.config.schema import Config
-from pipeline.data.corpus import Corpus, load_corpus
+from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import Tokens, collator, tokenize
 from pipeline.evaluation.agreement import check_export, check_reload, disagreement
 from pipeline.evaluation.benchmark import Benchmark, benchmark, choose
@@ -126,11 +126,13 @@ class Shipped:
     benchmarks: Mapping[str, Benchmark]
 
 
-def run(config: Config) -> str:
+def run(config: Config, corpus: Corpus) -> str:
     """Fine-tune, quantize, store, reload and measure one model.
 
     Args:
         config: resolved config of the run.
+        corpus: its labelled texts, which were read before this module and torch were imported, so
+            that what is wrong with them is told at once.
 
     Returns:
         The id of the run, which has the figures.
@@ -144,7 +146,7 @@ def run(config: Config) -> str:
         started = time.perf_counter()
         context = Context(config, tracker, Path(scratch))
         context.reports.mkdir()
-        prepared = prepare(context)
+        prepared = prepare(context, corpus)
         stages = train(context, prepared)
         results = store_and_reload(context, prepared, stages)
         results |= export_and_compare(context, prepared, stages, results)
@@ -155,15 +157,15 @@ def run(config: Config) -> str:
     return tracker.run_id
 
 
-def prepare(context: Context) -> Prepared:
-    """Load corpus, tokenizer and model, and make every check that can fail before training.
+def prepare(context: Context, corpus: Corpus) -> Prepared:
+    """Load tokenizer and model, and make every check that can fail before training.
 
     Args:
         context: config, tracker and scratch folder.
+        corpus: the labelled texts.
     """
     config = context.config
     set_seed(config.trainer.seed)
-    corpus = load_corpus(config.dataset)
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     model = load_model(config.model, corpus.label_names)
     model_config = deepcopy(model.config)
@@ -195,7 +197,7 @@ def _recipe_inputs(
 ) -> RecipeInputs:
     """Find checkpoints and teacher, and turn the corpus into tokens."""
     config = context.config
-    identity = weights_identity(config, corpus.digests())
+    identity = weights_identity(config, corpus.digests)
     checkpoints = open_checkpoints(config.trainer, identity, context.scratch)
     tokens = tokenize(corpus, tokenizer, config.dataset)
     if config.qat.post_training is not None:
@@ -215,7 +217,7 @@ def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
     described = corpus_report.describe(corpus, tokens, max_length)
     corpus_report.write_corpus(context.reports, tokens, described, max_length)
     corpus_report.show_corpus(corpus.name, described)
-    digests, source = corpus.digests(), corpus.source
+    digests, source = corpus.digests, corpus.source
     context.tracker.log_inputs(
         RunInput(split, rows, f"{corpus.name}-{split}", digests[split], source)
         for split, rows in corpus.splits.items()

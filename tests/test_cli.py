@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
         ("dataset.data_dir=nowhere", "dataset.data_dir=nowhere", "does not exist"),
         ("trainer.learning_rate=", "trainer.learning_rate", "''"),
         ("learning_rate", "'learning_rate'", "KEY=VALUE"),
+        ("dataset.data_dir=/a=b", "'dataset.data_dir=/a=b'", "'dataset.data_dir=\"/a=b\"'"),
     ],
 )
 def test_a_mistyped_argument_is_one_line_that_names_it_and_what_is_taken(
@@ -89,7 +90,9 @@ def test_the_full_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatc
     assert "Traceback" in done.stderr
 
 
-def test_help_teaches_and_a_config_error_answers_without_the_heavy_libraries() -> None:
+def test_help_teaches_and_an_error_of_a_config_or_table_needs_no_heavy_libraries(
+    tmp_path: Path,
+) -> None:
     program = """
 import sys
 from pipeline import cli
@@ -102,7 +105,14 @@ heavy = {"torch", "transformers", "optimum", "neural_compressor", "mlflow", "dat
 heavy &= set(sys.modules)
 assert not heavy, heavy
 """
-    for argument in ("--help", "trainer.learning_rat=1", "dataset.data_dir=nowhere"):
+    table = tmp_path / "rows.csv"
+    table.write_text("text,lable\na,x\n", encoding="utf-8")
+    for argument in (
+        "--help",
+        "trainer.learning_rat=1",
+        "dataset.data_dir=nowhere",
+        f"dataset.train_file={table}",
+    ):
         done = subprocess.run(
             [sys.executable, "-c", program, argument],
             cwd=ROOT,

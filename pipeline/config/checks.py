@@ -2,11 +2,12 @@
 
 import os
 import re
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.config.hub import looks_local
-from pipeline.config.paths import exists, is_directory
+from pipeline.config.paths import exists, is_directory, matching
 from pipeline.config.ranges import numbers
 from pipeline.config.schema import (
     FASTEST,
@@ -46,6 +47,7 @@ def check(config: Config) -> None:
     _check_weight_pruning(config.pruning)
     _check_export(config.export)
     _check_int8_export(config.export, config.qat)
+    _check_dataset(config.dataset)
     _check_dataset_paths(config.dataset)
     _check_model_path(config.model.name_or_path)
     _check_checkpoint_paths(config.trainer)
@@ -216,10 +218,29 @@ def _check_int8_export(export: ExportConfig, qat: QatConfig) -> None:
         )
 
 
+def _check_dataset(dataset: DatasetConfig) -> None:
+    names = dataset.label_names or []
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise PipelineError(f"dataset.label_names has {twice[0]!r} twice; each is one class.")
+    if names and len(names) < 2:
+        raise PipelineError(
+            f"dataset.label_names={names} has one class only; a classifier needs two."
+        )
+    if dataset.encoding is not None:
+        try:
+            "".encode(dataset.encoding)
+        except LookupError:
+            raise PipelineError(
+                f"dataset.encoding={dataset.encoding} is no encoding of text; accepted are utf-8, "
+                "utf-16, cp1252, latin-1, shift_jis and all others that Python knows."
+            ) from None
+
+
 def _check_dataset_paths(dataset: DatasetConfig) -> None:
     for key in FILE_KEYS:
         value = getattr(dataset, key)
-        if value is not None and "://" not in value and not exists(value):
+        if value is not None and "://" not in value and not _is_there(key, value):
             raise PipelineError(f"dataset.{key}={value} does not exist{_how_to_fetch(value)}.")
         if value is not None and key != "data_dir" and is_directory(value):
             raise PipelineError(
@@ -239,6 +260,10 @@ def _check_dataset_paths(dataset: DatasetConfig) -> None:
         raise PipelineError(
             "dataset.train_file has no value; give dataset.train_file=FILE or dataset.data_dir=DIR."
         )
+
+
+def _is_there(key: str, value: str) -> bool:
+    return exists(value) if key == "data_dir" else bool(matching(value))
 
 
 def _check_model_path(name_or_path: str) -> None:

@@ -20,6 +20,8 @@ SAVING_KEYS = ("save_strategy", "save_steps", "save_total_limit")
 # Keys that the schema had in version 0.1.0. Their defaults stay in every identity, so that sweeps
 # and checkpoints of then go on; they may go with the next major version.
 RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "full"}}
+# Keys that it did not have. With its default, such a key is in no identity.
+ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"dataset": {"encoding": None}}
 
 
 def deciding_config(config: Config) -> dict[str, Any]:
@@ -32,16 +34,21 @@ def deciding_config(config: Config) -> dict[str, Any]:
     return {name: parts[name] for name in parts if name not in GROUPS_WITHOUT_EFFECT}
 
 
-def with_retired_defaults(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the defaults of retired keys to the groups of a config.
+def in_terms_of_0_1_0(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Add retired keys with their defaults to the groups of a config, and leave out added ones.
 
     Args:
         groups: nested dicts by group, as from deciding_config().
     """
-    return {
-        name: {**group, **RETIRED_DEFAULTS[name]} if name in RETIRED_DEFAULTS else group
-        for name, group in groups.items()
-    }
+    return {name: _group_of_0_1_0(name, group) for name, group in groups.items()}
+
+
+def _group_of_0_1_0(name: str, group: Any) -> Any:
+    if not isinstance(group, Mapping):
+        return group
+    added = ADDED_DEFAULTS.get(name, {})
+    kept = {key: value for key, value in group.items() if key not in added or value != added[key]}
+    return {**kept, **RETIRED_DEFAULTS.get(name, {})}
 
 
 def without_retired_defaults(params: Mapping[str, str]) -> dict[str, str]:
@@ -72,7 +79,7 @@ def config_hash(config: Config) -> str:
     Returns:
         The same digits for runs that differ in their storage, sweep or progress bar alone.
     """
-    parts = with_retired_defaults(deciding_config(config))
+    parts = in_terms_of_0_1_0(deciding_config(config))
     for name in TRAINER_KEYS_WITHOUT_EFFECT:
         del parts["trainer"][name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -91,11 +98,17 @@ def weights_identity(config: Config, digests: Mapping[str, str]) -> dict[str, st
     keys = {
         key: value
         for key, value in flatten(config).items()
-        if key.partition(".")[0] in WEIGHT_GROUPS
+        if key.partition(".")[0] in WEIGHT_GROUPS and not _is_added_default(key, value)
     }
     for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
         del keys[f"trainer.{name}"]
     return keys | {f"{split} (digest)": digests[split] for split in (TRAIN, VALIDATION)}
+
+
+def _is_added_default(key: str, value: str) -> bool:
+    group, _, name = key.partition(".")
+    added = ADDED_DEFAULTS.get(group, {})
+    return name in added and value == str(added[name])
 
 
 def flatten(config: Config) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Path.exists() and Path.is_dir() raise PermissionError there; to the user such a path is not there.
 """
 
+import glob
 import os
 
 
@@ -14,3 +15,8 @@ def exists(path: str | os.PathLike[str]) -> bool:
 def is_directory(path: str | os.PathLike[str]) -> bool:
     """Tell whether there is a directory that can be reached."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def matching(path_or_pattern: str) -> list[str]:
+    """Return the path, if there is such a file, else the files that match it as a pattern."""
+    return [path_or_pattern] if exists(path_or_pattern) else glob.glob(path_or_pattern)  # noqa: PTH207

@@ -53,10 +53,12 @@ class DatasetConfig:
         validation_split: name of the validation split on the Hub; null takes it from train.
         test_split: name of the test split on the Hub; null takes it from train.
         data_dir: directory with train, validation and test as .csv, .tsv, .jsonl, .json or
-            .parquet.
-        train_file: file or URL of the training texts.
-        validation_file: file or URL of the validation texts; null takes them from train.
-        test_file: file or URL of the test texts; null takes them from train.
+            .parquet, each also compressed or in numbered parts.
+        train_file: file or URL of the training texts, or a pattern such as DIR/part-*.csv.
+        validation_file: that of the validation texts; null takes them from train.
+        test_file: that of the test texts; null takes them from train.
+        encoding: encoding of text files, as Python names it; null takes that of a file's byte
+            order mark, else UTF-8.
         text_column: name of the column with the texts.
         text_pair_column: name of the column with the second text of pairs (a question and its
             answer); null for single texts.
@@ -87,6 +89,7 @@ class DatasetConfig:
     train_file: Optional[str] = None
     validation_file: Optional[str] = None
     test_file: Optional[str] = None
+    encoding: Optional[str] = None
     text_column: str = "text"
     text_pair_column: Optional[str] = None
     label_column: str = "label"

@@ -6,10 +6,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.console import interrupt
 from pipeline.errors import PipelineError, redacted
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 EXIT_INTERRUPTED = 130
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -70,6 +73,27 @@ def python(*arguments: str, **environment: str) -> str:
 def complain(line: str) -> None:
     """Print an error's line to standard error, without secrets."""
     print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
+
+
+def counter(description: str, unit: str, total: int | None = None) -> "tqdm[Any]":
+    """Open a progress bar on standard error that shows when its work takes more than a second.
+
+    Args:
+        description: what is done with the items.
+        unit: name of an item.
+        total: number of items, if it is known.
+    """
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=description,
+        total=total,
+        unit=f" {unit}",
+        unit_scale=True,
+        delay=1,
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    )
 
 
 def progress(items: Iterable[T], unit: str) -> Iterator[T]:

@@ -1,41 +1,45 @@
-"""Read the raw tables of a corpus from files, a directory or the Hugging Face Hub."""
+"""Read the splits of a corpus, from files or the Hugging Face Hub, into tables on disk."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 
 from pipeline.config.hub import LOCAL_HINT
 from pipeline.config.schema import DatasetConfig
+from pipeline.console.command_line import counter
+from pipeline.data.cleaning import Findings, good_rows, report
+from pipeline.data.delimited import read_delimited
+from pipeline.data.files import check_format, files_in, files_named
+from pipeline.data.json_rows import read_json
+from pipeline.data.parquet_rows import read_parquet
+from pipeline.data.rows import Columns, Rows, class_name
+from pipeline.data.streams import READ_ERRORS, is_url
 from pipeline.errors import PipelineError
 from pipeline.names import SPLITS, TEST, TRAIN, VALIDATION
 
-LISTED_FILES = 10  # that an error names
-
-# "NA", "null" and "123" are texts that somebody may have written: nothing is turned into a missing
-# value or a number.
-READERS: Mapping[str, Callable[[str], pd.DataFrame]] = {
-    ".csv": lambda file: pd.read_csv(file, dtype=str, keep_default_na=False),
-    ".tsv": lambda file: pd.read_csv(file, dtype=str, keep_default_na=False, sep="\t"),
-    ".jsonl": lambda file: pd.read_json(file, lines=True, dtype=False, convert_dates=False),
-    ".json": lambda file: pd.read_json(file, lines=True, dtype=False, convert_dates=False),
-    ".parquet": pd.read_parquet,
-}
+BATCH_ROWS = 10_000
+SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Tables as they were read, unchecked.
+    """The splits as they were read: every row has a text and a label.
 
     Args:
-        frames: table by split: train, and validation and test where given, with all their columns.
-        label_names: classes by id where the source declares them, else None.
+        tables: table by split: train, and validation and test where given, with the columns text
+            and label as text. They lie in files that are mapped into memory.
+        class_names: classes by id if train declares them, else None.
         origin: directory, file, URL or Hub id that the tables come from, for the record.
     """
 
-    frames: Mapping[str, pd.DataFrame]
-    label_names: tuple[str, ...] | None
+    tables: Mapping[str, pa.Table]
+    class_names: tuple[str, ...] | None
     origin: str
 
 
@@ -46,81 +50,101 @@ def read_sources(config: DatasetConfig) -> Sources:
         config: the dataset group.
 
     Returns:
-        The tables, unchecked.
+        The tables: each row checked, and bad rows left out with on_bad_rows=drop.
 
     Raises:
-        PipelineError: a file is missing or unreadable, or the Hub does not answer.
+        PipelineError: a file is missing or unreadable, a column is missing, a row is bad, a split
+            is empty, or the Hub does not answer.
     """
     if config.train_file:
+        keys = {split: f"{split}_file" for split in SPLITS if getattr(config, f"{split}_file")}
         files = {
-            split: getattr(config, f"{split}_file")
-            for split in SPLITS
-            if getattr(config, f"{split}_file")
+            split: files_named(f"dataset.{key}", getattr(config, key))
+            for split, key in keys.items()
         }
-        return Sources(_read_tables(files), None, config.train_file)
-    if config.data_dir:
-        return Sources(_read_tables(files_in(Path(config.data_dir))), None, config.data_dir)
-    return _read_hub(config)
+        origin = config.train_file
+    elif config.data_dir:
+        files, origin = files_in(Path(config.data_dir)), config.data_dir
+    else:
+        return _sources(_hub_splits(config), str(config.path), config)
+    columns = Columns.of(config)
+    tables = {
+        split: [read_rows(file, config.encoding, columns) for file in paths]
+        for split, paths in files.items()
+    }
+    return _sources(tables, origin, config)
 
 
-def files_in(folder: Path) -> dict[str, str]:
-    """Find train, validation and test in a folder by their names.
-
-    Args:
-        folder: folder to look in.
-
-    Returns:
-        Path by split, for the splits that are there.
-
-    Raises:
-        PipelineError: there is no train file.
-    """
-    files: dict[str, str] = {}
-    for split in SPLITS:
-        for suffix in READERS:
-            if (folder / f"{split}{suffix}").is_file():
-                files[split] = str(folder / f"{split}{suffix}")
-                break
-    if TRAIN not in files:
-        names = sorted(path.name for path in folder.iterdir())
-        accepted = ", ".join(f"{TRAIN}{suffix}" for suffix in READERS)
-        raise PipelineError(
-            f"dataset.data_dir={folder} has no train file ({accepted}); it has: "
-            f"{', '.join(names[:LISTED_FILES]) or 'nothing'}."
-        )
-    return files
-
-
-def read_table(file: str) -> pd.DataFrame:
+def read_rows(file: str, encoding: str | None, columns: Columns) -> Rows:
     """Read one table in the format that its name ends with.
 
     Args:
-        file: path or URL that ends in .csv, .tsv, .jsonl, .json (lines) or .parquet.
+        file: path or URL.
+        encoding: encoding of a text file; None recognizes it.
+        columns: columns that are wanted.
+
+    Returns:
+        The rows, which are read while they are taken.
 
     Raises:
-        PipelineError: the name ends otherwise, or the content is in another format.
+        PipelineError: here or while the rows are read: the name ends otherwise, a column is
+            missing, or the content is not what the name says.
     """
-    suffix = Path(file.split("?")[0]).suffix.lower()
-    if suffix not in READERS:
-        raise PipelineError(
-            f"{file} has an unknown format {suffix!r}; accepted: {', '.join(READERS)}."
-        )
+    suffix = check_format(file)
     try:
-        return READERS[suffix](file)
-    except pd.errors.EmptyDataError:
-        raise PipelineError(f"{file} is empty; it needs a header and at least one row.") from None
-    # ParserError, UnicodeDecodeError and ArrowInvalid are ValueErrors.
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            f"{file} cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}"
-        ) from error
+        if suffix in SEPARATORS:
+            rows = read_delimited(file, encoding, columns, SEPARATORS[suffix])
+        elif suffix == ".parquet":
+            rows = read_parquet(file, columns)
+        else:
+            rows = read_json(file, encoding, columns)
+    except Exception as error:
+        raise _read_error(file, error) from error
+    return replace(rows, values=_guarded(rows))
 
 
-def _read_tables(files: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    return {split: read_table(file) for split, file in files.items()}
+def _guarded(rows: Rows) -> Iterator[tuple[int, Sequence[object]]]:
+    try:
+        yield from rows.values
+    except Exception as error:
+        raise _read_error(rows.source, error) from error
 
 
-def _read_hub(config: DatasetConfig) -> Sources:
+def _read_error(file: str, error: Exception) -> Exception:
+    """Put what a file's reader raises into one line; what is no fault of the file stays."""
+    # Each protocol of a URL has a library with errors of its own.
+    if isinstance(error, PipelineError) or not (is_url(file) or isinstance(error, READ_ERRORS)):
+        return error
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return PipelineError(f"{file} cannot be read: {reason or type(error).__name__}.")
+
+
+def _sources(tables: Mapping[str, Sequence[Rows]], origin: str, config: DatasetConfig) -> Sources:
+    clean = {}
+    for split, parts in tables.items():
+        findings = Findings()
+        with counter(f"read {split}", "row") as progress:
+            clean[split] = _on_disk(good_rows(parts, findings), progress.update)
+        report(findings, split, config.name, drop=config.on_bad_rows == "drop")
+    return Sources(clean, tables[TRAIN][0].class_names, origin)
+
+
+def _on_disk(rows: Iterable[tuple[str, str]], wrote: Callable[[int], object]) -> pa.Table:
+    """Write rows to a file without a name, and map it into memory; report how many were written."""
+    iterator = iter(rows)
+    # The mapping outlives the file's name, which is gone when the file is closed.
+    with tempfile.NamedTemporaryFile(prefix="pipeline-", suffix=".arrow") as file:
+        with pa.ipc.new_stream(file, SCHEMA) as writer:
+            while batch := list(islice(iterator, BATCH_ROWS)):
+                wrote(len(batch))
+                writer.write_batch(
+                    pa.record_batch(list(map(list, zip(*batch, strict=True))), SCHEMA)
+                )
+        file.flush()
+        return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
+
+
+def _hub_splits(config: DatasetConfig) -> dict[str, list[Rows]]:
     import datasets
 
     try:
@@ -144,9 +168,25 @@ def _read_hub(config: DatasetConfig) -> Sources:
                 f"dataset.{split}_split={name} is not in {config.path}; it has: "
                 f"{', '.join(downloaded)}."
             )
-    label = downloaded[config.train_split].features.get(config.label_column)
-    label_names = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
-    frames = {
-        split: downloaded[name].to_pandas() for split, name in hub_names.items() if name is not None
+    return {
+        split: [_hub_rows(downloaded[name], f"{config.path}, {name}", Columns.of(config))]
+        for split, name in hub_names.items()
+        if name is not None
     }
-    return Sources(frames, label_names, str(config.path))
+
+
+def _hub_rows(split: Any, source: str, columns: Columns) -> Rows:
+    import datasets
+
+    columns.places_in(split.column_names, source)
+    feature = split.features[columns.label]
+    names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+
+    def rows() -> Iterator[Sequence[object]]:
+        for batch in split.select_columns(list(columns.names)).iter(BATCH_ROWS):
+            values = [batch[name] for name in columns.names]
+            if names is not None:
+                values[1] = [class_name(names, label) for label in values[1]]
+            yield from zip(*values, strict=True)
+
+    return Rows(source, "row", enumerate(rows(), start=1), names)

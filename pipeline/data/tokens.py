@@ -2,15 +2,19 @@
 
 import contextlib
 import hashlib
+import os
 import shutil
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
+import numpy as np
 from filelock import FileLock
 
 from pipeline.config.schema import DatasetConfig
+from pipeline.console.command_line import counter
 from pipeline.data.corpus import Corpus
 from pipeline.inference.texts import split_pairs
 from pipeline.names import SPLITS
@@ -28,6 +32,7 @@ Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 LABELS = "labels"
 LENGTH = "length"
 NUM_TOKENS = "num_tokens"
+PARALLELISM = "TOKENIZERS_PARALLELISM"  # read by tokenizers at every call
 
 
 def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Tokens:
@@ -59,6 +64,16 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
         return dict(_encode_splits(corpus, tokenizer, config))
 
 
+def integers(rows: datasets.Dataset, column: str) -> np.ndarray:
+    """Return a column of whole numbers, (rows,): at once, where rows[column] goes row by row.
+
+    Args:
+        rows: a split of a corpus or of its tokens.
+        column: name of the column.
+    """
+    return rows.select_columns([column]).with_format("numpy")[:][column]
+
+
 def cache_folder() -> Path:
     """Return the folder of what runs share: beside the Hugging Face datasets."""
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "int8-text-classifiers"
@@ -83,7 +98,7 @@ def _cached_tokens(
     corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
 ) -> Path:
     parts = [
-        *(corpus.digest(split) for split in SPLITS),
+        *(corpus.digests[split] for split in SPLITS),
         tokenizer.backend_tokenizer.to_str(),
         type(tokenizer).__name__,
         str(config.max_length),
@@ -97,26 +112,46 @@ def _cached_tokens(
 def _encode_splits(
     corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
 ) -> datasets.DatasetDict:
-    pairs = config.text_pair_column is not None
+    encoded = {}
+    for split, rows in corpus.splits.items():
+        with _all_threads(), counter(f"tokenize {split}", "text", len(rows)) as progress:
 
-    def encode(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        # Most texts fit: one pass without truncation gives both the tokens and the true length.
-        texts = split_pairs(batch["text"]) if pairs else [(text,) for text in batch["text"]]
-        encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
-        num_tokens = [len(ids) for ids in encoded["input_ids"]]
-        for row, count in enumerate(num_tokens):
-            if count > config.max_length:
-                cut = tokenizer(*texts[row], truncation=True, max_length=config.max_length)
-                for column in encoded:
-                    encoded[column][row] = cut[column]
-        lengths = [min(count, config.max_length) for count in num_tokens]
-        return {**encoded, LABELS: batch["label"], LENGTH: lengths, NUM_TOKENS: num_tokens}
+            def encode(batch: dict[str, list[Any]], passed: Any = progress) -> dict[str, list[Any]]:
+                passed.update(len(batch["text"]))
+                return _encode(batch, tokenizer, config)
 
-    return datasets.DatasetDict(
-        {
-            split: rows.map(
-                encode, batched=True, remove_columns=["text", "label"], desc=f"tokenize {split}"
+            columns = ["text", "label"]
+            # The library would hash the function for a fingerprint, and cannot hash the counter.
+            encoded[split] = rows.map(
+                encode, batched=True, remove_columns=columns, new_fingerprint=uuid.uuid4().hex
             )
-            for split, rows in corpus.splits.items()
-        }
-    )
+    return datasets.DatasetDict(encoded)
+
+
+@contextlib.contextmanager
+def _all_threads() -> Iterator[None]:
+    """Tokenize on all CPUs: a run switches that off for the data loader, whose workers fork."""
+    before = os.environ.get(PARALLELISM)
+    os.environ[PARALLELISM] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(PARALLELISM)
+        os.environ.update({} if before is None else {PARALLELISM: before})
+
+
+def _encode(
+    batch: dict[str, list[Any]], tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
+) -> dict[str, list[Any]]:
+    # Most texts fit: one pass without truncation gives both the tokens and the true length.
+    pairs = config.text_pair_column is not None
+    texts = split_pairs(batch["text"]) if pairs else [(text,) for text in batch["text"]]
+    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
+    num_tokens = [len(ids) for ids in encoded["input_ids"]]
+    for row, count in enumerate(num_tokens):
+        if count > config.max_length:
+            cut = tokenizer(*texts[row], truncation=True, max_length=config.max_length)
+            for column in encoded:
+                encoded[column][row] = cut[column]
+    lengths = [min(count, config.max_length) for count in num_tokens]
+    return {**encoded, LABELS: batch["label"], LENGTH: lengths, NUM_TOKENS: num_tokens}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate
+from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate, integers
 from pipeline.names import ACCURACY, F1_MACRO, LOSS
 
 TEACHER_LOGITS = "teacher_logits"  # column that distillation adds to train
@@ -91,7 +91,7 @@ class Evaluator:
     @property
     def labels(self) -> np.ndarray:
         """True label ids, (rows,) int64."""
-        return np.asarray(self.rows[LABELS])
+        return integers(self.rows, LABELS)
 
     def logits(self, model: torch.nn.Module) -> np.ndarray:
         """Run a model over the split.
@@ -104,7 +104,7 @@ class Evaluator:
         Returns:
             Logits, (rows, num_labels), float32.
         """
-        order = np.argsort(np.asarray(self.rows[LENGTH]), kind="stable")
+        order = np.argsort(integers(self.rows, LENGTH), kind="stable")
         inputs = model_inputs(self.rows)
         chunks = []
         model.eval()

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import NUM_TOKENS, Tokens
+from pipeline.data.tokens import NUM_TOKENS, Tokens, integers
 from pipeline.names import (
     CORPUS,
     CORPUS_CHART,
@@ -97,8 +97,8 @@ def describe(corpus: Corpus, tokens: Tokens, max_length: int) -> Description:
     fingerprints = {split: _fingerprints(corpus.splits[split]) for split in SPLITS}
     splits = {}
     for split, texts in fingerprints.items():
-        lengths = np.asarray(tokens[split][NUM_TOKENS])
-        labels = corpus.splits[split]["label"]
+        lengths = integers(tokens[split], NUM_TOKENS)
+        labels = integers(corpus.splits[split], "label")
         shared = {
             other: None if other == split else int(np.isin(texts, fingerprints[other]).sum())
             for other in (TRAIN, VALIDATION)
@@ -173,7 +173,7 @@ def _examples(corpus: Corpus) -> pd.DataFrame:
 
 
 def _length_counts(split: str, rows: datasets.Dataset) -> pd.DataFrame:
-    tokens, texts = np.unique(np.asarray(rows[NUM_TOKENS]), return_counts=True)
+    tokens, texts = np.unique(integers(rows, NUM_TOKENS), return_counts=True)
     return pd.DataFrame({"split": split, "tokens": tokens, "texts": texts})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.data.tokens import LABELS, NUM_TOKENS
+from pipeline.data.tokens import LABELS, NUM_TOKENS, integers
 from pipeline.evaluation.calibration import calibration_bins
 from pipeline.evaluation.results import Result
 from pipeline.inference.classifier import probabilities
@@ -50,7 +50,7 @@ def write_model_report(
         label_names: classes in the order of their ids.
     """
     texts: Sequence[str] = split["text"]  # a column, from which a text is read when it is needed
-    labels, num_tokens = np.asarray(tokens[LABELS]), np.asarray(tokens[NUM_TOKENS])
+    labels, num_tokens = integers(tokens, LABELS), integers(tokens, NUM_TOKENS)
     variants = results.values()
     tables = {
         PER_CLASS_TABLE: [per_class(result, labels, label_names) for result in variants],

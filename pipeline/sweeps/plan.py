@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.identity import deciding_config, with_retired_defaults
+from pipeline.config.identity import deciding_config, in_terms_of_0_1_0
 from pipeline.config.schema import Config
 from pipeline.names import DEFAULT_OBJECTIVE
 
@@ -87,7 +87,7 @@ def _identity(base: Mapping[Any, Any], first: Config, space: Mapping[str, str]) 
     deciding = deciding_config(first)
     sweeper = base["hydra"]["sweeper"]["_target_"]
     identity = {
-        "config": with_retired_defaults({key: base[key] for key in base if key in deciding}),
+        "config": in_terms_of_0_1_0({key: base[key] for key in base if key in deciding}),
         "space": space,
         "objective": _objective_identity(first.objective, sweeper),
         "sweeper": SWEEPER_IDENTITIES.get(sweeper, sweeper),

@@ -191,7 +191,7 @@ class Sweep:
 
         key = repr(asdict(config))
         if key not in self._digests:
-            digests = load_corpus(config).digests()
+            digests = load_corpus(config).digests
             self._digests[key] = {MLFLOW_CONTEXTS[split]: digests[split] for split in digests}
         return self._digests[key]
 

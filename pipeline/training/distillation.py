@@ -23,7 +23,7 @@ from transformers import (
 from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT
 from pipeline.config.schema import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import LABELS, Tokens, cache_folder, collator, tokenize
+from pipeline.data.tokens import LABELS, Tokens, cache_folder, collator, integers, tokenize
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator, score
 from pipeline.models.load import check_max_length, load_model, load_tokenizer
@@ -134,7 +134,7 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
     figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
     accuracy = figures[figure_of(TEACHER, ACCURACY)]
     log.info("teacher %s: test accuracy %.4f", name, accuracy)
-    labels = np.asarray(teacher.corpus.splits[TEST]["label"])
+    labels = integers(teacher.corpus.splits[TEST], "label")
     most_frequent = float(np.bincount(labels).max() / len(labels))
     if accuracy <= most_frequent:
         log.warning(
@@ -196,7 +196,7 @@ def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
 
 def _cached_answers(teacher: Teacher) -> Path:
     config, corpus = teacher.config, teacher.corpus
-    parts = [_weights_digest(teacher.model), *(corpus.digest(split) for split in corpus.splits)]
+    parts = [_weights_digest(teacher.model), *corpus.digests.values()]
     parts.append(str(config.dataset.max_length))
     if not teacher.is_classifier:
         trained_by = {**asdict(config.trainer), **asdict(teacher.distillation)}
@@ -236,7 +236,7 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     else:
         phase = _fine_tuning(teacher)
         smoothing = phase.trainer.label_smoothing_factor
-        labels = tokens[TRAIN][LABELS]
+        labels = integers(tokens[TRAIN], LABELS)
         inputs = TrainingInputs(
             splits=tokens,
             tokenizer=tokenizer,
@@ -279,7 +279,7 @@ def _fine_tuning(teacher: Teacher) -> Phase:
 def _figures(logits: Mapping[str, np.ndarray], tokens: Tokens) -> dict[str, float]:
     figures: dict[str, float] = {}
     for split in (TEST, VALIDATION):
-        metrics = score(logits[split], np.asarray(tokens[split][LABELS]))
+        metrics = score(logits[split], integers(tokens[split], LABELS))
         for name, value in metrics.scalars.items():
             figures[figure_of(TEACHER, name if split == TEST else on_validation(name))] = value
     return figures

@@ -1,6 +1,6 @@
 """Build the function that training minimizes from the loss group."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,19 +13,19 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def loss_function(
-    config: LossConfig, labels: Sequence[int], num_labels: int, label_smoothing: float
+    config: LossConfig, labels: np.ndarray, num_labels: int, label_smoothing: float
 ) -> Loss:
     """Build the loss.
 
     Args:
         config: the loss group.
-        labels: label ids of train, for the frequencies of the classes.
+        labels: label ids of train (rows,), for the frequencies of the classes.
         num_labels: number of classes.
         label_smoothing: share of the target that is spread over all classes.
     """
     weights = None
     if config.class_weights == "balanced":
-        counts = np.bincount(np.asarray(labels), minlength=num_labels)
+        counts = np.bincount(labels, minlength=num_labels)
         # sklearn.utils.class_weight's "balanced"; a class that train lacks never needs its weight.
         frequencies = num_labels * np.maximum(counts, 1)
         weights = torch.tensor(len(labels) / frequencies, dtype=torch.float32)

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import LABELS, Collate, Tokens
+from pipeline.data.tokens import LABELS, Collate, Tokens, integers
 from pipeline.names import TRAIN, time_of
 from pipeline.training.callbacks import LogCurves
 from pipeline.training.checkpoints import Checkpoints
@@ -112,7 +112,7 @@ def _training_inputs(
         splits=splits,
         tokenizer=inputs.tokenizer,
         collate=inputs.collate,
-        loss=loss_function(config.loss, splits[TRAIN][LABELS], num_labels, smoothing),
+        loss=loss_function(config.loss, integers(splits[TRAIN], LABELS), num_labels, smoothing),
         distillation=distillation,
         checkpoints=inputs.checkpoints,
         log_curves=log_curves,

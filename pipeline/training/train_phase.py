@@ -27,7 +27,7 @@ from pipeline.compression.modules import int8_modules
 from pipeline.compression.statistics import captured_statistics
 from pipeline.config.schema import TrainerConfig
 from pipeline.cpus import available_cpus
-from pipeline.data.tokens import LENGTH, NUM_TOKENS, Collate, Tokens
+from pipeline.data.tokens import LENGTH, NUM_TOKENS, Collate, Tokens, integers
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
 from pipeline.models.first_token import FirstTokenOnly
@@ -244,7 +244,7 @@ def _by_length(rows: datasets.Dataset) -> datasets.Dataset:
 
     Dataset.sort (datasets 5.0) would write its indices beside the cache.
     """
-    return rows.select(np.argsort(rows[LENGTH], kind="stable"), keep_in_memory=True)
+    return rows.select(np.argsort(integers(rows, LENGTH), kind="stable"), keep_in_memory=True)
 
 
 def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:

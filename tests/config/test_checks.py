@@ -38,7 +38,12 @@ from tests.conftest import composed
         ("qat.fp32_op_types=[Embeding]", "Embeding is unknown; did you mean Embedding?"),
         ("dataset.data_dir=nowhere", "dataset.data_dir=nowhere does not exist"),
         ("dataset.train_file=nowhere.csv", "dataset.train_file=nowhere.csv does not exist"),
+        ("dataset.train_file='no*.csv'", "dataset.train_file=no*.csv does not exist"),
         ("dataset.test_file=https://example.org/a.csv", "dataset.train_file has no value"),
+        ("dataset.label_names=[a,a,b]", "dataset.label_names has 'a' twice; each is one class"),
+        ("dataset.label_names=[a]", "dataset.label_names=['a'] has one class only"),
+        ("dataset.encoding=utf-7000", "dataset.encoding=utf-7000 is no encoding of text; accepted"),
+        ("dataset.encoding=base64", "dataset.encoding=base64 is no encoding of text; accepted"),
         ("model.name_or_path=./nowhere", "model.name_or_path=./nowhere is not a directory"),
         ("dataset=files", "dataset.train_file has no value; give dataset.train_file=FILE"),
         (

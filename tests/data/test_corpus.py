@@ -1,5 +1,8 @@
+import hashlib
+import logging
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,9 +29,9 @@ def test_splits_that_are_not_given_are_split_off_stratified_and_seeded(tmp_path:
         assert counts.max() - counts.min() <= 1
     assert corpus.splits["test"]["text"] != corpus.splits["validation"]["text"]
     again = load_corpus(config)
-    assert [corpus.digest(split) for split in SPLITS] == [again.digest(split) for split in SPLITS]
+    assert [corpus.digests[split] for split in SPLITS] == [again.digests[split] for split in SPLITS]
     config.split_seed = 1
-    assert load_corpus(config).digest("test") != corpus.digest("test")
+    assert load_corpus(config).digests["test"] != corpus.digests["test"]
 
 
 def test_nothing_is_in_two_of_the_splits_that_are_split_off(tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_a_missing_column_is_refused_with_the_columns_found(tmp_path: Path) -> N
     config.label_column = "lable"
     with pytest.raises(
         PipelineError,
-        match=r"dataset.label_column='lable' is not in train; its columns are: text, label",
+        match=r"dataset.label_column='lable' is not in .*train.csv; its columns are: text, label",
     ):
         load_corpus(config)
 
@@ -73,7 +76,7 @@ def test_bad_rows_are_named_by_number_or_dropped(tmp_path: Path) -> None:
     rows.loc[9, "label"] = ""
     config = written(tmp_path, train=rows)
     with pytest.raises(
-        PipelineError, match=r"train has 3 rows .* row 5, 8, 10 .*dataset.on_bad_rows=drop"
+        PipelineError, match=r"train has 3 rows .* line 6 .* line 9 .* line 11 .*on_bad_rows=drop"
     ):
         load_corpus(config)
     config.on_bad_rows = "drop"
@@ -85,7 +88,7 @@ def test_a_text_that_is_not_text_is_a_bad_row(tmp_path: Path) -> None:
         '{"text": "a", "label": 0}\n{"text": 5, "label": 1}\n'
         '{"text": null, "label": 1}\n{"text": "b", "label": [1]}\n'
     )
-    with pytest.raises(PipelineError, match="train has 3 rows .* row 2, 3, 4 "):
+    with pytest.raises(PipelineError, match="train has 3 rows .* line 2 .* line 3 .* line 4 "):
         load_corpus(DatasetConfig(name="mine", data_dir=str(tmp_path)))
 
 
@@ -118,8 +121,98 @@ def test_a_label_that_train_does_not_have_is_refused(
 
 
 def test_too_few_rows_to_split_off_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="too few to split off test"):
-        load_corpus(written(tmp_path, train=micro_rows(6, 0)))
+    with pytest.raises(PipelineError, match=r"9 rows of train are too few to split off test .*0.1"):
+        load_corpus(written(tmp_path, train=micro_rows(9, 0)[:9]))
+
+
+@pytest.mark.parametrize("given", [("train",), ("train", "test")])
+def test_a_class_too_small_to_split_is_named(tmp_path: Path, given: tuple[str, ...]) -> None:
+    rows = micro_rows(60, 0)
+    rows.loc[0, "label"] = "rare"
+    config = written(tmp_path, **dict.fromkeys(given, rows))
+    missing = "test and validation|validation and test" if len(given) == 1 else "validation"
+    with pytest.raises(
+        PipelineError, match=rf"train has 1 of label 'rare', too few to split off ({missing}) with"
+    ):
+        load_corpus(config)
+
+
+def test_labels_keep_their_spelling(tmp_path: Path) -> None:
+    rows = micro_rows(60, 0)
+    rows["label"] = rows["label"].map({"cold": "007", "hot": "7", "wet": "1e3"})
+    corpus = load_corpus(written(tmp_path, train=rows, validation=rows, test=rows[:1]))
+    assert corpus.label_names == ("007", "1e3", "7")
+
+
+def test_ids_or_names_is_decided_once_on_train(tmp_path: Path) -> None:
+    rows = micro_rows(60, 0)
+    rows["label"] = rows["label"].map({"cold": "01", "hot": "02", "wet": "other"})
+    test = rows[rows["label"] != "other"]
+    corpus = load_corpus(written(tmp_path, train=rows, validation=rows, test=test))
+    assert [corpus.label_names[label] for label in corpus.splits["test"]["label"]] == list(
+        test["label"]
+    )
+
+
+def test_booleans_are_the_same_classes_in_every_format(tmp_path: Path) -> None:
+    rows = micro_rows(60, 0)
+    rows["label"] = rows["label"] == "hot"
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    rows.to_json(tmp_path / "validation.jsonl", orient="records", lines=True)
+    rows.to_parquet(tmp_path / "test.parquet", index=False)
+    corpus = load_corpus(DatasetConfig(name="mine", data_dir=str(tmp_path)))
+    assert corpus.label_names == ("False", "True")
+    assert len(set(corpus.digests.values())) == 1
+
+
+def test_class_labels_of_each_file_are_read_by_its_own_names(tmp_path: Path) -> None:
+    for split, names in {"train": ["2", "1"], "test": ["1", "2"]}.items():
+        features = datasets.Features(
+            {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+        )
+        rows = {"text": ["a", "b"] * 20, "label": [names.index("1"), names.index("2")] * 20}
+        file = tmp_path / f"{split}.parquet"
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(file)
+    corpus = load_corpus(DatasetConfig(name="mine", data_dir=str(tmp_path)))
+    assert corpus.label_names == ("2", "1")
+    assert corpus.splits["test"]["label"][:2] == [1, 0]
+
+
+def test_a_limit_keeps_a_text_of_each_class_or_is_refused(tmp_path: Path) -> None:
+    rows = micro_rows(300, 0)
+    rows.loc[3:, "label"] = "hot"
+    config = written(tmp_path, train=rows, validation=rows, test=rows)
+    config.max_train_samples = 5
+    corpus = load_corpus(config)
+    assert sorted(set(corpus.splits["train"]["label"])) == [0, 1, 2]
+    assert len(corpus.splits["train"]) == 5
+    config.max_train_samples = 2
+    with pytest.raises(
+        PipelineError, match=r"max_train_samples=2 cannot keep a text of each of its 3 classes\."
+    ):
+        load_corpus(config)
+
+
+def test_two_splits_have_one_digest_only_if_they_are_equal(tmp_path: Path) -> None:
+    one = pd.DataFrame({"text": ["a\n1\tb", "c", "d"], "label": ["0", "1", "0"]})
+    two = pd.DataFrame({"text": ["a", "b", "c", "d"], "label": ["0", "1", "1", "0"]})
+    digests = load_corpus(written(tmp_path, train=one, validation=two, test=two)).digests
+    assert digests["train"] != digests["test"]
+    assert digests["validation"] == digests["test"]
+
+
+def test_the_digest_is_that_of_version_0_1_0(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"text": ["a", "b\\n\tc"], "label": ["0", "1"]})
+    corpus = load_corpus(written(tmp_path, train=rows, validation=rows, test=rows))
+    expected = hashlib.sha256(b"0\ta\n1\tb\\n\tc\n").hexdigest()[:16]
+    assert corpus.digests["train"] == expected
+
+
+def test_labels_that_look_alike_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = micro_rows(60, 0).replace({"cold": "Hot"})
+    with caplog.at_level(logging.WARNING):
+        load_corpus(written(tmp_path, train=rows, validation=rows, test=rows))
+    assert "labels 'Hot' and 'hot' look alike" in caplog.text
 
 
 def test_a_limit_keeps_the_first_rows_of_a_seeded_shuffle(tmp_path: Path) -> None:
@@ -128,4 +221,4 @@ def test_a_limit_keeps_the_first_rows_of_a_seeded_shuffle(tmp_path: Path) -> Non
     corpus = load_corpus(config)
     assert [len(corpus.splits[split]) for split in SPLITS] == [50, 10, 10]
     assert set(corpus.splits["train"]["label"]) == {0, 1, 2}
-    assert corpus.digest("train") == load_corpus(config).digest("train")
+    assert corpus.digests["train"] == load_corpus(config).digests["train"]

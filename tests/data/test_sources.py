@@ -1,13 +1,20 @@
+import logging
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.config.schema import DatasetConfig
-from pipeline.data.sources import read_sources, read_table
+from pipeline.data.sources import read_sources
 from pipeline.errors import PipelineError
+from tests.data.tables import Pairs, read, written
 
 ROWS = pd.DataFrame({"text": ["NA", "123", "a, b"], "label": ["null", "x", "y"]})
+
+
+def rows_of(config: DatasetConfig, split: str) -> Pairs:
+    table = read_sources(config).tables[split].to_pydict()
+    return list(zip(table["text"], table["label"], strict=True))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
@@ -19,16 +26,7 @@ def test_every_format_gives_the_texts_as_they_were_written(tmp_path: Path, suffi
         ROWS.to_parquet(file)
     else:
         ROWS.to_json(file, lines=True, orient="records")
-    assert read_table(str(file)).to_dict("list") == ROWS.to_dict("list")
-
-
-def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
-    (tmp_path / "rows.xlsx").touch()
-    with pytest.raises(
-        PipelineError,
-        match=r"unknown format '.xlsx'; accepted: .csv, .tsv, .jsonl, .json, .parquet",
-    ):
-        read_table(str(tmp_path / "rows.xlsx"))
+    assert read(file) == list(ROWS.itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize(
@@ -38,30 +36,86 @@ def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
         ("binary.csv", b"text,label\n\xff\xfe\x00,a\n"),
         ("broken.jsonl", b"{text"),
         ("not.parquet", b"text"),
+        ("not.csv.gz", b"text"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
-    (tmp_path / name).write_bytes(content)
     with pytest.raises(PipelineError, match=name) as caught:
-        read_table(str(tmp_path / name))
+        read(written(tmp_path / name, content))
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_is_read_by_the_names_of_its_files(micro_corpus: Path) -> None:
     found = read_sources(DatasetConfig(name="micro", data_dir=str(micro_corpus)))
-    assert {split: len(frame) for split, frame in found.frames.items()} == {
+    assert {split: len(table) for split, table in found.tables.items()} == {
         "train": 240,
         "validation": 60,
         "test": 60,
     }
 
 
-def test_a_folder_without_train_says_what_it_holds(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").touch()
-    with pytest.raises(PipelineError, match=r"no train file .* it has: a.csv"):
-        read_sources(DatasetConfig(name="micro", data_dir=str(tmp_path)))
+def test_the_files_of_a_split_are_read_one_after_another(tmp_path: Path) -> None:
+    written(tmp_path / "train-1.csv", "text,label\na,x\n")
+    written(tmp_path / "train-2.csv", "label;text\ny;b\n")
+    config = DatasetConfig(name="mine", train_file=str(tmp_path / "train-*.csv"))
+    assert rows_of(config, "train") == [("a", "x"), ("b", "y")]
+
+
+def test_a_bad_row_is_named_by_file_and_line_or_left_out_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path / "train-1.csv", "text,label\na,x\n\n  ,y\nc,\n")
+    written(tmp_path / "train-2.jsonl", '{"text": 5, "label": 1}\n{"text": "d", "label": [1]}\n')
+    config = DatasetConfig(name="mine", train_file=str(tmp_path / "train-*"))
+    with pytest.raises(PipelineError) as caught:
+        read_sources(config)
+    line = str(caught.value)
+    assert "train has 4 rows without a text or a label" in line
+    assert "train-1.csv, line 4 (the text is empty); " in line
+    assert "train-1.csv, line 5 (the label is empty); " in line
+    assert "train-2.jsonl, line 1 (int for a text); " in line
+    assert "train-2.jsonl, line 2 (a list for a label); correct them, or set" in line
+    config.on_bad_rows = "drop"
+    with caplog.at_level(logging.WARNING):
+        assert rows_of(config, "train") == [("a", "x")]
+    assert "train: left out 4 of 5 rows: " in caplog.text
+
+
+def test_half_a_character_is_a_bad_row(tmp_path: Path) -> None:
+    written(tmp_path / "train.jsonl", '{"text": "a \\ud83d", "label": "x"}\n')
+    with pytest.raises(PipelineError, match="line 1 \\(half a character in the text\\)"):
+        read_sources(DatasetConfig(name="mine", data_dir=str(tmp_path)))
+
+
+def test_white_space_around_labels_is_taken_off_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path / "train.csv", "text,label\na,pos\nb,pos \nc, neg\nd,neg\n")
+    config = DatasetConfig(name="mine", data_dir=str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        assert [label for _, label in rows_of(config, "train")] == ["pos", "pos", "neg", "neg"]
+    assert "train: took white space off the label of 2 rows: 'pos ', ' neg'" in caplog.text
+
+
+def test_the_texts_of_a_pair_are_joined_by_a_tab(tmp_path: Path) -> None:
+    written(tmp_path / "train.csv", "q,a,label\none,t\two,x\nthree,,y\n")
+    config = DatasetConfig(name="mine", data_dir=str(tmp_path), on_bad_rows="drop")
+    config.text_column, config.text_pair_column = "q", "a"
+    assert rows_of(config, "train") == [("one\tt wo", "x")]
+
+
+def test_nothing_stays_behind_in_the_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "train.csv", "text,label\na,x\n")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    table = read_sources(DatasetConfig(name="mine", data_dir=str(tmp_path))).tables["train"]
+    assert not list(scratch.iterdir())
+    assert table.to_pydict() == {"text": ["a"], "label": ["x"]}
 
 
 def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:

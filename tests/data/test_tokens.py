@@ -88,9 +88,9 @@ def test_pairs_are_tokenized_as_pairs_and_kept_as_one_text(
     assert 1 in tokens["token_type_ids"][0]
     with pytest.raises(
         PipelineError,
-        match="dataset.text_pair_column='three' is not in train; its columns are: one, two, label",
+        match=r"text_pair_column='three' is not in .*train.csv; its columns are: one, two, label",
     ):
         load_corpus(DatasetConfig(**where, text_pair_column="three"))
     frame.assign(two=["", *frame["two"][1:]]).to_csv(tmp_path / "train.csv", index=False)
-    with pytest.raises(PipelineError, match="row 1 "):
+    with pytest.raises(PipelineError, match="line 2 "):
         load_corpus(config)

@@ -108,7 +108,7 @@ def test_predict_answers_like_the_file(
 ) -> None:
     file = tmp_path / "texts.txt"
     texts = list(deployed.test["text"])
-    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8-sig")  # as Notepad writes it
     assert predict.main(["--file", str(file), "--scores", "--model", deployed.run.info.run_id]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     classifier = TextClassifier(deployed.artifacts / deployed.run.data.tags["shipped"])

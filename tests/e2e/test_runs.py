@@ -201,16 +201,27 @@ def test_a_reload_that_differs_fails_the_run(
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        (
-            "dataset.label_column=lable",
-            "dataset.label_column='lable' is not in train; its columns are: text, label.",
-        ),
-        ("model.num_hidden_layers=9", "model.num_hidden_layers=9 but"),
-        ("dataset.max_length=65", "dataset.max_length=65 is more than"),
-        ("dataset.label_names=[cold,hot]", "label 'wet' occurs in train"),
+        ("dataset.label_column=lable", "train.csv; its columns are: text, label."),
+        ("dataset.label_names=[cold,hot]", "label 'wet' of train is not in dataset.label_names"),
     ],
 )
-def test_what_only_the_data_can_tell_is_one_line_and_a_failed_run(
+def test_what_is_wrong_with_a_table_is_one_line_before_a_run_is_opened(
+    command: Command, micro: list[str], store: str, override: str, reason: str
+) -> None:
+    output = command(*micro, override)
+    assert output.code == 2
+    assert reason in output.error
+    assert not runs(store)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("model.num_hidden_layers=9", "model.num_hidden_layers=9 but"),
+        ("dataset.max_length=65", "dataset.max_length=65 is more than"),
+    ],
+)
+def test_what_only_the_model_can_tell_is_one_line_and_a_failed_run(
     command: Command, micro: list[str], store: str, override: str, reason: str
 ) -> None:
     output = command(

@@ -101,7 +101,7 @@ def test_a_failing_job_fails_alone_and_the_same_command_line_does_the_rest(
         "FINISHED",
     ]
     failed = next(child for child in children if child.info.status == "FAILED")
-    assert "dataset.text_column='text' is not in train" in failed.data.tags["failure"]
+    assert "other/train.csv; its columns are: txt, label" in failed.data.tags["failure"]
 
     for split in ("train", "validation", "test"):
         (other / f"{split}.csv").write_text((micro_corpus / f"{split}.csv").read_text())

@@ -141,13 +141,13 @@ def test_the_splits_are_logged_as_inputs_with_their_digest(
     with open_run(config) as tracker:
         tracker.log_inputs(
             [
-                RunInput(split, rows, f"micro-{split}", corpus.digest(split), corpus.source)
+                RunInput(split, rows, f"micro-{split}", corpus.digests[split], corpus.source)
                 for split, rows in corpus.splits.items()
             ]
         )
     inputs = {item.dataset.name: item for item in logged().inputs.dataset_inputs}
     assert set(inputs) == {"micro-train", "micro-validation", "micro-test"}
-    assert inputs["micro-test"].dataset.digest == corpus.digest("test")
+    assert inputs["micro-test"].dataset.digest == corpus.digests["test"]
     assert {tag.key: tag.value for tag in inputs["micro-test"].tags}[
         "mlflow.data.context"
     ] == "testing"

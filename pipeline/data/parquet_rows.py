@@ -1,0 +1,71 @@
+"""Read Parquet, column by column and batch by batch."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.rows import Columns, Rows, class_name
+from pipeline.data.streams import open_bytes
+from pipeline.errors import PipelineError
+
+BATCH_ROWS = 10_000
+# Under this key of its metadata, a file that the datasets library wrote has its features.
+METADATA_KEY = b"huggingface"
+
+
+def read_parquet(file: str, columns: Columns) -> Rows:
+    """Read a table from Parquet: the wanted columns alone.
+
+    Args:
+        file: path or URL.
+        columns: columns that are wanted.
+
+    Returns:
+        The rows. Ids of a class label of the datasets library are given as names.
+
+    Raises:
+        PipelineError: here or while the rows are read: a column is missing, or there are fewer
+            rows than the file declares.
+    """
+    with open_bytes(file) as opened:
+        schema = pq.read_schema(opened)
+    columns.places_in(schema.names, file)
+    names = _class_names(schema, columns.label)
+    return Rows(file, "row", enumerate(_rows(file, columns, names), start=1), names)
+
+
+def _rows(file: str, columns: Columns, names: tuple[str, ...] | None) -> Iterator[Sequence[object]]:
+    count = 0
+    with open_bytes(file) as opened:
+        table = pq.ParquetFile(opened)
+        for batch in table.iter_batches(BATCH_ROWS, columns=list(columns.names)):
+            values = [_values(batch.column(name)) for name in columns.names]
+            if names is not None:
+                values[1] = [class_name(names, label) for label in values[1]]
+            count += batch.num_rows
+            yield from zip(*values, strict=True)
+        if count != table.metadata.num_rows:
+            raise PipelineError(
+                f"{file} declares {table.metadata.num_rows:,} rows, and {count:,} can be read."
+            )
+
+
+def _values(column: pa.Array) -> list[object]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    # Some writers do not say that their bytes are text.
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        column = column.cast(pa.large_string())
+    return column.to_pylist()
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """Read the names of a class label as the datasets library stores them."""
+    try:
+        declared = json.loads((schema.metadata or {})[METADATA_KEY])["info"]["features"][label]
+        names = declared["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(map(str, names)) if declared.get("_type") == "ClassLabel" else None

@@ -1,0 +1,94 @@
+"""Say which columns of a table are wanted, and pass its rows on as they are read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.config.schema import DatasetConfig
+from pipeline.errors import PipelineError
+
+LISTED_COLUMNS = 20  # that an error names
+LISTED_CHARACTERS = 40  # of each
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that a corpus is made of.
+
+    Args:
+        text: name of the column with the texts.
+        label: name of the column with the labels.
+        text_pair: name of the column with the second texts of pairs, or None.
+    """
+
+    text: str
+    label: str
+    text_pair: str | None
+
+    @classmethod
+    def of(cls, config: DatasetConfig) -> "Columns":
+        """Take the columns that the dataset group names."""
+        return cls(config.text_column, config.label_column, config.text_pair_column)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in the order of a row's values: text, label, and second text of a pair."""
+        pair = () if self.text_pair is None else (self.text_pair,)
+        return (self.text, self.label, *pair)
+
+    def places_in(self, columns: Sequence[str], file: str) -> list[int]:
+        """Find the wanted columns.
+
+        Args:
+            columns: names of a table's columns.
+            file: where the table comes from, for the error.
+
+        Returns:
+            The place of each wanted column.
+
+        Raises:
+            PipelineError: one is missing, or there twice; the line names the key of the config.
+        """
+        keys = ("text_column", "label_column", "text_pair_column")
+        for key, name in zip(keys, self.names, strict=False):
+            if columns.count(name) > 1:
+                raise PipelineError(f"{file} has {columns.count(name)} columns named {name!r}.")
+            if name not in columns:
+                raise PipelineError(
+                    f"dataset.{key}={name!r} is not in {file}; its columns are: {listed(columns)}."
+                )
+        return [columns.index(name) for name in self.names]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table while it is read.
+
+    Args:
+        source: file, or split on the Hub, that the rows come from.
+        unit: what a row's number counts: "line" of a text file, else "row"; both from 1.
+        values: number and values of each row, in the order of Columns.names.
+        class_names: classes by id, if the table declares them; labels are then names.
+    """
+
+    source: str
+    unit: str
+    values: Iterable[tuple[int, Sequence[object]]]
+    class_names: tuple[str, ...] | None = None
+
+
+def class_name(names: Sequence[str], label: object) -> object:
+    """Return the name of a class by its id; an id without a name stays, for an error to name it."""
+    is_id = isinstance(label, int) and 0 <= label < len(names)
+    return names[label] if is_id else label  # type: ignore[call-overload]
+
+
+def listed(columns: Iterable[str]) -> str:
+    """List the names of columns for an error."""
+    names = [_shown(str(name)) for name in columns]
+    more = f" and {len(names) - LISTED_COLUMNS:,} more" if len(names) > LISTED_COLUMNS else ""
+    return ", ".join(names[:LISTED_COLUMNS]) + more
+
+
+def _shown(name: str) -> str:
+    short = name if len(name) <= LISTED_CHARACTERS else name[: LISTED_CHARACTERS - 1] + "…"
+    return short if short == " ".join(short.split()) and short else repr(short)

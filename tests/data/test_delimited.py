@@ -1,0 +1,95 @@
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import PipelineError
+from tests.data.tables import read, written
+
+ROWS = [("a, b", "x"), ('say "hi"', "y"), ("two\nlines", "x"), ('"all of it"', "y"), ("a\tb", "x")]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_what_a_program_writes_is_read_as_it_was(
+    tmp_path: Path, separator: str, quoting: int, suffix: str
+) -> None:
+    content = io.StringIO()
+    csv.writer(content, delimiter=separator, quoting=quoting).writerows([("text", "label"), *ROWS])
+    assert read(written(tmp_path / f"rows{suffix}", content.getvalue())) == ROWS
+
+
+def test_quotes_of_a_tsv_that_no_program_wrote_are_part_of_the_texts(tmp_path: Path) -> None:
+    rows = [('"a begin', "0"), ("b", "1"), ('an end"', "0"), ('"whole"', "1"), ('"', "0")]
+    content = "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows)
+    assert read(written(tmp_path / "glue.tsv", content)) == rows
+
+
+def test_quotes_of_a_tsv_that_pandas_wrote_are_not(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ['"said" she', "b"], "label": ["x", "y"]})
+    frame.to_csv(tmp_path / "rows.tsv", sep="\t", index=False)
+    assert read(tmp_path / "rows.tsv") == [('"said" she', "x"), ("b", "y")]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_any_line_ending_and_blank_lines_do(tmp_path: Path, ending: str) -> None:
+    lines = ["", "text,label", "", "a,x", "  ", "b,y", "", ""]
+    assert read(written(tmp_path / "rows.csv", ending.join(lines))) == [("a", "x"), ("b", "y")]
+
+
+def test_excels_line_with_the_separator_is_followed(tmp_path: Path) -> None:
+    file = written(tmp_path / "rows.csv", "sep=;\r\ntext;label\r\na, b;x\r\n")
+    assert read(file) == [("a, b", "x")]
+
+
+def test_columns_may_have_white_space_around_their_names(tmp_path: Path) -> None:
+    assert read(written(tmp_path / "rows.csv", "text, label\na, x\n")) == [("a", "x")]
+
+
+def test_a_nul_byte_cuts_no_text(tmp_path: Path) -> None:
+    long = "text,label\n" + "x" * 100 + ",y\n"
+    assert read(written(tmp_path / "rows.csv", long + "a\0b,y\n"))[1] == ("a\0b", "y")
+
+
+def test_a_text_may_be_longer_than_the_readers_usual_limit(tmp_path: Path) -> None:
+    text = "long " * 100_000
+    assert read(written(tmp_path / "rows.csv", f"text,label\n{text},y\n")) == [(text, "y")]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (
+            "text,label\na,x\nwell, the day was full,cold\n",
+            "line 3 has 3 fields where the header has 2; a text with a comma in it must stand in",
+        ),
+        ("text,label\na,x,\nb,y,\n", "line 2 has 3 fields where the header has 2"),
+        ("text,label\na,x\nb\n", "line 3 has 1 fields where the header has 2; every row needs all"),
+        ('text,label\n"a,x\nb,y\n', "line 2: a quote that opens there is never closed"),
+        ('text,label\n\n"a" b,x\n', 'line 3: .*must be doubled (""), or write the file as JSON'),
+        ('text,label\na,x\n"b,y\nc,x\nd",y\n', "line 3: a quote that opens there closes 2 lines"),
+        ("text,text,label\na,b,x\n", "has 2 columns named 'text'"),
+        ("text,lable\na,x\n", "dataset.label_column='label' is not in .*: text, lable"),
+        ("\n\n", "rows.csv is empty; it needs a header"),
+    ],
+)
+def test_what_cannot_be_read_right_is_refused_by_its_line(
+    tmp_path: Path, content: str, line: str
+) -> None:
+    pattern = line.replace("(", r"\(").replace(")", r"\)").replace('""', '""')
+    with pytest.raises(PipelineError, match=rf"rows.csv.*{pattern}|{pattern}") as caught:
+        read(written(tmp_path / "rows.csv", content))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_text_of_several_lines_with_separators_is_a_text(tmp_path: Path) -> None:
+    content = 'text,label\na,x\n"dear all,\nthe train, as ever,\nis late",x\n'
+    assert read(written(tmp_path / "rows.csv", content))[1][0].count("\n") == 2
+
+
+def test_a_separator_that_is_not_recognized_shows_in_the_columns(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="its columns are: text:label"):
+        read(written(tmp_path / "rows.csv", "text:label\na:x\n"))
