@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ TOKENIZER_FILE = "tokenizer.json"
 MODEL_CONFIG_FILE = "config.json"
 PAIRS_KEY = "text_pair"  # in config.json: the model classifies pairs of texts
 BATCH_SIZE = 32
-WINDOW = 32 * BATCH_SIZE  # texts that are sorted by length before they are cut into batches
+WINDOW = 256 * BATCH_SIZE  # texts of which those of one length are batched together
 
 
 class TextClassifier:
@@ -61,16 +61,15 @@ class TextClassifier:
             texts: any number of texts; those from outside go through check_text first.
 
         Returns:
-            Logits (texts, num_labels), float32. A text's logits depend a little on the texts that
-            it is batched with: in the last digits by the order of sums, and by up to a few
-            hundredths in onnx_int8, where a batch shares the range of its activations.
+            Logits (texts, num_labels), float32. A batch holds texts of one length only: padding
+            would change the order of sums, and with it, now and then, the rounding to INT8. In
+            onnx_int8 a batch shares the range of its activations, which moves logits by up to a
+            few hundredths.
         """
         inputs = split_pairs(texts) if self._pairs else list(texts)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(inputs)]
-        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         logits = np.empty((len(tokens), len(self.label_names)), np.float32)
-        for start in range(0, len(tokens), BATCH_SIZE):
-            rows = by_length[start : start + BATCH_SIZE]
+        for rows in _batches(tokens):
             logits[rows] = self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
         return logits
 
@@ -86,6 +85,14 @@ class TextClassifier:
         remaining = iter(texts)
         while window := list(islice(remaining, WINDOW)):
             yield from zip(window, probabilities(self.logits(window)), strict=True)
+
+
+def _batches(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the places of texts of the same length, up to BATCH_SIZE at a time."""
+    by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+    for _, group in groupby(by_length, key=lambda row: len(tokens[row])):
+        while batch := list(islice(group, BATCH_SIZE)):
+            yield batch
 
 
 def pad(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:

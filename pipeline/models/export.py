@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import PAIRS_KEY, TOKENIZER_FILE, pad
-from pipeline.inference.session import ONNX_FILE, OPENVINO_FILE
+from pipeline.inference.session import ONNX_FILE, OPENVINO_FILE, import_openvino
 from pipeline.models.artifact import Artifact
 from pipeline.models.inference_graph import inference_graph
 from pipeline.names import ONNX_FP32, ONNX_INT8, OPENVINO_INT8
@@ -168,8 +168,8 @@ def _openvino_int8(source: Path, directory: Path, settings: ExportSettings) -> N
 
     (nncf.quantize)
     """
+    openvino = import_openvino()  # before nncf, which imports it as well
     import nncf
-    import openvino
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
         AdvancedSmoothQuantParameters,

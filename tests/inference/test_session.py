@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.inference.session import open_session, refuse_pickles
+from pipeline.inference.session import import_openvino, open_session, refuse_pickles
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,15 @@ def test_a_directory_without_a_model_says_what_it_holds(tmp_path: Path) -> None:
         match=r"holds neither model.onnx nor openvino_model.xml; it holds: notes.txt.",
     ):
         open_session(tmp_path)
+
+
+def test_openvino_does_without_amx_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    import_openvino()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_FP16"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    import_openvino()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
