@@ -20,7 +20,7 @@ EXAMPLES = 1000
 SETTINGS = {
     "deadline": None,
     "derandomize": True,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture],
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
 # What separators, quotes and line ends are made of comes often.
 SYMBOLS = st.sampled_from(list(",;\t|\"'\\ \n\r\0\u2028\u0085\ufeffé😀#{[0N"))
