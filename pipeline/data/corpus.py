@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.labels import Classes, classes_of
+from pipeline.data.rows import listed
 from pipeline.data.sources import read_sources
 from pipeline.data.splits import check_split, first_of_shuffle, first_with_each_class, split_off
 from pipeline.errors import PipelineError
@@ -90,15 +91,14 @@ def _check_classes(counts: Mapping[str, Mapping[str, int]], classes: Classes, na
     trained_ids = {classes.ids[label] for label in trained}
     if len(trained_ids) < 2:
         raise PipelineError(
-            f"dataset {name}: train has one class only ({next(iter(trained))}); a "
-            "classifier needs two."
+            f"dataset {name}: train has one class only ({listed(trained)}); a classifier needs two."
         )
     for split, labels in counts.items():
         for label, rows in labels.items():
             if classes.ids.get(label) not in trained_ids:
                 raise PipelineError(
                     f"dataset {name}: label {label!r} occurs in {split} ({rows:,} rows) but "
-                    f"not in train; train has: {', '.join(sorted(trained))}."
+                    f"not in train; train has: {listed(sorted(trained))}."
                 )
     _warn_of_lookalikes(classes.names)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.data.rows import listed
 from pipeline.errors import PipelineError
 
 
@@ -44,7 +45,7 @@ def classes_of(
     unknown = sorted(set(labels) - set(label_names))
     raise PipelineError(
         f"label {unknown[0]!r} of train is not in dataset.label_names, which has: "
-        f"{', '.join(label_names)}."
+        f"{listed(label_names)}."
     )
 
 
@@ -59,8 +60,7 @@ def _declared(
     unnamed = sorted(set(labels) - set(declared))
     if unnamed:
         raise PipelineError(
-            f"label {unnamed[0]!r} of train is no id of the dataset's classes: "
-            f"{', '.join(declared)}."
+            f"label {unnamed[0]!r} of train is no id of the dataset's classes: {listed(declared)}."
         )
     if set(declared) <= set(label_names):
         return _by_name(label_names)
@@ -68,7 +68,7 @@ def _declared(
         return Classes(tuple(label_names), {name: id_ for id_, name in enumerate(declared)})
     raise PipelineError(
         f"dataset.label_names has {len(label_names)} names; the dataset declares {len(declared)} "
-        f"classes: {', '.join(declared)}."
+        f"classes: {listed(declared)}."
     )
 
 

@@ -83,7 +83,7 @@ def class_name(names: Sequence[str], label: object) -> object:
 
 
 def listed(columns: Iterable[str]) -> str:
-    """List the names of columns for an error."""
+    """List the names of columns or classes for an error, on one line."""
     names = [_shown(str(name)) for name in columns]
     more = f" and {len(names) - LISTED_COLUMNS:,} more" if len(names) > LISTED_COLUMNS else ""
     return ", ".join(names[:LISTED_COLUMNS]) + more

@@ -6,6 +6,7 @@ from math import ceil
 import numpy as np
 import pyarrow as pa
 
+from pipeline.data.rows import listed
 from pipeline.errors import PipelineError
 
 LISTED_CLASSES = 5
@@ -84,7 +85,7 @@ def check_split(counts: Sequence[tuple[str, int]], missing: Sequence[str], name:
     """
     small = [(label, rows) for label, rows in counts if rows <= len(missing)]
     if missing and small:
-        labels = ", ".join(label for label, _ in small[:LISTED_CLASSES])
+        labels = listed(label for label, _ in small[:LISTED_CLASSES])
         more = f" and {len(small) - LISTED_CLASSES} more" if len(small) > LISTED_CLASSES else ""
         raise PipelineError(
             f"dataset {name}: train has {small[0][1]} of label {small[0][0]!r}, too few to split "

@@ -222,3 +222,11 @@ def test_a_limit_keeps_the_first_rows_of_a_seeded_shuffle(tmp_path: Path) -> Non
     assert [len(corpus.splits[split]) for split in SPLITS] == [50, 10, 10]
     assert set(corpus.splits["train"]["label"]) == {0, 1, 2}
     assert corpus.digests["train"] == load_corpus(config).digests["train"]
+
+
+def test_a_label_with_a_line_end_is_told_on_one_line(tmp_path: Path) -> None:
+    rows = micro_rows(60, 0).replace({"cold": "two\nlines"})
+    config = written(tmp_path, train=rows[rows["label"] != "wet"], validation=rows, test=rows)
+    with pytest.raises(PipelineError, match=r"train has: hot, 'two\\nlines'\.") as caught:
+        load_corpus(config)
+    assert "\n" not in str(caught.value)
