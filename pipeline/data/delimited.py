@@ -22,8 +22,6 @@ QUOTE = '"'
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*$")
 WRITTEN_FIELD = re.compile(r'"(?:[^"]|"")*"')
 
-csv.field_size_limit(sys.maxsize)  # a text of more than 131,072 characters is a text
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -65,6 +63,7 @@ def read_delimited(file: str, encoding: str | None, columns: Columns, separator:
         PipelineError: here or while the rows are read: a column is missing, a row has more or fewer
             fields than the header, or a quote is not closed. The line names the file's line.
     """
+    csv.field_size_limit(sys.maxsize)  # a text of more than 131,072 characters is a text
     layout = _layout(file, encoding, columns, separator)
     places = columns.places_in(layout.header, file)
     return Rows(file, "line", _records(file, encoding, layout, places))
@@ -73,10 +72,10 @@ def read_delimited(file: str, encoding: str | None, columns: Columns, separator:
 def _layout(file: str, encoding: str | None, columns: Columns, promised: str) -> Layout:
     with open_text(file, encoding) as lines:
         first_lines = list(islice(lines, HEADER_LINES))
-    if not "".join(first_lines).strip():
-        raise PipelineError(f"{file} is empty; it needs a header and at least one row.")
     told = SEPARATOR_LINE.match(first_lines[0])
     skipped = 1 if told else 0
+    if not "".join(first_lines[skipped:]).strip():
+        raise PipelineError(f"{file} is empty; it needs a header and at least one row.")
     while not first_lines[skipped].strip():
         skipped += 1
     candidates = [told[1]] if told else [promised, *(s for s in SEPARATORS if s != promised)]
@@ -85,9 +84,7 @@ def _layout(file: str, encoding: str | None, columns: Columns, promised: str) ->
     fitting = [layout for layout in layouts if wanted <= set(layout.header)]
     # Without a fitting one, the error lists the columns of the likeliest.
     layout = fitting[0] if fitting else max(layouts, key=lambda layout: len(layout.header))
-    if layout.separator != "\t" or not fitting:
-        return layout
-    if first_lines[skipped].startswith(QUOTE):
+    if not fitting or layout.separator != "\t" or first_lines[skipped].startswith(QUOTE):
         return layout
     places = columns.places_in(layout.header, file)
     return replace(layout, quoted=_writes_quotes(file, encoding, layout, places))

@@ -3,6 +3,7 @@
 import bz2
 import codecs
 import contextlib
+import csv
 import gzip
 import io
 import lzma
@@ -53,6 +54,7 @@ READ_ERRORS = (
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,
+    csv.Error,
     NotImplementedError,  # a zip file with a compression that zipfile does not know
     RuntimeError,  # an encrypted one
 )

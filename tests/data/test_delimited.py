@@ -74,13 +74,15 @@ def test_a_text_may_be_longer_than_the_readers_usual_limit(tmp_path: Path) -> No
         ("text,text,label\na,b,x\n", "has 2 columns named 'text'"),
         ("text,lable\na,x\n", "dataset.label_column='label' is not in .*: text, lable"),
         ("\n\n", "rows.csv is empty; it needs a header"),
+        ("", "rows.csv is empty; it needs a header"),
+        ("sep=;\n", "rows.csv is empty; it needs a header"),
     ],
 )
 def test_what_cannot_be_read_right_is_refused_by_its_line(
     tmp_path: Path, content: str, line: str
 ) -> None:
-    pattern = line.replace("(", r"\(").replace(")", r"\)").replace('""', '""')
-    with pytest.raises(PipelineError, match=rf"rows.csv.*{pattern}|{pattern}") as caught:
+    pattern = line.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(PipelineError, match=pattern) as caught:
         read(written(tmp_path / "rows.csv", content))
     assert "\n" not in str(caught.value)
 

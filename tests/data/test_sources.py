@@ -1,6 +1,7 @@
 import logging
 from pathlib import Path
 
+import datasets
 import pandas as pd
 import pytest
 
@@ -116,6 +117,21 @@ def test_nothing_stays_behind_in_the_scratch_folder(
     table = read_sources(DatasetConfig(name="mine", data_dir=str(tmp_path))).tables["train"]
     assert not list(scratch.iterdir())
     assert table.to_pydict() == {"text": ["a"], "label": ["x"]}
+
+
+def test_class_labels_of_the_hub_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2"])}
+    )
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    splits = datasets.DatasetDict({"train": rows, "test": rows.select([0])})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
+    config = DatasetConfig(name="mine", path="owner/mine", validation_split=None)
+    assert rows_of(config, "train") == [("a", "2"), ("b", "1")]
+    assert read_sources(config).class_names == ("1", "2")
+    config.label_column = "lable"
+    with pytest.raises(PipelineError, match="is not in owner/mine, train; its columns are: text"):
+        read_sources(config)
 
 
 def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:
