@@ -62,9 +62,7 @@ class TextClassifier:
 
         Returns:
             Logits (texts, num_labels), float32. A batch holds texts of one length only: padding
-            would change the order of sums, and with it, now and then, the rounding to INT8. In
-            onnx_int8 a batch shares the range of its activations, which moves logits by up to a
-            few hundredths.
+            would change the order of sums, and with it, now and then, the rounding to INT8.
         """
         inputs = split_pairs(texts) if self._pairs else list(texts)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(inputs)]

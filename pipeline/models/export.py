@@ -133,34 +133,10 @@ def _onnx_fp32(source: Path, directory: Path, settings: ExportSettings) -> None:
 
 
 def _onnx_int8(source: Path, directory: Path, settings: ExportSettings) -> None:
-    """Quantize weights per channel in the file, and activations as they come.
+    from pipeline.models.onnx_int8 import quantize_onnx
 
-    (onnxruntime.quantization.quantize_dynamic)
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    prepared = source.with_name("prepared.onnx")
-    # Symbolic shape inference gives up on two dynamic axes (onnxruntime 1.32).
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    graph = onnx.load(prepared).graph
-    dimensions = {weight.name: len(weight.dims) for weight in graph.initializer}
-    # onnxruntime 1.32 has no kernel for a stack of matrices with one scale per channel; the two of
-    # the last layer are small.
-    stacked = [
-        node.name
-        for node in graph.node
-        if node.op_type == "MatMul" and any(dimensions.get(name, 2) > 2 for name in node.input)
-    ]
-    quantize_dynamic(
-        prepared,
-        directory / ONNX_FILE,
-        op_types_to_quantize=[ONNX_OPS[op_type] for op_type in settings.int8_op_types],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=stacked,
-    )
+    operators = [ONNX_OPS[op_type] for op_type in settings.int8_op_types]
+    quantize_onnx(source, directory / ONNX_FILE, settings.calibration, operators)
 
 
 def _openvino_int8(source: Path, directory: Path, settings: ExportSettings) -> None:

@@ -161,11 +161,12 @@ class _FirstToken(nn.Module):
         """Turn hidden states (batch, tokens, hidden) into the first token's (batch, hidden)."""
         batch, _, width = hidden.shape
         first = hidden[:, 0]
-        query = self.query(first).view(batch, self.heads, self.size).transpose(0, 1)
-        absorbed = (query @ self.key).transpose(0, 1)  # (batch, heads, hidden)
-        weights = torch.softmax(absorbed @ hidden.transpose(1, 2) + masked, dim=-1)
-        mixed = (weights @ hidden).transpose(0, 1)  # (heads, batch, hidden)
-        context = (mixed @ self.value).transpose(0, 1).reshape(batch, width) + self.value_bias
+        query = self.query(first).view(batch, self.heads, 1, self.size)
+        absorbed = (query @ self.key).squeeze(2)  # (batch, heads, hidden)
+        scores = (hidden @ absorbed.transpose(1, 2)).transpose(1, 2)
+        weights = torch.softmax(scores + masked, dim=-1)
+        mixed = (weights @ hidden).unsqueeze(2)  # (batch, heads, 1, hidden)
+        context = (mixed @ self.value).reshape(batch, width) + self.value_bias
         return self.rest(context, first)
 
 

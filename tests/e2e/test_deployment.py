@@ -84,12 +84,10 @@ def test_an_export_gives_a_text_one_answer_in_any_batch(deployed: Deployed, vari
     classifier = TextClassifier(deployed.artifacts / variant)
     texts = [*deployed.test["text"][:33], "rain " * 500]  # the last is cut at 32 tokens
     alone = probabilities(np.concatenate([classifier.logits([text]) for text in texts]))
-    # Activations that are quantized as they come share a range with the batch.
-    tolerance = {"onnx_fp32": 1e-6, "openvino_int8": 1e-6, "onnx_int8": 0.05}[variant]
     for size in (2, 7, len(texts)):
         batches = [texts[start : start + size] for start in range(0, len(texts), size)]
         together = probabilities(np.concatenate([classifier.logits(batch) for batch in batches]))
-        np.testing.assert_allclose(together, alone, atol=tolerance)
+        np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_bench_prints_every_artifact_of_the_newest_run(

@@ -1,0 +1,105 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import ModelProto, helper, numpy_helper
+from transformers import BertConfig, BertForSequenceClassification
+
+from pipeline.inference.classifier import pad
+from pipeline.models.export import INPUTS, to_onnx
+from pipeline.models.inference_graph import inference_graph
+from pipeline.models.onnx_int8 import Range, quantize_onnx
+
+WIDTH = 384  # as of MiniLM: the runtime sums more than 128 products in blocks, as the shape wants
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Quantize a BERT with random weights that tell texts apart."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=200,
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=12,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        num_labels=5,
+        initializer_range=0.2,
+        attn_implementation="eager",
+    )
+    directory = tmp_path_factory.mktemp("onnx_int8")
+    to_onnx(inference_graph(BertForSequenceClassification(config).eval()), directory / "fp32.onnx")
+    quantize_onnx(
+        directory / "fp32.onnx", directory / "model.onnx", texts(seed=1), ["MatMul", "Gather"]
+    )
+    return directory
+
+
+def texts(seed: int) -> list[list[int]]:
+    """Draw the token ids of texts of 3 to 50 tokens."""
+    random = np.random.default_rng(seed)
+    return [list(map(int, random.integers(1, 200, size))) for size in range(3, 51)]
+
+
+def test_a_text_has_one_answer_bit_for_bit_in_any_batch_and_on_any_threads(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    # The float products as well: their differences seldom survive the next rounding to INT8, but
+    # on a thousand texts some do.
+    products = [node.output[0] for node in model.graph.node if node.op_type == "MatMul"]
+    for name in products:
+        model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    run_on_two, run_on_one = opened(model, threads=2), opened(model, threads=1)
+    assert len(products) == 2 + 4, "attention of the first layer and of the last"
+    for row in texts(seed=2):
+        neighbours = [list(map(int, np.roll(row, shift))) for shift in range(1, 8)]
+        alone, alone_on_one = run_on_two([row]), run_on_one([row])
+        in_a_batch = run_on_two([*neighbours, row])
+        for value, on_one, together in zip(alone, alone_on_one, in_a_batch, strict=True):
+            np.testing.assert_array_equal(value, on_one)
+            np.testing.assert_array_equal(value[0], together[-1])
+
+
+def opened(model: ModelProto, threads: int) -> Callable[[list[list[int]]], list[np.ndarray]]:
+    """Run a model with several outputs as pipeline.inference.session does."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda rows: session.run(None, dict(zip(INPUTS, pad(rows, 0), strict=True)))
+
+
+def test_the_file_holds_the_range_of_each_activation(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    op_types = [node.op_type for node in model.graph.node]
+    assert "DynamicQuantizeLinear" not in op_types
+    # In each layer six products with weights, the last one's key and value left out; the head two.
+    assert op_types.count("MatMulIntegerToFloat") == 6 + 4 + 2
+    assert "MatMulInteger" not in op_types
+    scales = {node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    values = [constant(model, name) for name in scales]
+    assert len(set(map(float, values))) == len(scales) == 10
+    assert all(value > 0 for value in values)
+
+
+def constant(model: ModelProto, name: str) -> np.ndarray:
+    """Return the value of an initializer."""
+    (found,) = (each for each in model.graph.initializer if each.name == name)
+    return numpy_helper.to_array(found)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "zero_point"),
+    [(-1.0, 1.55, 0.01, 100), (0.0, 2.55, 0.01, 0), (-2.55, 0.0, 0.01, 255), (0.0, 0.0, 1.0, 0)],
+)
+def test_a_range_becomes_a_scale_and_the_place_of_zero(
+    low: float, high: float, scale: float, zero_point: int
+) -> None:
+    found = Range(low, high)
+    assert found.scale == pytest.approx(scale)
+    assert found.zero_point == zero_point
