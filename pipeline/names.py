@@ -26,6 +26,7 @@ LOSS = "loss"
 F1_MACRO = "f1_macro"
 SCORED = (ACCURACY, LOSS, F1_MACRO)
 ECE = "ece"
+WITH_INTERVAL = (ACCURACY, F1_MACRO, ECE)  # on the test split
 SIZE_MB = "size_mb"
 SPARSITY = "sparsity"
 RELOAD_MAX_ABS_DIFFERENCE = "reload_max_abs_difference"
@@ -133,6 +134,11 @@ def figure_of(prefix: str, figure: str) -> str:
 def on_validation(figure: str) -> str:
     """Name a figure as measured on the validation split: validation_accuracy."""
     return f"validation_{figure}"
+
+
+def interval_of(figure: str) -> tuple[str, str]:
+    """Name the ends of a figure's 95 % confidence interval: accuracy_ci_low, accuracy_ci_high."""
+    return f"{figure}_ci_low", f"{figure}_ci_high"
 
 
 DEFAULT_OBJECTIVE = on_validation(ACCURACY)  # of the shipped artifact

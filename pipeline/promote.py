@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 
 from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
-from pipeline.promotion.gate import Candidate, Check, Gate, checks, load_gate
+from pipeline.promotion.gate import CHAMPION_CHECK, Candidate, Check, Gate, checks, load_gate
+from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
 
 if TYPE_CHECKING:
-    from pipeline.promotion.registry import Registry
+    from pipeline.promotion.registry import Registry, ShippedRun
 
 EXIT_REFUSED = 1
 DESCRIPTION = f"""\
 Register a run's model and move the alias `{CHAMPION_ALIAS}` to it, if it passes the gate.
+
+Its file and the champion's classify the validation split of the run, and are timed side by side.
+The candidate may not be less accurate by more than the gate accepts, and has to be more accurate,
+smaller or faster.
 """
 EXAMPLES = """\
 exit code: 0 promoted, 1 refused by the gate, 2 bad input
@@ -79,20 +84,43 @@ def _promote(options: argparse.Namespace) -> int:
 
 
 def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> int:
-    run_id = registry.best_of_sweep(options.sweep) if options.sweep else options.run_id
-    candidate = registry.candidate(run_id)
-    verdicts = checks(candidate, registry.champion(), gate)
-    _show(candidate, verdicts)
+    run = registry.shipped(
+        registry.best_of_sweep(options.sweep) if options.sweep else options.run_id
+    )
+    verdicts = _verdicts(registry, run, gate)
+    _show(run, verdicts)
     failed = [check for check in verdicts if not check.passed]
     if failed:
-        registry.log_decision(candidate, f"refused: {_reasons(failed)}", verdicts)
+        registry.log_decision(run.run_id, f"refused: {_reasons(failed)}", verdicts)
         command_line.complain(f"not promoted; the gate failed at {_reasons(failed)}.")
         return EXIT_REFUSED
-    version = registry.promote(candidate, _reasons(verdicts))
-    registry.log_decision(candidate, f"promoted to {options.name} version {version}", verdicts)
+    version = registry.promote(run.run_id, _reasons(verdicts))
+    registry.log_decision(run.run_id, f"promoted to {options.name} version {version}", verdicts)
     line = f"{options.name} version {version} is the {CHAMPION_ALIAS} now; next: "
     print(line + _serve(options.name))  # noqa: T201
     return 0
+
+
+def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check]:
+    """Measure the candidate, beside the champion if there is one, and judge it."""
+    from pipeline.promotion.measurement import (
+        measure,
+        most_frequent_class,
+        read_again,
+        time_both,
+    )
+
+    champion_run = registry.champion()
+    if champion_run == run.run_id:
+        return [Check(CHAMPION_CHECK, False, "it is the champion already")]
+    config = registry.config(run.run_id)
+    corpus = read_again(config.dataset, run.digests, run.run_id)
+    candidate, champion = measure(model_directory(run.run_id), corpus), None
+    if champion_run is not None:
+        champion = measure(registry.champion_directory(), corpus)
+        candidate, champion = time_both(candidate, champion, corpus, config.dataset.max_length)
+    floor = most_frequent_class(corpus)
+    return checks(Candidate(run.accuracy_drop, run.speedup, candidate, floor), champion, gate)
 
 
 def _serve(name: str) -> str:
@@ -107,18 +135,27 @@ def _reasons(verdicts: Sequence[Check]) -> str:
     return "; ".join(f"{check.line}: {check.reason}" for check in verdicts)
 
 
-def _show(candidate: Candidate, verdicts: Sequence[Check]) -> None:
+def _show(run: "ShippedRun", verdicts: Sequence[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(f"gate for {candidate.name} ({candidate.run_id})")
+    title = Text(f"gate for {run.name} ({run.run_id})")
     table = Table(title=title, title_justify="left")
     for column in ("line", "", "why"):
         table.add_column(column)
     for check in verdicts:
         table.add_row(check.line, "passed" if check.passed else "FAILED", Text(check.reason))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(f"test accuracy {run.test_accuracy:.4f}{_interval(run)}; it decides nothing here")
+
+
+def _interval(run: "ShippedRun") -> str:
+    if not run.test_interval:
+        return ""
+    low, high = run.test_interval
+    return f" (95 % {low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

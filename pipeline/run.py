@@ -8,7 +8,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import (
     PretrainedConfig,
@@ -26,8 +25,8 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import Tokens, collator, tokenize
 from pipeline.evaluation.agreement import check_export, check_reload, disagreement
 from pipeline.evaluation.benchmark import Benchmark, benchmark, choose
-from pipeline.evaluation.metrics import Evaluator, model_inputs, score
-from pipeline.evaluation.results import Result, final_figures
+from pipeline.evaluation.metrics import Evaluator, model_inputs
+from pipeline.evaluation.results import Answers, Result, final_figures, result_of
 from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact, load
 from pipeline.models.export import check_exportable
@@ -285,8 +284,11 @@ def store_and_reload(
         if context.config.pruning is not None:
             name = figure_of(stored.variant, SPARSITY)
             context.tracker.log_figures({name: sparsity(reloaded)})
-        validation_logits = prepared.validation.logits(reloaded)
-        results[stored.variant] = _result(prepared, stored, (logits, validation_logits))
+        results[stored.variant] = result_of(
+            stored,
+            Answers(logits, prepared.test.labels),
+            Answers(prepared.validation.logits(reloaded), prepared.validation.labels),
+        )
     return results
 
 
@@ -294,22 +296,6 @@ def _stored(context: Context, artifact: Artifact) -> Artifact:
     """Store an artifact, and return the stored copy."""
     path = context.tracker.log_folder(artifact.path, artifact.variant)
     return Artifact(artifact.variant, path)
-
-
-def _result(
-    prepared: Prepared,
-    artifact: Artifact,
-    logits: tuple[np.ndarray, np.ndarray],
-) -> Result:
-    """Score an artifact's logits on test and validation."""
-    test_logits, validation_logits = logits
-    return Result(
-        artifact,
-        test_logits,
-        score(test_logits, prepared.test.labels),
-        validation_logits,
-        score(validation_logits, prepared.validation.labels),
-    )
 
 
 def export_and_compare(
@@ -336,8 +322,11 @@ def export_and_compare(
     for exported in exports:
         stored = _stored(context, exported.artifact)
         classifier = TextClassifier(stored.path)
-        logits = (classifier.logits(texts[TEST]), classifier.logits(texts[VALIDATION]))
-        result = _result(prepared, stored, logits)
+        result = result_of(
+            stored,
+            Answers(classifier.logits(texts[TEST]), prepared.test.labels),
+            Answers(classifier.logits(texts[VALIDATION]), prepared.validation.labels),
+        )
         reference = trained[exported.trained_variant]
         limit = config.export.max_accuracy_loss
         check_export(result, reference, prepared.validation.labels, limit)
@@ -356,13 +345,13 @@ def ship(context: Context, prepared: Prepared, results: Mapping[str, Result]) ->
         results: result of each variant.
     """
     config, tracker = context.config, context.tracker
-    texts = prepared.corpus.splits[TEST]["text"]
+    texts = prepared.corpus.splits[VALIDATION]["text"]  # their times choose what is shipped
     artifacts = [result.artifact for result in results.values()]
     benchmarks = benchmark(artifacts, texts, config.dataset.max_length, config.benchmark)
     variant = choose(config.export.ship, list(results), benchmarks)
     if variant in config.export.formats:
         tracker.log_model(results[variant].artifact.path, variant, texts[:EXAMPLE_TEXTS])
-    tracker.log_figures(final_figures(results, benchmarks, variant, prepared.test.labels))
+    tracker.log_figures(final_figures(results, benchmarks, variant))
     return Shipped(variant, benchmarks)
 
 

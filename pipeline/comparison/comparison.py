@@ -40,6 +40,7 @@ from pipeline.names import (
     TOTAL_TIME,
     VALIDATION,
     figure_of,
+    interval_of,
 )
 from pipeline.tracking.lookup import digests_of, reason_of, status_of
 from pipeline.tracking.run_names import model_label
@@ -51,9 +52,11 @@ TRAINING_S = "training_s"  # summed here over the stages of a run; runs do not l
 FIGURES = (
     DEFAULT_OBJECTIVE,
     ACCURACY,
+    *interval_of(ACCURACY),
     ACCURACY_DROP,
     LOSS,
     F1_MACRO,
+    *interval_of(F1_MACRO),
     SIZE_MB,
     LATENCY_P50_MS,
     SPEEDUP,
@@ -177,11 +180,30 @@ class Comparison:
 
     @property
     def lines(self) -> list[str]:
-        """Describe each group and each difference in one line."""
+        """Say what the best run was chosen from, and describe each group and difference."""
         return [
+            *self._choice,
             *(group.line for group in self.groups),
             *(difference.line for difference in self.differences),
         ]
+
+    @property
+    def _choice(self) -> list[str]:
+        """Say how many runs the best one was chosen from, and what it reached on the test split."""
+        figure = self.objectives[0]
+        finished = [row for row in self.rows if row.status == FINISHED and figure in row.figures]
+        if len(finished) < 2:
+            return []
+        best = finished[0]
+        line = (
+            f"{best.name} is the best of {len(finished)} runs by {figure}, "
+            f"{best.figures[figure]:.4g}, which is too good by chance for having been chosen"
+        )
+        low, high = (best.figures.get(end) for end in interval_of(ACCURACY))
+        if low is not None and high is not None:
+            accuracy = best.figures[ACCURACY]
+            line += f"; its test accuracy is {accuracy:.4f} (95 % {low:.3f} to {high:.3f})"
+        return [f"{line}."]
 
     def table(self) -> pd.DataFrame:
         """Lay the runs out as a table.

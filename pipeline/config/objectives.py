@@ -14,6 +14,7 @@ from pipeline.names import (
     ACCURACY_DROP,
     DIFFERING_PREDICTIONS,
     ECE,
+    F1_MACRO,
     FP32,
     FP32_FORMATS,
     HIGHER_IS_BETTER,
@@ -33,8 +34,10 @@ from pipeline.names import (
     TEACHER,
     TIMED,
     TOTAL_TIME,
+    WITH_INTERVAL,
     at_length,
     figure_of,
+    interval_of,
     on_validation,
     time_of,
 )
@@ -83,6 +86,7 @@ def promised_figures(config: Config) -> frozenset[str]:
     """
     trained, exported = trained_variants(config), exported_variants(config)
     names = {*SCORED, *map(on_validation, SCORED), ACCURACY_DROP, SIZE_RATIO, TOTAL_TIME}
+    names |= {*interval_of(ACCURACY), *interval_of(F1_MACRO)}
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
     names |= {time_of(phase) for phase in config.qat.phases}
     if config.qat.post_training is not None:
@@ -96,6 +100,9 @@ def promised_figures(config: Config) -> frozenset[str]:
     names |= {figure_of(variant, DIFFERING_PREDICTIONS) for variant in exported}
     for variant in (*trained, *exported):
         names |= {figure_of(variant, figure) for figure in (*SCORED, SIZE_MB, ECE)}
+        names |= {
+            figure_of(variant, end) for figure in WITH_INTERVAL for end in interval_of(figure)
+        }
         names |= {figure_of(variant, on_validation(figure)) for figure in SCORED}
     if config.benchmark.repetitions:
         names.add(SPEEDUP)

@@ -34,9 +34,11 @@ def files_in(folder: Path) -> dict[str, tuple[str, ...]]:
         Paths by split, for the splits that are there.
 
     Raises:
-        PipelineError: there is no train file, two candidates for a split, or one of its numbered
-            files is missing.
+        PipelineError: there is no such folder, as on another machine than the run's; there is no
+            train file, two candidates for a split, or one of its numbered files is missing.
     """
+    if not folder.is_dir():
+        raise PipelineError(f"dataset.data_dir={folder} is not a directory on this machine.")
     for inner in INNER_FOLDERS:
         if (folder / inner).is_dir():
             files = {split: _files_of(split, folder / inner) for split in SPLIT_NAMES}

@@ -8,64 +8,85 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.ranges import number, numbers, share
+from pipeline.config.ranges import number, numbers
 from pipeline.errors import PipelineError, nearest
-from pipeline.evaluation.significance import mcnemar
+from pipeline.evaluation.intervals import Interval, accuracy_difference_interval
 
 GATES = Path(__file__).parents[1] / "conf" / "gate"
+FLOOR_CHECK = "floor"
 CHAMPION_CHECK = "champion"
 
 
 @dataclass
 class Gate:
-    """What a model has to show.
+    """What a model has to show, on the validation split.
 
     Args:
-        max_accuracy_drop: largest accepted difference between the FP32 model's test accuracy and
-            the shipped model's.
+        max_accuracy_drop: largest accepted loss of accuracy: of the shipped model against the FP32
+            one of its run, and, with confidence, against the champion.
         min_speedup: smallest accepted ratio between the p50 latency of FP32 in PyTorch and the
             shipped model's.
-        significance: p-value of McNemar's test between candidate and champion above which their
-            difference in accuracy counts as noise.
-        min_gain: share by which a candidate of equal accuracy has to be smaller or faster.
+        significance: share of cases in which an interval may miss: 0.05 makes 95 % intervals.
+        min_gain: share by which a candidate that is not more accurate than the champion has to be
+            smaller or faster.
     """
 
     max_accuracy_drop: float = number(0.01, at_least=-1, at_most=1)
     min_speedup: float = number(1.0, at_least=0)
-    significance: float = share(0.05)
+    significance: float = number(0.05, above=0, below=1)
     min_gain: float = number(0.05, at_least=0, below=1)
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """The figures of a run's shipped model.
+class Measured:
+    """A model's file on the candidate's validation split, on this machine.
 
     Args:
-        run_id: id of the run.
-        name: name of the run.
-        accuracy_drop: FP32 test accuracy minus that of the shipped model.
-        speedup: p50 latency of FP32 in PyTorch over that of the shipped model, one text at a time.
-        size_mb: size of the shipped model, in MB.
-        latency_p50_ms: p50 latency of the shipped model, one text at a time, in ms.
-        cpu: CPU that it was timed on.
-        test_digest: digest of the test split that it was measured on.
-        right: whether it got each test row right, in the order of the split, (rows,) bool.
+        directory: directory with the file.
+        right: whether it got each text right, (rows,) bool.
+        size_mb: size of the weights, in MB of 1,000,000 bytes.
+        latency_p50_ms: p50 latency of one text, in ms; None if there was no rival to time it with.
     """
 
-    run_id: str
-    name: str
-    accuracy_drop: float
-    speedup: float
-    size_mb: float
-    latency_p50_ms: float
-    cpu: str
-    test_digest: str
+    directory: Path
     right: np.ndarray
+    size_mb: float
+    latency_p50_ms: float | None = None
 
     @property
     def accuracy(self) -> float:
-        """Share of test rows that the model got right."""
+        """Share of texts that the model got right."""
         return float(self.right.mean())
+
+
+@dataclass(frozen=True)
+class Floor:
+    """An answer that costs nothing, which a model has to beat.
+
+    Args:
+        name: what it is, as the gate's table says.
+        right: whether it gets each text of the validation split right, (rows,) bool.
+    """
+
+    name: str
+    right: np.ndarray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run's shipped model that is to become the champion.
+
+    Args:
+        accuracy_drop: FP32 validation accuracy minus that of the shipped model, in its run.
+        speedup: p50 latency of FP32 in PyTorch over that of the shipped model, in its run.
+        measured: the shipped model, measured now.
+        floor: what it has to beat on the same texts.
+    """
+
+    accuracy_drop: float
+    speedup: float
+    measured: Measured
+    floor: Floor
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ class Check:
     """The verdict of one line of the gate.
 
     Args:
-        line: key of the gate, or "champion" for the comparison with the champion.
+        line: key of the gate, or "floor" or "champion" for the comparison with these.
         passed: whether the candidate passed.
         reason: the figures behind the verdict.
     """
@@ -83,12 +104,12 @@ class Check:
     reason: str
 
 
-def checks(candidate: Candidate, champion: Candidate | None, gate: Gate) -> list[Check]:
+def checks(candidate: Candidate, champion: Measured | None, gate: Gate) -> list[Check]:
     """Check a candidate against every line of the gate.
 
     Args:
         candidate: model that is to become the champion.
-        champion: present champion; None if there is none yet.
+        champion: present champion, measured beside the candidate; None if there is none yet.
         gate: what the candidate has to show.
     """
     drop, speedup = candidate.accuracy_drop, candidate.speedup
@@ -96,7 +117,8 @@ def checks(candidate: Candidate, champion: Candidate | None, gate: Gate) -> list
         Check(
             "max_accuracy_drop",
             bool(drop <= gate.max_accuracy_drop),
-            f"accuracy drop {drop:.4f}, at most {gate.max_accuracy_drop:g} is accepted",
+            f"validation accuracy {drop:.4f} below FP32, at most {gate.max_accuracy_drop:g} is "
+            "accepted",
         ),
         Check(
             "min_speedup",
@@ -104,43 +126,50 @@ def checks(candidate: Candidate, champion: Candidate | None, gate: Gate) -> list
             f"{speedup:.2f} times as fast as FP32 in PyTorch, at least {gate.min_speedup:g} is "
             "accepted",
         ),
-        _against_champion(candidate, champion, gate),
+        _against_floor(candidate, gate),
+        _against_champion(candidate.measured, champion, gate),
     ]
 
 
-def _against_champion(candidate: Candidate, champion: Candidate | None, gate: Gate) -> Check:
+def _against_floor(candidate: Candidate, gate: Gate) -> Check:
+    floor = candidate.floor
+    interval, reason = _difference(candidate.measured.right, floor.right, gate)
+    return Check(FLOOR_CHECK, interval.low > 0, f"{reason}, {floor.name}; it has to be above 0")
+
+
+def _against_champion(candidate: Measured, champion: Measured | None, gate: Gate) -> Check:
+    """Demand that the candidate is not inferior, and either more accurate or cheaper.
+
+    That a test finds no difference does not show that there is none: of few texts, it finds none
+    of any size. So the interval of the difference has to lie above the largest accepted loss.
+    """
     if champion is None:
         return Check(CHAMPION_CHECK, True, "there is no champion yet")
-    if candidate.run_id == champion.run_id:
-        return Check(CHAMPION_CHECK, False, "it is the champion already")
-    if candidate.test_digest != champion.test_digest:
-        return Check(
-            CHAMPION_CHECK,
-            False,
-            "the champion was measured on another test split "
-            f"({candidate.test_digest} and {champion.test_digest}): they cannot be compared",
-        )
-    p_value = mcnemar(candidate.right, champion.right)
-    accuracies = (
-        f"accuracy {candidate.accuracy:.4f} against {champion.accuracy:.4f}, p={p_value:.2g}"
-    )
-    if p_value < gate.significance:
-        return Check(CHAMPION_CHECK, candidate.accuracy > champion.accuracy, accuracies)
-    return _by_cost(candidate, champion, gate, f"{accuracies}: equal but for noise")
+    interval, reason = _difference(candidate.right, champion.right, gate)
+    if interval.low > 0:
+        return Check(CHAMPION_CHECK, True, f"{reason}: more accurate")
+    if interval.low <= -gate.max_accuracy_drop:
+        reason += f": it may lose {gate.max_accuracy_drop:g} or more, on {len(candidate.right):,}"
+        return Check(CHAMPION_CHECK, False, f"{reason} texts")
+    return _by_cost(candidate, champion, gate, f"{reason}: not inferior")
 
 
-def _by_cost(candidate: Candidate, champion: Candidate, gate: Gate, accuracies: str) -> Check:
-    """Decide between two models of equal accuracy by size and, on the same CPU, by latency."""
-    most = 1 - gate.min_gain
-    size = candidate.size_mb / champion.size_mb
-    reason = f"{accuracies}; {size:.2f} of its size"
-    passed = size <= most
-    if candidate.cpu == champion.cpu:
-        latency = candidate.latency_p50_ms / champion.latency_p50_ms
-        reason += f", {latency:.2f} of its latency"
-        passed = passed or latency <= most
-    else:
-        reason += f", timed on another CPU ({champion.cpu})"
+def _difference(right: np.ndarray, other_right: np.ndarray, gate: Gate) -> tuple[Interval, str]:
+    confidence = 1 - gate.significance
+    interval = accuracy_difference_interval(right, other_right, confidence)
+    accuracies = f"validation accuracy {right.mean():.4f} against {other_right.mean():.4f}"
+    ends = f"{interval.low:+.4f} to {interval.high:+.4f}"
+    return interval, f"{accuracies}, difference {ends} ({confidence:.4g} confidence)"
+
+
+def _by_cost(candidate: Measured, champion: Measured, gate: Gate, reason: str) -> Check:
+    """Decide between two models of like accuracy by size and latency."""
+    ratios = {"size": candidate.size_mb / champion.size_mb}
+    if candidate.latency_p50_ms is not None and champion.latency_p50_ms is not None:
+        ratios["latency"] = candidate.latency_p50_ms / champion.latency_p50_ms
+    listed = ", ".join(f"{ratio:.2f} of its {cost}" for cost, ratio in ratios.items())
+    reason = f"{reason}; {listed}"
+    passed = min(ratios.values()) <= 1 - gate.min_gain
     if not passed:
         reason += f"; one of them must be {gate.min_gain:.0%} less"
     return Check(CHAMPION_CHECK, passed, reason)

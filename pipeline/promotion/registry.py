@@ -2,36 +2,38 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import inf
+from pathlib import Path
+from typing import cast
 
 import mlflow
-import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from omegaconf import OmegaConf
 
 from pipeline.config.objectives import gain
+from pipeline.config.resolve import read_logged
+from pipeline.config.schema import Config
 from pipeline.errors import PipelineError
 from pipeline.names import (
-    ACCURACY_DROP,
+    ACCURACY,
     CHAMPION_ALIAS,
-    CPU_TAG,
+    CONFIG,
+    DEFAULT_OBJECTIVE,
     FINISHED,
-    LATENCY_P50_MS,
-    MLFLOW_CONTEXTS,
+    FP32,
     MODEL,
-    PREDICTIONS_TABLE,
     PROMOTION_FILE,
     PROMOTION_TAG,
-    REPORTS,
     SHIPPED_TAG,
-    SIZE_MB,
     SPEEDUP,
-    TEST,
     figure_of,
+    interval_of,
 )
-from pipeline.promotion.gate import Candidate, Check
+from pipeline.promotion.gate import Check
+from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.lookup import (
     children_of,
     digests_of,
@@ -41,6 +43,31 @@ from pipeline.tracking.lookup import (
     registered_names,
 )
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
+
+FP32_VALIDATION = figure_of(FP32, DEFAULT_OBJECTIVE)
+
+
+@dataclass(frozen=True)
+class ShippedRun:
+    """What a run says of the model that it shipped.
+
+    Args:
+        run_id: id of the run.
+        name: name of the run.
+        accuracy_drop: FP32 validation accuracy minus that of the shipped model.
+        speedup: p50 latency of FP32 in PyTorch over that of the shipped model, one text at a time.
+        test_accuracy: accuracy of the shipped model on the test split, which decides nothing.
+        test_interval: ends of its 95 % interval; empty if the run has not logged them.
+        digests: digests of its splits by MLflow's contexts.
+    """
+
+    run_id: str
+    name: str
+    accuracy_drop: float
+    speedup: float
+    test_accuracy: float
+    test_interval: tuple[float, ...]
+    digests: Mapping[str, str]
 
 
 class Registry:
@@ -55,57 +82,74 @@ class Registry:
         self._name = name
         self._client = MlflowClient()
 
-    def candidate(self, run_id: str) -> Candidate:
-        """Read the figures of a run's shipped model.
+    def shipped(self, run_id: str) -> ShippedRun:
+        """Read what a run says of the model that it shipped.
 
         Args:
             run_id: id of the run.
 
         Raises:
-            PipelineError: there is no such run, it is not FINISHED, it shipped no model, or it was
-                not timed.
+            PipelineError: there is no such run, it is not FINISHED, it shipped no model, it was not
+                timed, or it was made before validation decided.
         """
         run = find_run(self._client, run_id)
-        metrics, shipped = run.data.metrics, run.data.tags.get(SHIPPED_TAG)
+        metrics = run.data.metrics
         if run.info.status != FINISHED:
             raise PipelineError(
                 f"run {run_id} is {run.info.status}; only a FINISHED run can be promoted."
             )
-        if shipped is None:
+        if SHIPPED_TAG not in run.data.tags:
             raise PipelineError(
                 f"run {run_id} shipped no model; run it with export=all or export=onnx."
             )
         if SPEEDUP not in metrics:
             raise PipelineError(f"run {run_id} was not timed; run it with benchmark=default.")
-        table = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{REPORTS}/{PREDICTIONS_TABLE}")
-        predictions = pd.read_csv(table, dtype=str, keep_default_na=False)  # labels are names
-        return Candidate(
+        if not {FP32_VALIDATION, DEFAULT_OBJECTIVE} <= metrics.keys():
+            raise PipelineError(
+                f"run {run_id} has no figure {FP32_VALIDATION}, as an earlier version made it; "
+                f"repeat it: python -m pipeline rerun={run_id}."
+            )
+        return ShippedRun(
             run_id=run_id,
-            name=run.info.run_name,
-            accuracy_drop=metrics[ACCURACY_DROP],
+            name=str(run.info.run_name),
+            accuracy_drop=metrics[FP32_VALIDATION] - metrics[DEFAULT_OBJECTIVE],
             speedup=metrics[SPEEDUP],
-            size_mb=metrics[figure_of(shipped, SIZE_MB)],
-            latency_p50_ms=metrics[figure_of(shipped, LATENCY_P50_MS)],
-            cpu=run.data.tags.get(CPU_TAG, "unknown"),
-            test_digest=_test_digest(run),
-            right=(predictions["label"] == predictions[shipped]).to_numpy(),
+            test_accuracy=metrics[ACCURACY],
+            test_interval=tuple(metrics[end] for end in interval_of(ACCURACY) if end in metrics),
+            digests=digests_of(run),
         )
 
-    def champion(self) -> Candidate | None:
-        """Read the figures of the present champion; None if there is no champion.
-
-        Raises:
-            PipelineError: its run is gone, so that nothing can be compared with it.
-        """
+    def champion(self) -> str | None:
+        """Return the id of the run that made the present champion; None if there is none."""
         if not self._is_registered():
             return None
         if CHAMPION_ALIAS not in self._client.get_registered_model(self._name).aliases:
             return None
         version = self._client.get_model_version_by_alias(self._name, CHAMPION_ALIAS)
+        return str(version.run_id)
+
+    def champion_directory(self) -> Path:
+        """Fetch the directory with the champion's file.
+
+        Raises:
+            PipelineError: its files are gone.
+        """
         try:
-            return self.candidate(str(version.run_id))
+            return model_directory(f"models:/{self._name}@{CHAMPION_ALIAS}")
         except PipelineError as error:
-            raise PipelineError(f"the champion cannot be compared with: {error}") from error
+            raise PipelineError(
+                f"the champion cannot be measured: {error} Take the alias {CHAMPION_ALIAS} off in "
+                "the MLflow UI, or choose another --name."
+            ) from error
+
+    def config(self, run_id: str) -> Config:
+        """Read the config that a run logged.
+
+        Args:
+            run_id: id of the run.
+        """
+        folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{CONFIG}")
+        return cast(Config, OmegaConf.to_object(read_logged(Path(folder))))
 
     def best_of_sweep(self, sweep: str) -> str:
         """Return the id of a sweep's FINISHED run that is best by the sweep's first objective.
@@ -142,11 +186,11 @@ class Registry:
 
         return str(max(finished, key=rank).info.run_id)
 
-    def promote(self, candidate: Candidate, reasons: str) -> str:
-        """Register a candidate's model and move the alias to it; an error leaves neither half done.
+    def promote(self, run_id: str, reasons: str) -> str:
+        """Register a run's model and move the alias to it; an error leaves neither half done.
 
         Args:
-            candidate: model that passed the gate.
+            run_id: id of the run whose model passed the gate.
             reasons: text that becomes the version's description.
 
         Returns:
@@ -158,24 +202,24 @@ class Registry:
                 undo.callback(self._client.delete_registered_model, self._name)
             # MLflow 3.17 prints what pipeline.promote says better.
             with contextlib.redirect_stderr(io.StringIO()):
-                version = mlflow.register_model(f"runs:/{candidate.run_id}/{MODEL}", self._name)
+                version = mlflow.register_model(f"runs:/{run_id}/{MODEL}", self._name)
             undo.callback(self._client.delete_model_version, self._name, version.version)
             self._client.update_model_version(self._name, version.version, description=reasons)
             self._client.set_registered_model_alias(self._name, CHAMPION_ALIAS, version.version)
             undo.pop_all()
         return str(version.version)
 
-    def log_decision(self, candidate: Candidate, decision: str, verdicts: Sequence[Check]) -> None:
+    def log_decision(self, run_id: str, decision: str, verdicts: Sequence[Check]) -> None:
         """Write the decision to the candidate's run, as a tag and as promotion.json.
 
         Args:
-            candidate: model that was decided on.
+            run_id: id of the run that was decided on.
             decision: the decision in one line.
             verdicts: verdict of every line of the gate.
         """
-        self._client.set_tag(candidate.run_id, PROMOTION_TAG, decision[:TAG_LENGTH])
+        self._client.set_tag(run_id, PROMOTION_TAG, decision[:TAG_LENGTH])
         record = {"decision": decision, "gate": [asdict(check) for check in verdicts]}
-        self._client.log_dict(candidate.run_id, record, PROMOTION_FILE)
+        self._client.log_dict(run_id, record, PROMOTION_FILE)
 
     def _is_registered(self) -> bool:
         """Tell whether the registered model exists.
@@ -183,13 +227,3 @@ class Registry:
         get_registered_model does not tell a model that is missing from a store that fails.
         """
         return self._name in registered_names(self._client)
-
-
-def _test_digest(run: Run) -> str:
-    digests = digests_of(run)
-    context = MLFLOW_CONTEXTS[TEST]
-    if context not in digests:
-        raise PipelineError(
-            f"run {run.info.run_id} does not say on which test split it was measured."
-        )
-    return digests[context]

@@ -10,15 +10,21 @@ from rich.text import Text
 from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comparison
 from pipeline.comparison.differences import DATASET, IDENTITY
 from pipeline.config.identity import without_retired_defaults
-from pipeline.console.tables import rich_table
-from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB
+from pipeline.console.tables import show_fitted
+from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB, interval_of
 from pipeline.reports.wording import cell, heading
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-PIPED_WIDTH = 160  # characters, where no terminal says how wide it is
-SPARE_COLUMNS = (TRAINING_S, LOSS, F1_MACRO, SIZE_MB, DATASET)  # left out in this order
+SPARE_COLUMNS = (
+    *interval_of(F1_MACRO),
+    TRAINING_S,
+    LOSS,
+    F1_MACRO,
+    SIZE_MB,
+    DATASET,
+)  # left out in this order
 
 
 def show_comparison(comparison: Comparison, title: str) -> None:
@@ -28,9 +34,6 @@ def show_comparison(comparison: Comparison, title: str) -> None:
         comparison: compared runs.
         title: heading of the table.
     """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPED_WIDTH)
     frame = comparison.table()
     shared = comparison.shared_identity
     frame = frame.drop(columns=[RUN_ID, *shared])
@@ -39,16 +42,9 @@ def show_comparison(comparison: Comparison, title: str) -> None:
         frame = frame.drop(columns=RUN)
     if (frame[STATUS] == FINISHED).all():
         frame = frame.drop(columns=STATUS)
-    spare = [
-        name
-        for name in SPARE_COLUMNS
-        if name in frame.columns and name not in comparison.objectives
-    ]
-    table = rich_table(frame, title, cell, heading)
-    while spare and console.measure(table).maximum > console.width:
-        frame = frame.drop(columns=spare.pop(0))
-        table = rich_table(frame, title, cell, heading)
-    console.print(table)
+    spare = [name for name in SPARE_COLUMNS if name not in comparison.objectives]
+    show_fitted(frame, title, cell, heading, spare)
+    console = Console()
     console.print(Text(f"* Pareto-optimal in {' and '.join(comparison.objectives)}"))
     for line in comparison.lines:
         console.print(Text(line), soft_wrap=True)

@@ -9,13 +9,14 @@ import pandas as pd
 from rich.console import Console
 
 from pipeline.compression.statistics import OpStatistics
-from pipeline.console.tables import rich_table
+from pipeline.console.tables import rich_table, show_fitted
 from pipeline.evaluation.benchmark import BATCHES, Benchmark, Point
 from pipeline.evaluation.results import Result
 from pipeline.names import (
     ACCURACY,
     BENCHMARK_CHART,
     BENCHMARK_TABLE,
+    ECE,
     F1_MACRO,
     FIGURES_TABLE,
     LATENCY_P50_MS,
@@ -27,11 +28,27 @@ from pipeline.names import (
     SIZE_MB,
     STATISTICS_TABLE,
     THROUGHPUT_PER_S,
+    VALIDATION,
     confusion_table,
 )
 from pipeline.reports.charts import benchmark_chart, save
-from pipeline.reports.wording import HEADINGS, TEXTS_PER_S, column_decimals
+from pipeline.reports.wording import (
+    HEADINGS,
+    TEXTS_PER_S,
+    column_decimals,
+    interval_heading,
+    interval_text,
+)
 
+# Of the variants' figures, left out in this order on a narrow terminal.
+SPARE_COLUMNS = (
+    interval_heading(ECE),
+    HEADINGS[ECE],
+    interval_heading(F1_MACRO),
+    HEADINGS[F1_MACRO],
+    LOSS,
+    TEXTS_PER_S,
+)
 # As Neural Compressor heads them.
 STATISTICS_HEADINGS = {
     "op_type": "Op Type",
@@ -113,7 +130,7 @@ def show_results(
         benchmarks: times of each variant by its name; empty if nothing was timed.
         title: heading of the table.
     """
-    _show(figures_table(results, benchmarks), title)
+    show_fitted(figures_table(results, benchmarks), title, _text, spare=SPARE_COLUMNS)
 
 
 def figures_table(
@@ -126,16 +143,23 @@ def figures_table(
         benchmarks: times of each variant by its name; empty if nothing was timed.
 
     Returns:
-        A row for each variant: model (its name), accuracy, loss, macro F1 and MB; of a timed one
-        also p50 (ms), the median latency of one text, and texts/s in the largest batches.
+        A row for each variant: model (its name), its accuracy on the validation split, which
+        chose; accuracy, loss, macro F1 and calibration error on the test split, with their 95 %
+        confidence intervals; and MB; of a timed one also p50 (ms), the median latency of one text,
+        and texts/s in the largest batches.
     """
     rows = []
     for variant, result in results.items():
         row: dict[str, object] = {
             "model": variant,
+            VALIDATION: result.validation_metrics.accuracy,
             ACCURACY: result.metrics.accuracy,
+            interval_heading(ACCURACY): interval_text(result.intervals[ACCURACY]),
             LOSS: result.metrics.loss,
             HEADINGS[F1_MACRO]: result.metrics.f1_macro,
+            interval_heading(F1_MACRO): interval_text(result.intervals[F1_MACRO]),
+            HEADINGS[ECE]: result.ece,
+            interval_heading(ECE): interval_text(result.intervals[ECE]),
             HEADINGS[SIZE_MB]: result.artifact.size_mb,
         }
         if variant in benchmarks:

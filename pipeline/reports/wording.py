@@ -1,12 +1,14 @@
 """Word figures for people: headings of columns, titles of axes, values with fitting decimals."""
 
 from math import isnan
+from typing import TYPE_CHECKING
 
 from pipeline.comparison.comparison import FIGURES, PARETO, TRAINING_S
 from pipeline.names import (
     ACCURACY,
     ACCURACY_DROP,
     DEFAULT_OBJECTIVE,
+    ECE,
     F1_MACRO,
     LATENCY_P50_MS,
     LOAD_S,
@@ -15,7 +17,11 @@ from pipeline.names import (
     SIZE_MB,
     SPEEDUP,
     THROUGHPUT_PER_S,
+    interval_of,
 )
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.intervals import Interval
 
 DEFAULT_DECIMALS = 4
 SIGNIFICANT_DIGITS = 4  # of figures and parameters that a comparison does not always show
@@ -25,6 +31,9 @@ HEADINGS = {
     PARETO: " ",
     ACCURACY_DROP: "drop",
     F1_MACRO: "macro F1",
+    ECE: "calibration error",
+    **dict(zip(interval_of(ACCURACY), ("95 % from", "to"), strict=True)),
+    **dict(zip(interval_of(F1_MACRO), ("95 % from", "to"), strict=True)),
     SIZE_MB: "MB",
     LATENCY_P50_MS: "p50 (ms)",
     TRAINING_S: "train (s)",
@@ -40,7 +49,13 @@ AXIS_TITLES = {
     SPEEDUP: "speed-up over FP32 in PyTorch",
     THROUGHPUT_PER_S: "texts a second",
 }
-DECIMALS = {SIZE_MB: 1, LATENCY_P50_MS: 2, SPEEDUP: 1, TRAINING_S: 0}
+DECIMALS = {
+    **dict.fromkeys((*interval_of(ACCURACY), *interval_of(F1_MACRO)), 3),
+    SIZE_MB: 1,
+    LATENCY_P50_MS: 2,
+    SPEEDUP: 1,
+    TRAINING_S: 0,
+}
 
 # Columns of a run's tables. The fastest and the slowest are repetitions.
 CLASS_PREFIX = "class "  # of the columns in corpus.csv that count the texts of a class
@@ -66,6 +81,16 @@ COLUMN_DECIMALS = {
     "load (s)": 2,
     "peak (MB)": 0,
 }
+
+
+def interval_heading(figure: str) -> str:
+    """Head the column with the 95 % confidence interval of a figure, such as accuracy."""
+    return f"{HEADINGS.get(figure, figure)} 95 %"
+
+
+def interval_text(interval: "Interval") -> str:
+    """Write an interval of a share: 0.785-0.827."""
+    return f"{interval.low:.3f}-{interval.high:.3f}"
 
 
 def heading(name: str) -> str:

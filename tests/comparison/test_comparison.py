@@ -76,6 +76,25 @@ def test_the_best_comes_first_and_only_what_differs_is_shown() -> None:
     assert table["status"].tolist() == ["FINISHED"] * 7 + ["FAILED"]
 
 
+def test_it_says_how_many_runs_the_best_was_chosen_from_and_what_it_is_worth_on_test() -> None:
+    first = Comparison.of(RUNS, ["accuracy"]).lines[0]
+    assert first == (
+        "none 0.0003 1 is the best of 7 runs by accuracy, 0.9, which is too good by chance for "
+        "having been chosen."
+    )
+    runs = [run("direct", 1e-4, seed, 0.80 + seed / 100) for seed in (1, 2)]
+    for each in runs:
+        each.data.metrics |= {
+            "validation_accuracy": each.data.metrics["accuracy"] + 0.02,
+            "accuracy_ci_low": 0.79,
+            "accuracy_ci_high": 0.85,
+        }
+    first = Comparison.of(runs, ["validation_accuracy"]).lines[0]
+    assert first.startswith("direct 0.0001 2 is the best of 2 runs by validation_accuracy, 0.84, ")
+    assert first.endswith("; its test accuracy is 0.8200 (95 % 0.790 to 0.850).")
+    assert not Comparison.of(RUNS[:1], ["accuracy"]).lines, "of one run nothing was chosen"
+
+
 def test_the_front_is_of_accuracy_and_latency_unless_told_otherwise() -> None:
     comparison = Comparison.of(RUNS, ["accuracy"])
     assert {row.run_id for row in comparison.rows if row.pareto} == {

@@ -7,10 +7,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline import promote
+from pipeline.config.schema import BenchmarkConfig
 from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import model_directory
 from tests.e2e.conftest import Deployed
 
+TIMING = BenchmarkConfig(repetitions=1, seconds=0.02)
 pytestmark = pytest.mark.usefixtures("own_store")
 
 
@@ -24,7 +26,7 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     client, run_id = MlflowClient(own_store), deployed.run.info.run_id
     assert promote.main([run_id, "--gate", "strict"]) == 1
     assert (
-        "not promoted; the gate failed at max_accuracy_drop: accuracy drop"
+        "not promoted; the gate failed at max_accuracy_drop: validation accuracy"
         in capsys.readouterr().err
     )
     assert not client.search_registered_models()
@@ -38,6 +40,7 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     assert [check["line"] for check in decision["gate"]] == [
         "max_accuracy_drop",
         "min_speedup",
+        "floor",
         "champion",
     ]
 
@@ -56,6 +59,24 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     assert "cannot be used: disk full" in capsys.readouterr().err
     assert not client.search_model_versions("name = 'int8-text-classifier'")
     assert not client.search_registered_models()
+
+
+@pytest.mark.usefixtures("any_gate")
+def test_candidate_and_champion_are_measured_side_by_side(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = deployed.run.info.run_id
+    assert promote.main([run_id, "--gate", "any"]) == 0
+    accuracy = deployed.run.data.metrics["validation_accuracy"]
+    # The same file under another run's id: equal, and no cheaper.
+    monkeypatch.setattr("pipeline.promotion.registry.Registry.champion", lambda _: "f" * 32)
+    monkeypatch.setattr("pipeline.promotion.measurement.BenchmarkConfig", lambda: TIMING)
+    capsys.readouterr()
+    assert promote.main([run_id, "--gate", "any"]) == 1
+    refusal = capsys.readouterr().err
+    assert f"champion: validation accuracy {accuracy:.4f} against {accuracy:.4f}" in refusal
+    assert "not inferior; 1.00 of its size, " in refusal
+    assert "of its latency; one of them must be 90% less" in refusal
 
 
 def test_a_run_that_cannot_be_promoted_says_why(

@@ -5,8 +5,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation.agreement import check_export, check_reload, disagreement
-from pipeline.evaluation.metrics import score
-from pipeline.evaluation.results import Result
+from pipeline.evaluation.results import Answers, Result, result_of
 from pipeline.models.artifact import Artifact
 
 LABELS = np.array([0, 1] * 50)
@@ -39,9 +38,8 @@ def logits(wrong: int) -> np.ndarray:
 
 
 def result(variant: str, wrong: int, wrong_on_test: int = 0) -> Result:
-    test = logits(wrong_on_test)
-    artifact, validation = Artifact(variant, Path(variant)), logits(wrong)
-    return Result(artifact, test, score(test, LABELS), validation, score(validation, LABELS))
+    test, validation = (Answers(logits(count), LABELS) for count in (wrong_on_test, wrong))
+    return result_of(Artifact(variant, Path(variant)), test, validation)
 
 
 def test_an_export_may_lose_a_little_accuracy_and_gain_any() -> None:

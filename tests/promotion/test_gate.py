@@ -7,16 +7,23 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.evaluation.significance import mcnemar
 from pipeline.promotion import gate
-from pipeline.promotion.gate import Candidate, Gate, checks, load_gate
+from pipeline.promotion.gate import Candidate, Floor, Gate, Measured, checks, load_gate
 
-RIGHT = np.arange(2000) % 10 != 0  # 90 % of 2,000 rows
-CANDIDATE = Candidate("a", "candidate", 0.002, 4.0, 16.0, 0.5, "a CPU", "digest", RIGHT)
-CHAMPION = replace(CANDIDATE, run_id="b", name="champion")
+RIGHT = np.arange(2000) % 10 != 0  # 90 % of 2,000 texts
+MODEL = Measured(Path("candidate"), RIGHT, size_mb=16.0, latency_p50_ms=0.5)
+CANDIDATE = Candidate(0.002, 4.0, MODEL, Floor("that of a coin", np.arange(2000) % 2 == 0))
 
 
-def verdict(candidate: Candidate, champion: Candidate | None, line: str) -> tuple[bool, str]:
+def verdict(candidate: Candidate, champion: Measured | None, line: str) -> tuple[bool, str]:
     (found,) = [check for check in checks(candidate, champion, Gate()) if check.line == line]
     return found.passed, found.reason
+
+
+def against(champion: Measured, **changes: object) -> tuple[bool, str]:
+    measured = replace(MODEL, **changes)
+    floor = Floor("that of no answer", np.zeros(len(measured.right), dtype=bool))
+    candidate = replace(CANDIDATE, measured=measured, floor=floor)
+    return verdict(candidate, champion, "champion")
 
 
 def flipped(rows: np.ndarray, count: int) -> np.ndarray:
@@ -43,49 +50,54 @@ def test_a_model_slower_than_fp32_is_refused() -> None:
     assert "0.80 times as fast" in reason
 
 
+def test_a_model_that_answers_everything_alike_is_refused_without_a_champion() -> None:
+    constant = Floor("that of answering yes to everything", RIGHT)
+    passed, reason = verdict(replace(CANDIDATE, floor=constant), None, "floor")
+    assert not passed
+    assert "0.9000 against 0.9000" in reason
+    assert "answering yes to everything; it has to be above 0" in reason
+
+
 def test_a_model_that_is_right_more_often_than_chance_explains_replaces_the_champion() -> None:
-    weaker = replace(CHAMPION, right=flipped(RIGHT, 40))
-    assert verdict(CANDIDATE, weaker, "champion")[0]
-    assert not verdict(replace(weaker, run_id="c"), CANDIDATE, "champion")[0]
+    assert against(replace(MODEL, right=flipped(RIGHT, 40))) == (
+        True,
+        "validation accuracy 0.9000 against 0.8800, difference +0.0139 to +0.0266 "
+        "(0.95 confidence): more accurate",
+    )
+    assert not against(MODEL, right=flipped(RIGHT, 40), latency_p50_ms=0.1)[0]
+
+
+def test_few_texts_on_which_a_worse_model_looks_equal_let_nothing_in() -> None:
+    """60 texts, 0.8167 against 0.9167: McNemar's test finds no difference (p = 0.11)."""
+    champion = np.arange(60) >= 5
+    candidate = np.arange(60) >= 5
+    candidate[10:17], candidate[0] = False, True
+    assert (champion.mean(), candidate.mean()) == pytest.approx((0.9167, 0.8167), abs=1e-4)
+    assert mcnemar(candidate, champion) > 0.05
+    passed, reason = against(replace(MODEL, right=champion), right=candidate, latency_p50_ms=0.47)
+    assert not passed
+    assert "it may lose 0.01 or more, on 60 texts" in reason
 
 
 def test_a_difference_within_noise_does_not_replace_the_champion() -> None:
-    weaker = replace(CHAMPION, right=flipped(RIGHT, 3))
-    passed, reason = verdict(CANDIDATE, weaker, "champion")
+    passed, reason = against(replace(MODEL, right=flipped(RIGHT, 3)))
     assert not passed
-    assert "equal but for noise" in reason
+    assert "not inferior; 1.00 of its size, 1.00 of its latency; one of them must be 5%" in reason
 
 
 @pytest.mark.parametrize("better", [{"size_mb": 12.0}, {"latency_p50_ms": 0.4}])
-def test_at_equal_accuracy_the_smaller_or_faster_model_wins(better: dict[str, float]) -> None:
-    assert verdict(replace(CANDIDATE, **better), CHAMPION, "champion")[0]
+def test_a_model_that_is_not_inferior_wins_if_it_is_smaller_or_faster(
+    better: dict[str, float],
+) -> None:
+    assert against(MODEL, **better)[0]
+    assert against(MODEL, right=flipped(RIGHT, 3), **better)[0]
+    assert not against(MODEL, right=flipped(RIGHT, 30), **better)[0]
 
 
-def test_latencies_of_two_cpus_are_not_compared() -> None:
-    passed, reason = verdict(
-        replace(CANDIDATE, latency_p50_ms=0.1), replace(CHAMPION, cpu="another"), "champion"
-    )
-    assert not passed
-    assert "timed on another CPU (another)" in reason
-
-
-def test_another_test_split_is_not_compared() -> None:
-    passed, reason = verdict(CANDIDATE, replace(CHAMPION, test_digest="other"), "champion")
-    assert not passed
-    assert "another test split (digest and other)" in reason
-
-
-def test_the_champion_does_not_replace_itself() -> None:
-    assert not verdict(CHAMPION, CHAMPION, "champion")[0]
-
-
-def test_mcnemar_is_the_exact_binomial_test_of_the_disagreements() -> None:
-    one, other = (
-        np.array([True] * 8 + [False] * 2 + [True] * 90),
-        np.array([False] * 8 + [True] * 2 + [True] * 90),
-    )
-    assert mcnemar(one, other) == pytest.approx(2 * (1 + 10 + 45) / 2**10)  # P(X <= 2 of 10), twice
-    assert mcnemar(one, one) == 1.0
+def test_without_times_the_size_decides() -> None:
+    untimed = replace(MODEL, latency_p50_ms=None)
+    assert against(untimed, size_mb=12.0)[0]
+    assert not against(untimed, latency_p50_ms=0.1)[0]
 
 
 def test_every_gate_file_is_read() -> None:

@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.metrics import score
-from pipeline.evaluation.results import Result
+from pipeline.evaluation.results import Answers, Result, result_of
 from pipeline.models.artifact import Artifact
 from pipeline.reports.model import (
     accuracy_by_length,
@@ -25,8 +24,8 @@ def result(variant: str, sure: list[float]) -> Result:
     """A model that gives "yes" these probabilities."""
     yes = np.array(sure)
     logits = np.log(np.stack([1 - yes, yes], axis=1)).astype(np.float32)
-    metrics = score(logits, LABELS)
-    return Result(Artifact(variant, Path(variant)), logits, metrics, logits, metrics)
+    answers = Answers(logits, LABELS)
+    return result_of(Artifact(variant, Path(variant)), answers, answers)
 
 
 def test_a_class_has_precision_recall_and_f1() -> None:

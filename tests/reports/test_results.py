@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -12,7 +13,7 @@ from pipeline.data.corpus import Corpus, load_corpus
 from pipeline.data.tokens import tokenize
 from pipeline.evaluation.benchmark import Benchmark, Point
 from pipeline.evaluation.metrics import Metrics
-from pipeline.evaluation.results import Result
+from pipeline.evaluation.results import Answers, Result, result_of
 from pipeline.models.artifact import Artifact
 from pipeline.reports import corpus as corpus_report
 from pipeline.reports import results as results_report
@@ -26,7 +27,9 @@ def result(
     (folder / variant).mkdir()
     (folder / variant / "model.safetensors").write_bytes(bytes(1000 * kilobytes))
     logits = np.eye(2, dtype=np.float32)[predictions]
-    return Result(Artifact(variant, folder / variant), logits, metrics, logits, metrics)
+    answers = Answers(logits, LABELS)
+    scored = result_of(Artifact(variant, folder / variant), answers, answers)
+    return replace(scored, metrics=metrics, validation_metrics=metrics)
 
 
 @pytest.fixture
@@ -149,6 +152,33 @@ def test_the_variants_stand_beside_each_other(
     assert rows["p50_ms_max"].item() == pytest.approx(19.2)
     assert rows["throughput_per_s"].item() == pytest.approx(2000)
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_test_figure_has_its_interval_and_validation_stands_beside_it(
+    tmp_path: Path, results: dict[str, Result]
+) -> None:
+    results_report.write_results(tmp_path, results, {}, LABELS, ["no", "yes"])
+    table = pd.read_csv(tmp_path / "figures.csv").set_index("model")
+    assert list(table.columns[:3]) == ["validation", "accuracy", "accuracy 95 %"]
+    # Wilson's intervals of 4 and 3 out of 4.
+    assert table["accuracy 95 %"].to_dict() == {"fp32": "0.510-1.000", "onnx_int8": "0.301-0.954"}
+    for heading in ("macro F1 95 %", "calibration error 95 %"):
+        for interval in table[heading]:
+            low, high = map(float, interval.split("-"))
+            assert 0 <= low <= high <= 1
+
+
+def test_a_narrow_terminal_shows_what_chose_and_what_it_is_worth(
+    results: dict[str, Result], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.console.tables.PIPED_WIDTH", 80)
+    benchmarks = {"fp32": timed("fp32", 2.0), "onnx_int8": timed("onnx_int8", 0.5)}
+    results_report.show_results(results, benchmarks, "micro")
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    for heading in ("model", "validation", "accuracy", "accuracy 95 %", "MB", "p50 (ms)"):
+        assert heading in printed
+    assert "calibration" not in printed
 
 
 def test_what_was_not_timed_has_no_columns_for_it(

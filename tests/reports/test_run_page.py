@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.compression.statistics import OpStatistics
 from pipeline.evaluation.benchmark import Benchmark, Point
-from pipeline.evaluation.metrics import score
-from pipeline.evaluation.results import Result
+from pipeline.evaluation.results import Answers, Result, result_of
 from pipeline.models.artifact import Artifact
 from pipeline.reports import results as results_report
 from pipeline.reports.model import write_model_report
@@ -25,8 +24,8 @@ def result(folder: Path, variant: str, predictions: list[int]) -> Result:
     (folder / variant).mkdir()
     (folder / variant / "model.onnx").write_bytes(bytes(1000))
     logits = 2 * np.eye(2, dtype=np.float32)[predictions]
-    metrics = score(logits, LABELS)
-    return Result(Artifact(variant, folder / variant), logits, metrics, logits, metrics)
+    answers = Answers(logits, LABELS)
+    return result_of(Artifact(variant, folder / variant), answers, answers)
 
 
 def timed(variant: str) -> Benchmark:

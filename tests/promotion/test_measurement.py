@@ -1,0 +1,46 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config.schema import DatasetConfig
+from pipeline.data.corpus import load_corpus
+from pipeline.errors import PipelineError
+from pipeline.promotion.measurement import most_frequent_class, read_again
+
+
+@pytest.fixture
+def dataset(micro_corpus: Path, tmp_path: Path) -> DatasetConfig:
+    shutil.copytree(micro_corpus, tmp_path / "corpus")
+    return DatasetConfig(name="files", data_dir=str(tmp_path / "corpus"))
+
+
+def test_the_validation_split_is_read_again_if_it_is_the_same(dataset: DatasetConfig) -> None:
+    digest = load_corpus(dataset).digests["validation"]
+    corpus = read_again(dataset, {"validation": digest}, "0123")
+    assert corpus.digests["validation"] == digest
+
+
+def test_a_validation_split_that_has_changed_measures_nothing(dataset: DatasetConfig) -> None:
+    digest = load_corpus(dataset).digests["validation"]
+    with (Path(dataset.data_dir) / "validation.csv").open("a", encoding="utf-8") as file:
+        file.write("rain and snow,wet\nrain and sun,wet\n")
+    with pytest.raises(PipelineError, match="validation split of run 0123 has changed since"):
+        read_again(dataset, {"validation": digest}, "0123")
+
+
+def test_a_corpus_that_is_gone_is_named(dataset: DatasetConfig) -> None:
+    shutil.rmtree(dataset.data_dir)
+    line = "run 0123 is measured on its validation split, which cannot be read: .*not a directory"
+    with pytest.raises(PipelineError, match=line):
+        read_again(dataset, {}, "0123")
+
+
+def test_the_floor_is_the_constant_that_is_right_most_often(dataset: DatasetConfig) -> None:
+    corpus = load_corpus(dataset)
+    labels = np.array(corpus.splits["validation"]["label"])
+    floor = most_frequent_class(corpus)
+    assert floor.right.mean() == np.bincount(labels).max() / len(labels)
+    name = corpus.label_names[np.bincount(labels).argmax()]
+    assert floor.name == f"that of answering {name} to everything"
