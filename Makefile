@@ -24,7 +24,7 @@ SAME := $(shell \
   $(if $(call typed,TORCH_INDEX),test "$$(cat $(SETUP) 2>&1)" = "$(TORCH_INDEX)",true) && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test test-all lint format lock audit clean FORCE
+.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test test-all lint format lock audit clean clean-cache FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ audit: $(SETUP) ## look up known advisories for every package of .venv (ARGS="--
 	    *Traceback*|*"not be audited: transformers "*) echo "error: no index of advisories answers at PyPI, or at osv.dev with ARGS=\"--vulnerability-service osv\"." >&2; exit 2;; \
 	    *) echo "$$answer"; exit $$code;; \
 	  esac
+
+clean-cache: $(SETUP) ## remove tokenized corpora and teachers' answers, which runs share
+	@$(BIN)/python -c 'from pipeline.data.cache import cache_folder, clear; cleared = clear(); print(f"removed {cleared.entries} entries, {cleared.size_mb:.0f} MB, from {cache_folder()}")'
 
 clean: ## remove caches and Hydra's outputs; keeps .venv, assets and mlruns
 	@rm -rf outputs .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -11,6 +11,8 @@ _SECRET_PARAMETERS = re.compile(
     re.IGNORECASE,
 )
 
+HIDDEN = "***"
+
 
 class PipelineError(Exception):
     """Tell in one line what was wrong, what is there and what would be accepted.
@@ -67,6 +69,11 @@ def nearest(typed: str, accepted: Iterable[str], limit: int = 3) -> str:
     return f"accepted: {', '.join(options)}."
 
 
+def is_redacted(text: str) -> bool:
+    """Tell whether redacted() took something out of a text."""
+    return f"://{HIDDEN}@" in text or f"={HIDDEN}" in text
+
+
 def redacted(text: str) -> str:
-    """Replace the credentials and secret query parameters of every URL in a text by ***."""
-    return _SECRET_PARAMETERS.sub(r"\1***", _CREDENTIALS.sub("***@", text))
+    """Replace the credentials and secret query parameters of every URL in a text by HIDDEN."""
+    return _SECRET_PARAMETERS.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))

@@ -75,7 +75,14 @@ OBJECTIVE_PARAM = "objective"  # of a sweep's run
 # Tags of a run.
 SHIPPED_TAG = "shipped"
 CONFIG_HASH_TAG = "config.hash"
-MAJOR_VERSION_TAG = "pipeline.major"
+# What the figures of a run depend on beside its config and data (config.identity).
+FIGURES_VERSION_TAG = "figures.version"
+LIBRARIES_TAG = "libraries"
+LABELS_TAG = "labels.digest"
+MODEL_TAG = "model.digest"  # or the Hub's commit
+TEACHER_TAG = "teacher.digest"  # or the id of its run; empty without a teacher
+MODEL_COMMIT_TAG = "model.commit"
+DATASET_COMMIT_TAG = "dataset.commit"
 FAILURE_TAG = "failure"  # one line: why a run is FAILED or KILLED
 PRUNED_TAG = "pruned"  # one line: why a sweep's pruner stopped the job
 PROCESS_TAG = "process"

@@ -51,14 +51,18 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     from pipeline.console import third_parties
 
     third_parties.prepare()
+    from pipeline.config.identity import changes
     from pipeline.config.resolve import check_repeatable, read_logged, resolve
     from pipeline.reports.results import show_rerun
     from pipeline.tracking.connection import open_experiment
+    from pipeline.tracking.lookup import digests_of
 
     connection = open_experiment(cast(TrackingConfig, OmegaConf.to_object(config.tracking)))
     first, folder = _finished_run(connection.client, config.rerun)
     check_repeatable(folder)
     here = {"tracking": config.tracking, "sweep": Config().sweep}
+    # It trains from the start, and into a folder that is gone when it ends.
+    here |= {"trainer": {"output_dir": None, "resume_from_checkpoint": None}}
     resolved = resolve(OmegaConf.merge(read_logged(folder), here))
     hub.use_cache_if_silent(resolved)
     from pipeline.data.corpus import load_corpus
@@ -67,6 +71,7 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
     from pipeline.run import run
 
     second = connection.client.get_run(run(resolved, corpus))
+    changed = changes((first.data.tags, digests_of(first)), (second.data.tags, digests_of(second)))
     rows = paired_figures(first.data.metrics, second.data.metrics)
     show_rerun(rows, first.info.run_name)
     differing = [
@@ -78,6 +83,7 @@ def rerun(config: DictConfig, overrides: Sequence[str]) -> None:
         raise FiguresDifferError(
             f"{len(differing)} of {len(rows)} figures differ from run {config.rerun}: "
             f"{', '.join(differing)}."
+            + (f" Since then {', '.join(changed)} changed." if changed else "")
         )
 
 

@@ -19,7 +19,7 @@ from transformers import (
 from pipeline.compression.layer_errors import layer_errors
 from pipeline.compression.modules import matching_modules
 from pipeline.compression.weight_pruning import sparsity
-from pipeline.config.identity import weights_identity
+from pipeline.config.identity import Ingredients, weights_identity
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import Tokens, collator, tokenize
@@ -31,11 +31,14 @@ from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact, load
 from pipeline.models.export import check_exportable
 from pipeline.models.load import check_max_length, check_quantizable, load_model, load_tokenizer
+from pipeline.models.source import is_commit, model_version, teacher_version
 from pipeline.names import (
     ACCURACY,
     CONFIG,
+    DATASET_COMMIT_TAG,
     DIFFERING_PREDICTIONS,
     LOSS,
+    MODEL_COMMIT_TAG,
     PRETRAINED,
     RELOAD_MAX_ABS_DIFFERENCE,
     REPORT_PAGE,
@@ -196,7 +199,7 @@ def _recipe_inputs(
 ) -> RecipeInputs:
     """Find checkpoints and teacher, and turn the corpus into tokens."""
     config = context.config
-    identity = weights_identity(config, corpus.digests)
+    identity = weights_identity(config, _ingredients(context, corpus))
     checkpoints = open_checkpoints(config.trainer, identity, context.scratch)
     tokens = tokenize(corpus, tokenizer, config.dataset)
     if config.qat.post_training is not None:
@@ -209,6 +212,17 @@ def _recipe_inputs(
     return RecipeInputs(
         corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, teacher, context.scratch
     )
+
+
+def _ingredients(context: Context, corpus: Corpus) -> Ingredients:
+    """Collect what the figures depend on beside the config, and log it."""
+    config = context.config
+    model, teacher = model_version(config.model), teacher_version(config.distillation)
+    ingredients = Ingredients(corpus.digests, corpus.label_names, model, teacher)
+    model_commit = model if is_commit(model) else None
+    commits = {MODEL_COMMIT_TAG: model_commit, DATASET_COMMIT_TAG: corpus.commit}
+    context.tracker.log_tags({**ingredients.tags, **commits})
+    return ingredients
 
 
 def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:

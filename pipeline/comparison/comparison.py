@@ -30,7 +30,6 @@ from pipeline.names import (
     INT8,
     LATENCY_P50_MS,
     LOSS,
-    MLFLOW_CONTEXTS,
     PARENT_TAG,
     SHIPPED_TAG,
     SIZE_MB,
@@ -71,7 +70,7 @@ RUN_ID = "run_id"
 PARAMETER_GROUPS = dict(
     zip(IDENTITY, (("model.",), ("dataset.",), ("qat.", *RECIPE_GROUPS)), strict=True)
 )
-MEASURED_ON = tuple(MLFLOW_CONTEXTS[split] for split in (VALIDATION, TEST))
+MEASURED_ON = (VALIDATION, TEST)
 WITHOUT_EFFECT = frozenset(f"trainer.{key}" for key in TRAINER_KEYS_WITHOUT_EFFECT)
 
 

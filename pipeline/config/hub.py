@@ -1,12 +1,14 @@
 """Tell what comes from the Hugging Face Hub, and do without a Hub that does not answer."""
 
 import os
+import re
 import urllib.error
 import urllib.request
 
 from pipeline.config.paths import exists
 from pipeline.config.schema import Config
 
+RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 OFFLINE = "HF_HUB_OFFLINE"
 ANSWER_SECONDS = 5.0
 # What an error adds when the Hub cannot be reached.
@@ -45,6 +47,11 @@ def looks_local(name_or_path: str) -> bool:
         or name_or_path.startswith((".", "/", "~", "assets/"))
         or name_or_path.count("/") > 1
     )
+
+
+def is_run_id(name: str) -> bool:
+    """Tell the id of a run in MLflow, 32 hex digits, from a path or Hub id."""
+    return RUN_ID.fullmatch(name) is not None
 
 
 def _needs_hub(config: Config) -> bool:

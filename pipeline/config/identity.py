@@ -1,16 +1,37 @@
-"""Tell whether two configs are the same run, and whether two runs train the same weights."""
+"""Say what a result depends on; every cache, checkpoint, skip and repetition asks this module.
 
+A result depends on its config, the code, the data with the names of its labels, the pretrained
+model with its tokenizer, and the libraries. `Ingredients` holds all of these but the config.
+"""
+
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, DatasetConfig, TrainerConfig
 from pipeline.errors import redacted
-from pipeline.names import TRAIN, VALIDATION
+from pipeline.names import (
+    FIGURES_VERSION_TAG,
+    LABELS_TAG,
+    LIBRARIES_TAG,
+    MODEL_TAG,
+    SPLITS,
+    TEACHER_TAG,
+    TRAIN,
+    VALIDATION,
+)
 
+# Raise it with every change of the code after which the same ingredients give other figures: what
+# was made before is then made again. Version 0.1.0 has none.
+FIGURES_VERSION = "1"
+# Libraries whose versions may move trained weights, a figure of a run, and a text's tokens.
+TRAINING_LIBRARIES = ("torch", "transformers", "tokenizers", "optimum-intel", "neural-compressor")
+DECIDING_LIBRARIES = (*TRAINING_LIBRARIES, "onnxruntime", "openvino", "nncf")
+TOKEN_LIBRARIES = ("transformers", "tokenizers", "datasets")
 # Groups and keys that change no figure: where a run is stored, and the sweep around it.
 GROUPS_WITHOUT_EFFECT = ("tracking", "sweep", "objective", "rerun")
 TRAINER_KEYS_WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")
@@ -65,9 +86,85 @@ def without_retired_defaults(params: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in params.items() if retired.get(key) != value}
 
 
-def major_version() -> str:
-    """Return the pipeline's major version; figures of two major versions are not compared."""
-    return version("int8-text-classifiers").split(".")[0]
+@dataclass(frozen=True)
+class Ingredients:
+    """What a run's figures depend on beside its config.
+
+    Args:
+        digests: digest of each split by its name.
+        label_names: classes in the order of their ids.
+        model: digest of the files of a model directory, or a commit of the Hub.
+        teacher: the same of a teacher, or the id of the run that trained it; empty without one.
+    """
+
+    digests: Mapping[str, str]
+    label_names: Sequence[str]
+    model: str
+    teacher: str = ""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags by which a run tells them; MLflow has the digests as its inputs."""
+        return {
+            FIGURES_VERSION_TAG: FIGURES_VERSION,
+            LIBRARIES_TAG: libraries(DECIDING_LIBRARIES),
+            LABELS_TAG: key_of({"label_names": list(self.label_names)}),
+            MODEL_TAG: self.model,
+            TEACHER_TAG: self.teacher,
+        }
+
+    def changed_since(self, tags: Mapping[str, str], digests: Mapping[str, str]) -> list[str]:
+        """Name what differs from the ingredients of an earlier run.
+
+        Args:
+            tags: tags of the earlier run.
+            digests: digest of each of its splits by name.
+        """
+        return changes((tags, digests), (self.tags, self.digests))
+
+
+def changes(
+    then: tuple[Mapping[str, str], Mapping[str, str]],
+    now: tuple[Mapping[str, str], Mapping[str, str]],
+) -> list[str]:
+    """Name what differs between the ingredients of two runs.
+
+    Args:
+        then: tags of one run, and the digest of each of its splits by name.
+        now: the same of the other.
+    """
+    names = {
+        FIGURES_VERSION_TAG: "the code",
+        LIBRARIES_TAG: "the libraries",
+        LABELS_TAG: "the label names",
+        MODEL_TAG: "the pretrained model",
+        TEACHER_TAG: "the teacher",
+    }
+    changed = [name for tag, name in names.items() if then[0].get(tag) != now[0].get(tag)]
+    splits = [split for split in SPLITS if then[1].get(split) != now[1].get(split)]
+    return changed + [f"the {split} split" for split in splits]
+
+
+def libraries(names: Iterable[str]) -> str:
+    """Write out the versions of libraries without their last number, which moves no figure.
+
+    Args:
+        names: names of distributions; those that are not installed are left out.
+    """
+    versions = []
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            versions.append(f"{name} {'.'.join(version(name).split('.')[:2])}")
+    return ", ".join(versions)
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """Hash named parts to 32 hex digits.
+
+    Args:
+        parts: values that JSON can write; their names keep them apart.
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def config_hash(config: Config) -> str:
@@ -85,15 +182,15 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def weights_identity(config: Config, digests: Mapping[str, str]) -> dict[str, str]:
+def weights_identity(config: Config, ingredients: Ingredients) -> dict[str, str]:
     """Return what decides a run's trained weights, by which a checkpoint is recognized.
 
     Args:
         config: resolved config of the run.
-        digests: digest of each split by its name.
+        ingredients: what they depend on beside it.
 
     Returns:
-        Values by dotted key, and the digests of train and validation.
+        Values by dotted key, the digests of train and validation, and the other ingredients.
     """
     keys = {
         key: value
@@ -102,7 +199,59 @@ def weights_identity(config: Config, digests: Mapping[str, str]) -> dict[str, st
     }
     for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
         del keys[f"trainer.{name}"]
-    return keys | {f"{split} (digest)": digests[split] for split in (TRAIN, VALIDATION)}
+    digests = {f"{split} (digest)": ingredients.digests[split] for split in (TRAIN, VALIDATION)}
+    return keys | digests | _weights_tags(ingredients)
+
+
+def _weights_tags(ingredients: Ingredients) -> dict[str, str]:
+    """Return the ingredients of weights: the runtimes of exports are none of them."""
+    return ingredients.tags | {LIBRARIES_TAG: libraries(TRAINING_LIBRARIES)}
+
+
+def tokens_key(config: DatasetConfig, digests: Mapping[str, str], tokenizer: Sequence[str]) -> str:
+    """Name the tokens of a corpus in the cache.
+
+    Args:
+        config: the dataset group, for max_length and pairs.
+        digests: digest of each split by its name.
+        tokenizer: all that the tokenizer's answers depend on.
+    """
+    return key_of(
+        {
+            "digests": dict(digests),
+            "tokenizer": list(tokenizer),
+            "max_length": config.max_length,
+            "pairs": config.text_pair_column is not None,
+            "libraries": libraries(TOKEN_LIBRARIES),
+        }
+    )
+
+
+def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig | None) -> str:
+    """Name the answers of a teacher in the cache.
+
+    Args:
+        config: resolved config of the run that is taught.
+        ingredients: its data, and the teacher's weights and tokenizer as the model.
+        trained: how the teacher is fine-tuned first; None for one that is a classifier already.
+    """
+    parts: dict[str, Any] = {
+        "max_length": config.dataset.max_length,
+        "pairs": config.dataset.text_pair_column is not None,
+        "padding": config.dataset.padding,
+        "digests": dict(ingredients.digests),
+        **_weights_tags(ingredients),
+    }
+    if trained is not None:
+        options = asdict(trained)
+        for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
+            del options[name]
+        parts |= {
+            "trainer": options,
+            "loss": asdict(config.loss),
+            "classification_token_only": config.model.classification_token_only,
+        }
+    return key_of(parts)
 
 
 def _is_added_default(key: str, value: str) -> bool:

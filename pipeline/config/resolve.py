@@ -1,18 +1,22 @@
 """Turn Hydra's composed config, or a logged one, into the dataclasses of the schema."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.checks import check
 from pipeline.config.identity import RETIRED_DEFAULTS
 from pipeline.config.schema import Config
-from pipeline.errors import PipelineError, nearest
+from pipeline.errors import PipelineError, is_redacted, nearest
 from pipeline.names import CONFIG_FILE
 
+_INTERPOLATION = re.compile(r"(\\*)\$\{")  # with the backslashes before it
 ANY_NAME = "<name>"  # stands in a key where any name goes
 
 
@@ -84,12 +88,19 @@ def check_repeatable(folder: Path) -> None:
         folder: the run's artifact `config`.
 
     Raises:
-        PipelineError: a retired key has another value than its default.
+        PipelineError: a retired key has another value than its default, or a value had a secret,
+            which is not logged.
     """
-    logged = OmegaConf.load(folder / CONFIG_FILE)
+    logged = _logged(folder)
+    for path, value in _texts_in(logged):
+        if is_redacted(value):
+            raise PipelineError(
+                f"the run's {path} was {value}: what *** stands for is never logged, so that "
+                f"rerun cannot repeat the run; run it anew, with {path}=... as it was."
+            )
     for group, defaults in RETIRED_DEFAULTS.items():
         for key, default in defaults.items():
-            value = OmegaConf.select(logged, f"{group}.{key}", default=default)
+            value = logged.get(group, {}).get(key, default)
             if value != default:
                 raise PipelineError(
                     f"the run was made with {group}.{key}={value}, which is no longer there; "
@@ -105,13 +116,54 @@ def read_logged(folder: Path) -> DictConfig:
 
     Returns:
         The config over the schema. Keys that are newer than the run have their defaults, and keys
-        that the schema no longer has are left out.
+        that the schema no longer has are left out. Values are taken as they stand: an
+        interpolation in the config of somebody else's run, such as ${oc.env:SECRET}, is a text.
+
+    Raises:
+        PipelineError: the file cannot be read, or has a key or value that the schema refuses.
     """
-    logged = cast(DictConfig, OmegaConf.load(folder / CONFIG_FILE))
+    logged = _logged(folder)
     for group, defaults in RETIRED_DEFAULTS.items():
         for key in defaults:
             logged.get(group, {}).pop(key, None)
-    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), logged))
+    try:
+        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), _literal(logged)))
+    except OmegaConfBaseException as error:
+        raise PipelineError(f"{CONFIG_FILE} of the run: {str(error).splitlines()[0]}.") from error
+
+
+def _logged(folder: Path) -> dict[str, Any]:
+    try:
+        logged = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(f"{CONFIG_FILE} of the run cannot be read: {reason}.") from error
+    if not isinstance(logged, dict):
+        raise PipelineError(f"{CONFIG_FILE} of the run is no config.")
+    return logged
+
+
+def _literal(node: Any) -> Any:
+    """Write $-brace expressions as OmegaConf takes them for text."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    if isinstance(node, str):
+        return _INTERPOLATION.sub(lambda found: f"{found[1] * 2}\\${{", node)
+    return node
+
+
+def _texts_in(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """List the texts of nested dicts and lists by their dotted keys."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _texts_in(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts_in(value, path)
+    elif isinstance(node, str):
+        yield path, node
 
 
 def _children_of(parents: list[str]) -> Iterator[str]:

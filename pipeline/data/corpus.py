@@ -38,12 +38,14 @@ class Corpus:
         splits: train, validation and test, each with `text` (str; both texts of a pair, with a tab
             between them) and `label` (int, index into label_names).
         source: where the texts come from, for the record.
+        commit: commit of the Hub that they are from; None for files.
     """
 
     name: str
     label_names: tuple[str, ...]
     splits: Mapping[str, "datasets.Dataset"]
     source: str
+    commit: str | None = None
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
@@ -77,7 +79,7 @@ def load_corpus(config: DatasetConfig) -> Corpus:
         if split not in tables:
             tables[TRAIN], tables[split] = _split_off(tables[TRAIN], split, config)
     splits = {split: _dataset(_limited(tables[split], split, config)) for split in SPLITS}
-    return Corpus(config.name, classes.names, splits, sources.origin)
+    return Corpus(config.name, classes.names, splits, sources.origin, sources.commit)
 
 
 def _label_counts(table: pa.Table) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Read the splits of a corpus, from files or the Hugging Face Hub, into tables on disk."""
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from pipeline.names import SPLITS, TEST, TRAIN, VALIDATION
 
 BATCH_ROWS = 10_000
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
+COMMIT_IN_ADDRESS = re.compile(r"@([0-9a-f]{40})/")  # hf://datasets/OWNER/NAME@COMMIT/FILE
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -36,11 +38,13 @@ class Sources:
             and label as text. They lie in files that are mapped into memory.
         class_names: classes by id if train declares them, else None.
         origin: directory, file, URL or Hub id that the tables come from, for the record.
+        commit: commit of the Hub; None for files, and where the library does not tell it.
     """
 
     tables: Mapping[str, pa.Table]
     class_names: tuple[str, ...] | None
     origin: str
+    commit: str | None = None
 
 
 def read_sources(config: DatasetConfig) -> Sources:
@@ -66,7 +70,8 @@ def read_sources(config: DatasetConfig) -> Sources:
     elif config.data_dir:
         files, origin = files_in(Path(config.data_dir)), config.data_dir
     else:
-        return _sources(_hub_splits(config), str(config.path), config)
+        tables, commit = _hub_splits(config)
+        return replace(_sources(tables, str(config.path), config), commit=commit)
     columns = Columns.of(config)
     tables = {
         split: [read_rows(file, config.encoding, columns) for file in paths]
@@ -144,7 +149,8 @@ def _on_disk(rows: Iterable[tuple[str, str]], wrote: Callable[[int], object]) ->
         return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
 
 
-def _hub_splits(config: DatasetConfig) -> dict[str, list[Rows]]:
+def _hub_splits(config: DatasetConfig) -> tuple[dict[str, list[Rows]], str | None]:
+    """Load the splits from the Hub or its cache, and name their commit."""
     import datasets
 
     try:
@@ -168,11 +174,14 @@ def _hub_splits(config: DatasetConfig) -> dict[str, list[Rows]]:
                 f"dataset.{split}_split={name} is not in {config.path}; it has: "
                 f"{', '.join(downloaded)}."
             )
-    return {
+    rows = {
         split: [_hub_rows(downloaded[name], f"{config.path}, {name}", Columns.of(config))]
         for split, name in hub_names.items()
         if name is not None
     }
+    files = downloaded[config.train_split].download_checksums or {}
+    commits = {found[1] for file in files if (found := COMMIT_IN_ADDRESS.search(file))}
+    return rows, commits.pop() if len(commits) == 1 else None
 
 
 def _hub_rows(split: Any, source: str, columns: Columns) -> Rows:

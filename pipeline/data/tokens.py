@@ -1,9 +1,7 @@
 """Turn a corpus into token ids, once for all runs, and pad rows of them to batches."""
 
 import contextlib
-import hashlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
-from filelock import FileLock
 
+from pipeline.config.identity import tokens_key
 from pipeline.config.schema import DatasetConfig
 from pipeline.console.command_line import counter
+from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
 from pipeline.inference.texts import split_pairs
 from pipeline.names import SPLITS
@@ -51,17 +50,12 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
         Splits with the tokenizer's columns, `labels` (int), `length` (tokens after the cut) and
         `num_tokens` (tokens before it).
     """
-    folder = _cached_tokens(corpus, tokenizer, config)
-    try:
-        with FileLock(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                unfinished = folder.with_suffix(".part")
-                shutil.rmtree(unfinished, ignore_errors=True)
-                _encode_splits(corpus, tokenizer, config).save_to_disk(unfinished)
-                unfinished.rename(folder)
-        return dict(datasets.load_from_disk(str(folder)))
-    except OSError:  # a cache that cannot be written is no reason not to train
-        return dict(_encode_splits(corpus, tokenizer, config))
+    key = tokens_key(config, corpus.digests, _answers_of(tokenizer))
+
+    def write(folder: Path) -> None:
+        _encode_splits(corpus, tokenizer, config).save_to_disk(folder)
+
+    return cached(f"tokens-{key}", write, _read)
 
 
 def integers(rows: datasets.Dataset, column: str) -> np.ndarray:
@@ -72,14 +66,6 @@ def integers(rows: datasets.Dataset, column: str) -> np.ndarray:
         column: name of the column.
     """
     return rows.select_columns([column]).with_format("numpy")[:][column]
-
-
-def cache_folder() -> Path:
-    """Return the folder of what runs share: beside the Hugging Face datasets."""
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "int8-text-classifiers"
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Collate:
@@ -94,19 +80,24 @@ def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Col
     return DataCollatorWithPadding(tokenizer, padding=config.padding, max_length=config.max_length)
 
 
-def _cached_tokens(
-    corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig
-) -> Path:
-    parts = [
-        *(corpus.digests[split] for split in SPLITS),
-        tokenizer.backend_tokenizer.to_str(),
+def _answers_of(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
+    """List all that a tokenizer's answers depend on."""
+    return [
         type(tokenizer).__name__,
-        str(config.max_length),
-        str(config.text_pair_column is not None),
-        ",".join(tokenizer.model_input_names),
-        datasets.__version__,
+        tokenizer.backend_tokenizer.to_str(),
+        tokenizer.truncation_side,
+        *tokenizer.model_input_names,
     ]
-    return cache_folder() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _read(folder: Path) -> Tokens:
+    """Load tokens, and touch the last row of each split: a file that was cut is told here."""
+    splits = datasets.load_from_disk(str(folder))
+    if set(splits) != set(SPLITS):
+        raise ValueError(f"{folder} holds {', '.join(splits)}")
+    for rows in splits.values():
+        _ = rows[-1]
+    return dict(splits)
 
 
 def _encode_splits(

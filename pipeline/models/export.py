@@ -178,7 +178,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, max_length: int, directo
     tokenizer.save_pretrained(directory)
     file = str(directory / TOKENIZER_FILE)
     cutting = Tokenizer.from_file(file)
-    cutting.enable_truncation(max_length)
+    cutting.enable_truncation(max_length, direction=tokenizer.truncation_side)
     cutting.no_padding()
     cutting.save(file)
 

@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.benchmark import benchmark
 from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact
-from pipeline.names import MLFLOW_CONTEXTS, VALIDATION
+from pipeline.names import VALIDATION
 from pipeline.promotion.gate import Floor, Measured
 
 
@@ -21,7 +21,7 @@ def read_again(dataset: DatasetConfig, digests: Mapping[str, str], run_id: str) 
 
     Args:
         dataset: the dataset group of the run.
-        digests: digests of its splits by MLflow's contexts, as the run logged them.
+        digests: digest of each of its splits by name, as the run logged them.
         run_id: id of the run, which the error names.
 
     Raises:
@@ -33,7 +33,7 @@ def read_again(dataset: DatasetConfig, digests: Mapping[str, str], run_id: str) 
         raise PipelineError(
             f"run {run_id} is measured on its validation split, which cannot be read: {error}"
         ) from error
-    then, now = digests.get(MLFLOW_CONTEXTS[VALIDATION]), corpus.digests[VALIDATION]
+    then, now = digests.get(VALIDATION), corpus.digests[VALIDATION]
     if then != now:
         raise PipelineError(
             f"the validation split of run {run_id} has changed since (digest {then}, now {now}); "

@@ -58,7 +58,7 @@ class ShippedRun:
         speedup: p50 latency of FP32 in PyTorch over that of the shipped model, one text at a time.
         test_accuracy: accuracy of the shipped model on the test split, which decides nothing.
         test_interval: ends of its 95 % interval; empty if the run has not logged them.
-        digests: digests of its splits by MLflow's contexts.
+        digests: digest of each of its splits by name.
     """
 
     run_id: str

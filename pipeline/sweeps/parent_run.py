@@ -26,7 +26,6 @@ from pipeline.names import (
     FINISHED,
     JOBS,
     KILLED,
-    MAJOR_VERSION_TAG,
     OBJECTIVE_PARAM,
     RUNNING,
     SWEEP_TAG,
@@ -54,8 +53,8 @@ class ChildRun:
         status: FINISHED, FAILED, KILLED or RUNNING as in MLflow, or PRUNED.
         reason: why the run did not finish; empty if it did, or if it goes on.
         config_hash: hash of the run's config.
-        major_version: major version of the pipeline that made the run.
-        digests: digests of the splits that it was given, by MLflow's contexts.
+        tags: tags of the run.
+        digests: digests of the splits that it was given, by split.
         metrics: last value of each metric by its name.
         started_ms: when it started, in ms since 1970.
         ended_ms: when it ended, in ms since 1970; 0 while it runs.
@@ -66,7 +65,7 @@ class ChildRun:
     status: str
     reason: str
     config_hash: str
-    major_version: str
+    tags: Mapping[str, str]
     digests: Mapping[str, str]
     metrics: Mapping[str, float]
     started_ms: int
@@ -271,7 +270,7 @@ def _child(run: Run) -> ChildRun:
         status=status_of(run),
         reason=reason_of(run),
         config_hash=tags.get(CONFIG_HASH_TAG, ""),
-        major_version=tags.get(MAJOR_VERSION_TAG, ""),
+        tags=tags,
         digests=digests_of(run),
         metrics=run.data.metrics,
         started_ms=run.info.start_time,

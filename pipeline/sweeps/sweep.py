@@ -4,14 +4,15 @@ import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from pipeline.config.identity import major_version
+from pipeline.config import hub
+from pipeline.config.identity import Ingredients
 from pipeline.config.objectives import check_objectives
 from pipeline.config.schema import DatasetConfig
 from pipeline.console import interrupt
@@ -22,7 +23,6 @@ from pipeline.names import (
     FAILED,
     FINISHED,
     KILLED,
-    MLFLOW_CONTEXTS,
     PRUNED,
 )
 from pipeline.sweeps.jobs import SKIPPED, Job, LaunchErrors, Outcome, best_of, outcome_of
@@ -103,7 +103,8 @@ class Sweep:
         self._parent = parent
         self._launcher = launcher
         self._plan = plan
-        self._digests: dict[str, dict[str, str]] = {}
+        self._data: dict[str, Ingredients] = {}
+        self._ingredients: dict[str, Ingredients] = {}
         self._launched = 0
         self._skipped = 0
 
@@ -169,31 +170,49 @@ class Sweep:
     def _settled_before(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """Return the outcomes of jobs that need not run, by the job's key.
 
-        An earlier run of the same config settles a job if it is FINISHED or was pruned, by the same
-        major version and on the same texts.
+        An earlier run of the same config settles a job if it is FINISHED or was pruned, and nothing
+        else that its figures depend on has changed.
         """
         earlier_runs = {
             child.config_hash: child
             for child in self._parent.children()
-            if child.status in (FINISHED, PRUNED) and child.major_version == major_version()
+            if child.status in (FINISHED, PRUNED)
         }
-        settled = {}
+        settled, changes = {}, Counter[str]()
         for job in jobs:
             run = earlier_runs.get(job.key)
-            if run is not None and run.digests == self._data_digests(job.config.dataset):
-                status = SKIPPED if run.status == FINISHED else run.status
-                settled[job.key] = Outcome(job, status, run, run.reason)
+            if run is None:
+                continue
+            if changed := self._ingredients_of(job).changed_since(run.tags, run.digests):
+                changes[", ".join(changed)] += 1
+                continue
+            status = SKIPPED if run.status == FINISHED else run.status
+            settled[job.key] = Outcome(job, status, run, run.reason)
+        for parts, count in changes.items():
+            self._progress.say(f"{count} finished jobs run again, because of changes: {parts}")
         return settled
 
-    def _data_digests(self, config: DatasetConfig) -> dict[str, str]:
-        """Return the digests of a corpus by MLflow's contexts; each corpus is read once."""
+    def _ingredients_of(self, job: Job) -> Ingredients:
+        """Return what a job's figures depend on; each corpus and each model is read once."""
+        from pipeline.models.source import model_version, teacher_version
+
+        config = job.config
+        key = repr((config.dataset, config.model, config.distillation))
+        if key not in self._ingredients:
+            hub.use_cache_if_silent(config)
+            data = self._data_of(config.dataset)
+            model, teacher = model_version(config.model), teacher_version(config.distillation)
+            self._ingredients[key] = replace(data, model=model, teacher=teacher)
+        return self._ingredients[key]
+
+    def _data_of(self, config: DatasetConfig) -> Ingredients:
         from pipeline.data.corpus import load_corpus
 
-        key = repr(asdict(config))
-        if key not in self._digests:
-            digests = load_corpus(config).digests
-            self._digests[key] = {MLFLOW_CONTEXTS[split]: digests[split] for split in digests}
-        return self._digests[key]
+        key = repr(config)
+        if key not in self._data:
+            corpus = load_corpus(config)
+            self._data[key] = Ingredients(corpus.digests, corpus.label_names, model="")
+        return self._data[key]
 
     def _launch_and_follow(self, jobs: Sequence[Job]) -> tuple[list[Outcome], list[Job]]:
         """Launch jobs, and report them while they run.

@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
+from pipeline.config.hub import RUN_ID
 from pipeline.errors import PipelineError, nearest
 from pipeline.inference.session import MLFLOW_FILE
 from pipeline.names import FP32, MODEL
 from pipeline.tracking.lookup import every_page, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
 
-_RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
@@ -28,7 +28,7 @@ def mlflow_directory(reference: str) -> Path:
                 f"{reference} is not an MLflow model: it has no file {MLFLOW_FILE}."
             )
         return Path(reference)
-    if run := _RUN_ID.fullmatch(reference):
+    if run := RUN_ID.fullmatch(reference):
         return _download(f"runs:/{run[1]}/{MODEL}", f"run {run[1]} has no MLflow model")
     if registered := _REGISTERED.fullmatch(reference):
         _check_registered(registered["name"], registered["alias"], registered["version"])
@@ -70,7 +70,7 @@ def fp32_directory(reference: str, store: str) -> str:
     Raises:
         PipelineError: the run has no FP32 model.
     """
-    if not (run := _RUN_ID.fullmatch(reference)):
+    if not (run := RUN_ID.fullmatch(reference)):
         return reference
     return str(_fetch(f"runs:/{run[1]}/{FP32}", f"run {run[1]} has no FP32 model", store))
 

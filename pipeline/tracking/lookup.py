@@ -10,6 +10,7 @@ from pipeline.names import (
     DEFAULT_OBJECTIVE,
     FAILURE_TAG,
     FINISHED,
+    MLFLOW_CONTEXTS,
     OBJECTIVE_PARAM,
     PARENT_TAG,
     PRUNED,
@@ -172,13 +173,14 @@ def reason_of(run: "Run") -> str:
 
 
 def digests_of(run: "Run") -> dict[str, str]:
-    """Return the digests of a run's splits by MLflow's contexts: training, validation, testing."""
+    """Return the digests of a run's splits by split."""
+    splits = {context: split for split, context in MLFLOW_CONTEXTS.items()}
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return {
-        tag.value: item.dataset.digest
+        splits[tag.value]: item.dataset.digest
         for item in inputs
         for tag in item.tags
-        if tag.key == CONTEXT_TAG
+        if tag.key == CONTEXT_TAG and tag.value in splits
     }
 
 

@@ -20,7 +20,7 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.tracking import MlflowClient
 
-from pipeline.config.identity import config_hash, flatten, major_version
+from pipeline.config.identity import config_hash, flatten
 from pipeline.config.objectives import promised_figures
 from pipeline.config.schema import Config
 from pipeline.console import interrupt
@@ -32,7 +32,6 @@ from pipeline.names import (
     CORPUS,
     FAILURE_TAG,
     FINISHED,
-    MAJOR_VERSION_TAG,
     MLFLOW_CONTEXTS,
     MODEL,
     OPENVINO_INT8,
@@ -139,6 +138,13 @@ class Tracker:
                 raise ValueError(f"{name} is not in config.objectives.promised_figures")
         self._logged |= figures.keys()
         self.log_curves(figures, step=0)
+
+    def log_tags(self, tags: Mapping[str, str | None]) -> None:
+        """Set tags of the run; those that are None are left out."""
+        with store_errors():
+            for name, value in tags.items():
+                if value is not None:
+                    self._client.set_tag(self.run_id, name, value)
 
     def log_inputs(self, inputs: Iterable[RunInput]) -> None:
         """Record the splits as inputs of the run, by name, source and digest."""
@@ -272,7 +278,7 @@ def open_run(config: Config) -> Iterator[Tracker]:
     connection = open_experiment(config.tracking)
     # Databricks and `mlflow run` set it; start_run of MLflow 3.17 would open that run again.
     os.environ.pop(MLFLOW_RUN_ID.name, None)
-    tags = {CONFIG_HASH_TAG: config_hash(config), MAJOR_VERSION_TAG: major_version()}
+    tags = {CONFIG_HASH_TAG: config_hash(config)}
     with store_errors():
         run = mlflow.start_run(
             experiment_id=connection.experiment_id,

@@ -1,16 +1,13 @@
 """Let a teacher answer the training texts, and keep its logits for all runs that it teaches."""
 
-import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
 import numpy as np
-from filelock import FileLock
 from neural_compressor import DistillationConfig as IncDistillationConfig
 from neural_compressor.config import KnowledgeDistillationLossConfig
 from torch import nn
@@ -20,13 +17,15 @@ from transformers import (
     PretrainedConfig,
 )
 
-from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT
+from pipeline.config.identity import Ingredients, teacher_key
 from pipeline.config.schema import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
+from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import LABELS, Tokens, cache_folder, collator, integers, tokenize
+from pipeline.data.tokens import LABELS, Tokens, collator, integers, tokenize
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator, score
 from pipeline.models.load import check_max_length, load_model, load_tokenizer
+from pipeline.models.source import model_version
 from pipeline.names import (
     ACCURACY,
     SPLITS,
@@ -43,14 +42,6 @@ from pipeline.training.phases import PHASE_OPTIONS, Phase
 from pipeline.training.train_phase import TrainingInputs, train
 
 FIGURES_FILE = "figures.json"
-READ_BLOCK = 1 << 20  # bytes
-# Keys that do not decide the logits of a teacher that is fine-tuned first.
-WITHOUT_EFFECT = (
-    *TRAINER_KEYS_WITHOUT_EFFECT,
-    "teacher",
-    "temperature",
-    "loss_weights",
-)
 log = logging.getLogger(__name__)
 
 
@@ -121,17 +112,15 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
         PipelineError: the teacher cannot be loaded.
     """
     name = teacher.distillation.teacher
-    folder = _cached_answers(teacher)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / FIGURES_FILE).is_file():
-            what = "answers the training texts" if teacher.is_classifier else "is fine-tuned first"
-            log.info("teacher %s: %s", name, what)
-            unfinished = folder.with_suffix(".part")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _write_answers(teacher, work_dir, unfinished)
-            shutil.rmtree(folder, ignore_errors=True)
-            unfinished.rename(folder)
-    figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
+    rows = len(teacher.corpus.splits[TRAIN])
+
+    def write(folder: Path) -> None:
+        what = "answers the training texts" if teacher.is_classifier else "is fine-tuned first"
+        log.info("teacher %s: %s", name, what)
+        _write_answers(teacher, work_dir, folder)
+
+    teaching = cached(f"teacher-{_key(teacher)}", write, lambda folder: _read(folder, rows))
+    figures = teaching.figures
     accuracy = figures[figure_of(TEACHER, ACCURACY)]
     log.info("teacher %s: test accuracy %.4f", name, accuracy)
     labels = integers(teacher.corpus.splits[TEST], "label")
@@ -144,7 +133,7 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
             name,
             most_frequent,
         )
-    return Teaching(datasets.load_from_disk(str(folder)), figures)
+    return teaching
 
 
 def inc_distillation(config: DistillationConfig) -> IncDistillationConfig:
@@ -194,31 +183,22 @@ def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
     return True
 
 
-def _cached_answers(teacher: Teacher) -> Path:
-    config, corpus = teacher.config, teacher.corpus
-    parts = [_weights_digest(teacher.model), *corpus.digests.values()]
-    parts.append(str(config.dataset.max_length))
-    if not teacher.is_classifier:
-        trained_by = {**asdict(config.trainer), **asdict(teacher.distillation)}
-        for name in WITHOUT_EFFECT:
-            del trained_by[name]
-        parts.append(json.dumps(trained_by, sort_keys=True))
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return cache_folder() / f"teacher-{digest[:32]}"
+def _key(teacher: Teacher) -> str:
+    corpus, model = teacher.corpus, teacher.model
+    source = f"{model_version(model) or model.name_or_path}, {model.num_hidden_layers} layers"
+    ingredients = Ingredients(corpus.digests, corpus.label_names, source)
+    trained = None if teacher.is_classifier else _fine_tuning(teacher).trainer
+    return teacher_key(teacher.config, ingredients, trained)
 
 
-def _weights_digest(model: ModelConfig) -> str:
-    """Hash a teacher's weights, or name them if they are on the Hub."""
-    folder = Path(model.name_or_path)
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    if not files:
-        return model.name_or_path
-    sha = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            while block := opened.read(READ_BLOCK):
-                sha.update(block)
-    return sha.hexdigest()
+def _read(folder: Path, rows: int) -> Teaching:
+    """Load answers, and touch the last one: a file that was cut is told here."""
+    figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
+    logits = datasets.load_from_disk(str(folder))
+    if len(logits) != rows:
+        raise ValueError(f"{folder} has {len(logits)} answers for {rows} texts")
+    _ = logits[-1]
+    return Teaching(logits, figures)
 
 
 def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:

@@ -36,3 +36,47 @@ def test_a_config_of_0_1_0_is_read_without_its_retired_key(tmp_path: Path) -> No
 def test_a_run_that_used_a_retired_key_cannot_be_repeated(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="export.vocabulary=corpus, which is no longer there"):
         check_repeatable(logged(tmp_path, "export: {vocabulary: corpus}\n"))
+
+
+def test_an_interpolation_in_a_logged_config_is_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    names = ["${oc.env:SECRET}", r"\\${trainer.seed}", "$5", "${", "a }"]
+    listed = ", ".join(f"'{name}'" for name in names)
+    folder = logged(
+        tmp_path, f"dataset: {{name: 'x${{oc.env:SECRET}}', label_names: [{listed}]}}\n"
+    )
+    config = OmegaConf.to_container(read_logged(folder), resolve=True)
+    assert config["dataset"]["name"] == "x${oc.env:SECRET}"
+    assert config["dataset"]["label_names"] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[1, 2]", "config.yaml of the run is no config"),
+        ("a: [", "config.yaml of the run cannot be read: while parsing"),
+        ("trainer: {sed: 1}", "config.yaml of the run: Key 'sed' not in 'TrainerConfig'"),
+    ],
+)
+def test_a_logged_config_that_is_damaged_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        read_logged(logged(tmp_path, text))
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["https://***@host/train.csv", "https://host/train.csv?token=***"]
+)
+def test_a_run_whose_address_had_a_secret_says_why_it_cannot_be_repeated(
+    tmp_path: Path, value: str
+) -> None:
+    folder = logged(tmp_path, f"dataset: {{train_file: '{value}'}}\n")
+    with pytest.raises(PipelineError, match=r"the run's dataset.train_file was .*never logged"):
+        check_repeatable(folder)
+
+
+def test_stars_that_are_no_secret_do_not_keep_a_run_from_being_repeated(tmp_path: Path) -> None:
+    check_repeatable(logged(tmp_path, "dataset: {label_names: ['***', '*']}\n"))

@@ -124,11 +124,14 @@ def test_class_labels_of_the_hub_are_read_by_their_names(monkeypatch: pytest.Mon
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2"])}
     )
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    rows.info.download_checksums = {f"hf://datasets/owner/mine@{commit}/train.csv": {}}
     splits = datasets.DatasetDict({"train": rows, "test": rows.select([0])})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
     config = DatasetConfig(name="mine", path="owner/mine", validation_split=None)
     assert rows_of(config, "train") == [("a", "2"), ("b", "1")]
     assert read_sources(config).class_names == ("1", "2")
+    assert read_sources(config).commit == commit
     config.label_column = "lable"
     with pytest.raises(PipelineError, match="is not in owner/mine, train; its columns are: text"):
         read_sources(config)

@@ -58,6 +58,41 @@ def test_tokens_are_made_once_for_equal_texts_and_tokenizers(
         tokenize(load_corpus(other), tokenizer, other)
 
 
+def test_the_side_that_texts_are_cut_on_is_part_of_their_tokens(
+    micro_corpus: Path, micro_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=5)
+    right = AutoTokenizer.from_pretrained(micro_model)
+    left = AutoTokenizer.from_pretrained(micro_model, truncation_side="left")
+    tokens = [tokenize(load_corpus(config), each, config)["train"] for each in (right, left)]
+    assert tokens[0]["input_ids"] != tokens[1]["input_ids"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed", "another split"])
+def test_damaged_tokens_are_made_anew(
+    micro_corpus: Path,
+    micro_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    config = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=16)
+    tokenizer = AutoTokenizer.from_pretrained(micro_model)
+    first = tokenize(load_corpus(config), tokenizer, config)["test"][:]
+    (file,) = tmp_path.glob("int8-text-classifiers/*/test/*.arrow")
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "emptied":
+        file.write_bytes(b"")
+    elif damage == "removed":
+        file.unlink()
+    else:
+        (file.parents[1] / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    assert tokenize(load_corpus(config), tokenizer, config)["test"][:] == first
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(
     micro_corpus: Path, micro_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

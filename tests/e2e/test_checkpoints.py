@@ -73,6 +73,15 @@ def test_a_run_that_goes_on_in_either_phase_ends_with_the_figures_of_one_that_wa
         assert figures(run) == figures(first)
         for name in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/loss"):
             assert curve(store, run, name) == curve(store, first, name)
+    if grouped:
+        return
+    # A repetition of either trains from the start, in a folder of its own.
+    tracking = [item for item in micro if item.startswith("tracking.")]
+    for run in (first, resumed[0]):
+        output = command(f"rerun={run.info.run_id}", *tracking)
+        assert output.code == 0, output.err
+        assert "phase finetune: FP32" in output.err
+        assert "going on" not in output.err
 
 
 def test_no_pickled_weights_are_among_the_checkpoints(

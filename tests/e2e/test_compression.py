@@ -165,6 +165,10 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     assert "phase teacher" not in second.err
     one, two = runs(store)
     assert one.data.metrics["teacher/accuracy"] == two.data.metrics["teacher/accuracy"] > 0.5
+    for other in ("trainer.learning_rate=1e-6", "loss.focal_gamma=2", "trainer.seed=9"):
+        output = command(*typed, "qat=none", other)
+        assert output.code == 0, output.err
+        assert "phase teacher" in output.err, f"{other} makes another teacher"
     assert {"int8/accuracy", "teacher/validation_accuracy"} <= set(two.data.metrics)
 
 

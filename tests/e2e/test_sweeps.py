@@ -1,6 +1,7 @@
 """Sweeps of the micro model, as a user types them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import Output
 
@@ -136,23 +138,39 @@ def test_failures_may_be_allowed_and_fresh_starts_anew(
     assert len(children) == 4
 
 
-def test_a_corpus_that_has_changed_is_not_skipped(
-    command: Command, sweeps: list[str], store: str, micro_corpus: Path, tmp_path: Path
+def test_jobs_whose_corpus_or_model_has_changed_are_not_skipped(
+    command: Command,
+    sweeps: list[str],
+    store: str,
+    micro_corpus: Path,
+    micro_model: Path,
+    tmp_path: Path,
 ) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for split in ("train", "validation", "test"):
-        (copy / f"{split}.csv").write_text((micro_corpus / f"{split}.csv").read_text())
+    shutil.copytree(micro_corpus, corpus := tmp_path / "copy")
+    shutil.copytree(micro_model, model := tmp_path / "model")
+    kept = ("dataset.data_dir", "model.name_or_path")
     typed = [
-        *(item for item in sweeps if not item.startswith("dataset.data_dir")),
-        f"dataset.data_dir={copy}",
+        *(item for item in sweeps if not item.startswith(kept)),
+        f"dataset.data_dir={corpus}",
+        f"model.name_or_path={model}",
         "qat=none",
+        "trainer.seed=1,2",
     ]
-    assert command(*typed, "trainer.seed=1,2").code == 0
-    with (copy / "test.csv").open("a") as file:
+    assert command(*typed).code == 0
+    with (corpus / "test.csv").open("a") as file:
         file.write("snow and ice,cold\n")
-    assert command(*typed, "trainer.seed=1,2").code == 0
+    output = command(*typed)
+    assert output.code == 0, output.err
+    assert "2 finished jobs run again, because of changes: the test split" in output.err
     assert len(runs(store)[1]) == 4
+
+    weights = load_file(model / "model.safetensors")
+    save_file({name: value * 1.001 for name, value in weights.items()}, model / "model.safetensors")
+    output = command(*typed)
+    assert output.code == 0, output.err
+    assert "2 finished jobs run again, because of changes: the pretrained model" in output.err
+    assert len(runs(store)[1]) == 6
+    assert "2 of 2 jobs have ended before and are skipped" in command(*typed).err
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
@@ -353,9 +371,11 @@ def test_a_run_is_repeated_from_what_it_logged(
     assert "fp32/accuracy" in output.out
 
     client.log_metric(first.info.run_id, "fp32/accuracy", 0.99)
+    client.set_tag(first.info.run_id, "libraries", "torch 1.0")
     output = command(f"rerun={first.info.run_id}", *tracking)
     assert output.code == 1
-    assert f"figures differ from run {first.info.run_id}: fp32/accuracy." in output.error
+    differing = f"figures differ from run {first.info.run_id}: fp32/accuracy. "
+    assert f"{differing}Since then the libraries changed." in output.error
     assert (
         "trainer.seed=3 cannot be combined with rerun"
         in command(f"rerun={first.info.run_id}", "trainer.seed=3", *tracking).error

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -90,6 +91,19 @@ def test_texts_are_cut_by_the_stored_tokenizer(
         )
         == 16
     )
+
+
+def test_texts_are_cut_on_the_side_that_training_cut_on(
+    tmp_path: Path, micro_model: Path, model: PreTrainedModel
+) -> None:
+    left = AutoTokenizer.from_pretrained(micro_model, truncation_side="left")
+    folder = exported(tmp_path, model, left)["onnx_fp32"].path
+    stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    text = "rain " * 20 + "and snow"
+    expected = left(text, truncation=True, max_length=16)["input_ids"]
+    assert stored.encode(text).ids == expected
+    right = AutoTokenizer.from_pretrained(micro_model)
+    assert expected != right(text, truncation=True, max_length=16)["input_ids"]
 
 
 def test_embeddings_are_int8_unless_they_are_to_stay_in_fp32(

@@ -42,7 +42,7 @@ def test_a_store_that_is_away_holds_nobody_up_and_gets_everything_later(
     started = time.monotonic()
     for step in range(1200):
         box.put([point(step)])
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 6  # waiting for a retry each would take 24 s
     time.sleep(0.2)
     assert store.taken == []
     store.away = False

@@ -1,0 +1,142 @@
+"""Keep what runs can share, such as a tokenized corpus, in a folder of limited size."""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import datasets
+from filelock import FileLock, Timeout
+
+LIMIT_VARIABLE = "PIPELINE_CACHE_GB"
+DEFAULT_LIMIT_GB = 10.0
+BYTES_PER_GB = 1e9
+FOLDER = "int8-text-classifiers"
+UNFINISHED = ".part"
+LOCK = ".lock"
+Value = TypeVar("Value")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What was removed from the cache.
+
+    Args:
+        entries: number of entries.
+        size_mb: their size, in MB of 1,000,000 bytes.
+    """
+
+    entries: int
+    size_mb: float
+
+
+def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value]) -> Value:
+    """Read an entry of the cache, after writing it if it is missing or damaged.
+
+    Processes that want the same entry at once wait for the first. An entry appears under its name
+    when it is whole. Where the cache cannot be written, the entry is made for this call alone:
+    that is no reason not to train.
+
+    Args:
+        key: name of the entry, out of what decides its content (config.identity).
+        write: writes the content into a folder that does not exist yet.
+        read: reads the content; what it maps into memory stays after the files are gone.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}{LOCK}"):
+            value = _read_or_write(folder / key, write, read)
+    except OSError:  # another user's folder, a file system that is read-only or full
+        with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
+            write(Path(scratch) / key)
+            return read(Path(scratch) / key)
+    _trim(folder, folder / key)
+    return value
+
+
+def cache_folder() -> Path:
+    """Return the folder of what runs share: beside the Hugging Face datasets."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / FOLDER
+
+
+def clear() -> Cleared:
+    """Remove every entry that no process is writing, and say how much that was."""
+    entries = _entries(cache_folder())
+    removed = [size for folder, size in entries.items() if _remove(folder)]
+    return Cleared(len(removed), sum(removed) / 1e6)
+
+
+def _read_or_write(
+    folder: Path, write: Callable[[Path], None], read: Callable[[Path], Value]
+) -> Value:
+    if folder.is_dir():
+        try:
+            value = read(folder)
+        except Exception:  # Arrow, JSON and the file system have no common base for damage
+            log.warning("%s is damaged and made anew", folder)
+            shutil.rmtree(folder)
+        else:
+            with contextlib.suppress(OSError):  # the cache may be another user's
+                os.utime(folder)
+            return value
+    unfinished = folder.with_name(folder.name + UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        write(unfinished)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return read(folder)
+
+
+def _trim(folder: Path, used: Path) -> None:
+    """Remove the entries that were used longest ago until the cache is within its limit."""
+    entries = _entries(folder)
+    excess = sum(entries.values()) - _limit_gb() * BYTES_PER_GB
+    for entry in sorted(entries, key=_last_use):
+        if excess <= 0:
+            return
+        if entry != used and _remove(entry):
+            excess -= entries[entry]
+
+
+def _limit_gb() -> float:
+    try:
+        return float(os.environ[LIMIT_VARIABLE])
+    except (KeyError, ValueError):
+        return DEFAULT_LIMIT_GB
+
+
+def _entries(folder: Path) -> dict[Path, int]:
+    """Return the entries with their sizes in bytes, those that were never finished included."""
+    entries: dict[Path, int] = {}
+    if folder.is_dir():
+        for entry in sorted(path for path in folder.iterdir() if path.is_dir()):
+            with contextlib.suppress(OSError):  # another process has removed it
+                entries[entry] = sum(file.stat().st_size for file in entry.rglob("*"))
+    return entries
+
+
+def _last_use(entry: Path) -> float:
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _remove(entry: Path) -> bool:
+    """Remove an entry, unless a process is reading or writing it."""
+    name = entry.name.removesuffix(UNFINISHED)
+    try:
+        with FileLock(entry.with_name(f"{name}{LOCK}"), timeout=0):
+            shutil.rmtree(entry, ignore_errors=True)
+            return not entry.exists()
+    except (OSError, Timeout):
+        return False
