@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.errors import PipelineError, nearest
-from pipeline.inference.session import MLFLOW_FILE
+from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
 from pipeline.tracking.lookup import every_page, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
@@ -45,12 +45,17 @@ def model_directory(reference: str) -> Path:
     Args:
         reference: as for mlflow_directory, or a directory that an export wrote.
 
+    Returns:
+        The directory, which is data. Whatever an MLflow model brings beside it, code above all,
+        is neither read nor run.
+
     Raises:
-        PipelineError: there is no such model.
+        PipelineError: there is no such model, or it holds a pickle.
     """
     if Path(reference).is_dir() and not (Path(reference) / MLFLOW_FILE).is_file():
         return Path(reference)
     packed = mlflow_directory(reference)
+    refuse_pickles(packed)
     folders = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())
     if len(folders) != 1:
         raise PipelineError(
