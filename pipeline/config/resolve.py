@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from pipeline.config.checks import check
 from pipeline.config.identity import RETIRED_DEFAULTS
@@ -13,6 +15,7 @@ from pipeline.config.schema import Config
 from pipeline.errors import PipelineError, nearest
 from pipeline.names import CONFIG_FILE
 
+INTERPOLATION = "${"  # what OmegaConf begins one with
 ANY_NAME = "<name>"  # stands in a key where any name goes
 
 
@@ -84,9 +87,10 @@ def check_repeatable(folder: Path) -> None:
         folder: the run's artifact `config`.
 
     Raises:
-        PipelineError: a retired key has another value than its default.
+        PipelineError: a retired key has another value than its default, or the file is no logged
+            config.
     """
-    logged = OmegaConf.load(folder / CONFIG_FILE)
+    logged = _load(folder / CONFIG_FILE)
     for group, defaults in RETIRED_DEFAULTS.items():
         for key, default in defaults.items():
             value = OmegaConf.select(logged, f"{group}.{key}", default=default)
@@ -106,12 +110,50 @@ def read_logged(folder: Path) -> DictConfig:
     Returns:
         The config over the schema. Keys that are newer than the run have their defaults, and keys
         that the schema no longer has are left out.
+
+    Raises:
+        PipelineError: the file is missing, damaged, of another schema, or holds an interpolation.
     """
-    logged = cast(DictConfig, OmegaConf.load(folder / CONFIG_FILE))
+    logged = _load(folder / CONFIG_FILE)
     for group, defaults in RETIRED_DEFAULTS.items():
         for key in defaults:
             logged.get(group, {}).pop(key, None)
-    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), logged))
+    try:
+        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), logged))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise PipelineError(f"the run's {CONFIG_FILE} is of another schema: {reason}") from error
+
+
+def _load(file: Path) -> DictConfig:
+    """Load a logged config, whose values are all resolved.
+
+    Whoever could write to the store could otherwise have a variable of this machine's environment
+    read, and logged by the next run: ${oc.env:SECRET}.
+    """
+    try:
+        logged = OmegaConf.load(file)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(f"the run's {file.name} is missing or damaged: {reason}") from error
+    if not isinstance(logged, DictConfig) or not logged:
+        raise PipelineError(f"the run's {file.name} holds no config.")
+    for key, value in _values(OmegaConf.to_container(logged, resolve=False)):
+        if isinstance(value, str) and INTERPOLATION in value:
+            raise PipelineError(
+                f"the run's {file.name} has an interpolation in {key}; a logged config holds "
+                "values alone, and nothing in it is resolved."
+            )
+    return logged
+
+
+def _values(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each leaf of a container."""
+    if not isinstance(node, dict | list):
+        yield prefix, node
+        return
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _values(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _children_of(parents: list[str]) -> Iterator[str]:

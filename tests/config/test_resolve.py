@@ -36,3 +36,46 @@ def test_a_config_of_0_1_0_is_read_without_its_retired_key(tmp_path: Path) -> No
 def test_a_run_that_used_a_retired_key_cannot_be_repeated(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="export.vocabulary=corpus, which is no longer there"):
         check_repeatable(logged(tmp_path, "export: {vocabulary: corpus}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("dataset: {train_file: '${oc.env:SECRET}'}\n", "dataset.train_file"),
+        ("export: {vocabulary: '${oc.env:SECRET}'}\n", "export.vocabulary"),
+        ("dataset: {label_names: [a, '${oc.env:SECRET}/b']}\n", "dataset.label_names.1"),
+        ("trainer: ${dataset}\n", "trainer"),
+    ],
+)
+def test_a_logged_config_reads_no_variable_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, key: str
+) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    folder = logged(tmp_path, text)
+    for read in (read_logged, check_repeatable):
+        with pytest.raises(PipelineError, match=f"has an interpolation in {key};") as caught:
+            read(folder)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("model: {name_or_path: 'cut", "config.yaml is missing or damaged"),
+        ("dataset: ${oc.env:", "config.yaml is missing or damaged"),
+        ("\x00\x01", "config.yaml is missing or damaged"),
+        ("", "config.yaml holds no config"),
+        ("- a\n", "config.yaml holds no config"),
+        ("trainer: {seed: seven}\n", "config.yaml is of another schema"),
+        ("trainer: {sed: 7}\n", "config.yaml is of another schema"),
+    ],
+)
+def test_a_damaged_logged_config_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(PipelineError, match=line) as caught:
+        read_logged(logged(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_logged_config_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="config.yaml is missing or damaged"):
+        read_logged(tmp_path)
