@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
 from pipeline.promotion.gate import Candidate, Check, Gate, checks, load_gate
+from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
 
 if TYPE_CHECKING:
@@ -79,8 +80,11 @@ def _promote(options: argparse.Namespace) -> int:
 
 
 def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> int:
+    from pipeline.inference.classifier import TextClassifier
+
     run_id = registry.best_of_sweep(options.sweep) if options.sweep else options.run_id
     candidate = registry.candidate(run_id)
+    TextClassifier(model_directory(run_id))  # one that is damaged is no candidate
     verdicts = checks(candidate, registry.champion(), gate)
     _show(candidate, verdicts)
     failed = [check for check in verdicts if not check.passed]

@@ -85,11 +85,8 @@ def ask(port: int, request: object) -> dict[str, list[dict[str, object]]]:
         return json.load(answer)
 
 
-@pytest.fixture
-def trapped(tmp_path: Path) -> tuple[Path, Path]:
-    """A model whose MLmodel names a pickle and code that write a file, and that file."""
-    model, proof = tmp_path / "model", tmp_path / "proof"
-    shutil.copytree(STORED, model)
+def set_trap(model: Path, proof: Path) -> None:
+    """Let a model's MLmodel name a pickle and code that write a file, the proof that they ran."""
     write = f"__import__('pathlib').Path({str(proof)!r}).touch()"
 
     class Trap:
@@ -97,12 +94,21 @@ def trapped(tmp_path: Path) -> tuple[Path, Path]:
             return exec, (write,)
 
     (model / "weights.dat").write_bytes(pickle.dumps(Trap()))
-    for module in ("served.py", "code/evil.py", "code/pipeline/__init__.py", "code/mlflow.py"):
+    for module in ("served.py", "mlflow_model.py", "code/evil.py", "code/mlflow.py"):
         (model / module).write_text(write)
+    (model / "code/pipeline/__init__.py").write_text(write)
     text = (model / "MLmodel").read_text(encoding="utf-8")
     text = text.replace("loader_module: mlflow.pyfunc.loaders.code_model", "loader_module: evil")
     named = "python_model: weights.dat\n    python_version:"
     (model / "MLmodel").write_text(text.replace("python_version:", named), encoding="utf-8")
+
+
+@pytest.fixture
+def trapped(tmp_path: Path) -> tuple[Path, Path]:
+    """A model whose MLmodel names a pickle and code that write a file, and that file."""
+    model, proof = tmp_path / "model", tmp_path / "proof"
+    shutil.copytree(STORED, model)
+    set_trap(model, proof)
     return model, proof
 
 

@@ -1,7 +1,7 @@
 """Classify texts with a deployed model directory: its session with its tokenizer."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.inference.texts import PAIR_SEPARATOR, split_pairs
 
 TOKENIZER_FILE = "tokenizer.json"
 MODEL_CONFIG_FILE = "config.json"
+PADDING_KEY = "pad_token_id"
 PAIRS_KEY = "text_pair"  # in config.json: the model classifies pairs of texts
 BATCH_SIZE = 32
 WINDOW = 256 * BATCH_SIZE  # texts of which those of one length are batched together
@@ -45,9 +46,9 @@ class TextClassifier:
     def __init__(self, directory: Path, threads: int = 0) -> None:
         self._session = open_session(directory, threads)
         config = read_config(directory)
-        self.label_names: tuple[str, ...] = config["label_names"]
-        self._pad_token_id: int = config["pad_token_id"]
-        self._pairs: bool = config["pairs"]
+        self.label_names = _label_names(config, directory / MODEL_CONFIG_FILE)
+        self._pad_token_id = pad_token_id(config)
+        self._pairs = bool(config.get(PAIRS_KEY))
         self._tokenizer = read_tokenizer(directory)
         self._check(directory)
 
@@ -139,31 +140,35 @@ class TextClassifier:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """Read what a classifier needs of a model's config.json.
+    """Read a model's config.json.
 
     Args:
         directory: directory of the model.
 
-    Returns:
-        `label_names` in the order of their ids, `pad_token_id`, and `pairs`: whether the model
-        takes pairs of texts.
-
     Raises:
-        PipelineError: the file is missing, damaged or without labels.
+        PipelineError: the file is missing or damaged, or does not say which token fills texts.
     """
     file = directory / MODEL_CONFIG_FILE
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        names = config["id2label"]
-        return {
-            "label_names": tuple(str(names[str(index)]) for index in range(len(names))),
-            "pad_token_id": int(config["pad_token_id"]),
-            "pairs": bool(config.get(PAIRS_KEY)),
-        }
-    except KeyError as error:
-        raise PipelineError(f"{file} lacks {error}.") from error
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PipelineError(f"{file} is missing or damaged: {_reason(error)}") from error
+    if not isinstance(config, dict) or not isinstance(config.get(PADDING_KEY), int):
+        raise PipelineError(f"{file} lacks a number {PADDING_KEY}.")
+    return config
+
+
+def pad_token_id(config: Mapping[str, Any]) -> int:
+    """Return the id of the token that fills the shorter texts of a batch."""
+    return int(config[PADDING_KEY])
+
+
+def _label_names(config: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    """Return the classes in the order of their ids."""
+    names = config.get("id2label")
+    if not isinstance(names, dict) or set(names) != {str(index) for index in range(len(names))}:
+        raise PipelineError(f"{file} lacks the labels, id2label, from 0 on.")
+    return tuple(str(names[str(index)]) for index in range(len(names)))
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:

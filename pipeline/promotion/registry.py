@@ -4,16 +4,18 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
-from math import inf
+from math import inf, isclose
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.config.objectives import gain
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, reason_line
 from pipeline.names import (
+    ACCURACY,
     ACCURACY_DROP,
     CHAMPION_ALIAS,
     CPU_TAG,
@@ -42,6 +44,8 @@ from pipeline.tracking.lookup import (
 )
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
 
+TOLERANCE = 1e-6
+
 
 class Registry:
     """One registered model of the tracking store.
@@ -62,8 +66,8 @@ class Registry:
             run_id: id of the run.
 
         Raises:
-            PipelineError: there is no such run, it is not FINISHED, it shipped no model, or it was
-                not timed.
+            PipelineError: there is no such run, it is not FINISHED, it shipped no model, it was not
+                timed, or its table of predictions is damaged.
         """
         run = find_run(self._client, run_id)
         metrics, shipped = run.data.metrics, run.data.tags.get(SHIPPED_TAG)
@@ -78,7 +82,6 @@ class Registry:
         if SPEEDUP not in metrics:
             raise PipelineError(f"run {run_id} was not timed; run it with benchmark=default.")
         table = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{REPORTS}/{PREDICTIONS_TABLE}")
-        predictions = pd.read_csv(table, dtype=str, keep_default_na=False)  # labels are names
         return Candidate(
             run_id=run_id,
             name=run.info.run_name,
@@ -88,7 +91,7 @@ class Registry:
             latency_p50_ms=metrics[figure_of(shipped, LATENCY_P50_MS)],
             cpu=run.data.tags.get(CPU_TAG, "unknown"),
             test_digest=_test_digest(run),
-            right=(predictions["label"] == predictions[shipped]).to_numpy(),
+            right=_right_answers(table, run, shipped),
         )
 
     def champion(self) -> Candidate | None:
@@ -183,6 +186,24 @@ class Registry:
         get_registered_model does not tell a model that is missing from a store that fails.
         """
         return self._name in registered_names(self._client)
+
+
+def _right_answers(table: str, run: Run, shipped: str) -> np.ndarray:
+    """Read which texts the shipped model answers right: (rows,), bool."""
+    try:
+        predictions = pd.read_csv(table, dtype=str, keep_default_na=False)  # labels are names
+        right = (predictions["label"] == predictions[shipped]).to_numpy()
+    except (OSError, ValueError, KeyError) as error:
+        raise PipelineError(
+            f"{PREDICTIONS_TABLE} of run {run.info.run_id} is damaged: {reason_line(error)}."
+        ) from error
+    logged = run.data.metrics.get(figure_of(shipped, ACCURACY))
+    if logged is not None and not isclose(right.mean(), logged, abs_tol=TOLERANCE):
+        raise PipelineError(
+            f"{PREDICTIONS_TABLE} of run {run.info.run_id} is damaged: its {len(right)} texts give "
+            f"an accuracy of {right.mean():.6f}, and the run logged {logged:.6f}."
+        )
+    return right
 
 
 def _test_digest(run: Run) -> str:

@@ -69,6 +69,23 @@ def test_labels_are_names_even_if_they_look_like_numbers(
 
 
 @pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("", "is damaged: EmptyDataError"),
+        ("label,fp32\na,a\n", "is damaged: KeyError: 'onnx_int8'"),
+        ("label,onnx_int8\na,a\nb,b\n", "its 2 texts give an accuracy of 1.000000, and the run"),
+    ],
+)
+def test_a_damaged_table_of_predictions_is_told_by_the_accuracy_that_was_logged(
+    client: MlflowClient, experiment: str, table: str, line: str
+) -> None:
+    run_id = logged(client, experiment, {**METRICS, "onnx_int8/accuracy": 2 / 3})
+    client.log_text(run_id, table, "reports/predictions.csv")
+    with pytest.raises(PipelineError, match=line):
+        Registry("classifier").candidate(run_id)
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"status": "FAILED"}, "is FAILED; only a FINISHED run can be promoted"),
