@@ -108,8 +108,10 @@ def test_no_command_resolves_what_a_logged_config_asks_of_the_environment(
 ) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
     (file,) = copy.glob("*/artifacts/config/config.yaml")
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("split_seed: ", "data_dir: ${oc.env:SECRET}\n  split_seed: ", 1))
+    lines = file.read_text(encoding="utf-8").splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith("  data_dir: "))
+    lines[place] = "  data_dir: ${oc.env:SECRET}"
+    file.write_text("\n".join(lines), encoding="utf-8")
     run_id = deployed.run.info.run_id
     for main in (lambda: bench.main([run_id]), lambda: report.main([run_id])):
         assert main() == 2
