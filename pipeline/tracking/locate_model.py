@@ -1,6 +1,9 @@
 """Find the directory of a deployed model by run id, registered name or path."""
 
+import atexit
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from pipeline.errors import PipelineError, nearest
@@ -112,19 +115,24 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
 
 
 def _download(uri: str, otherwise: str) -> Path:
+    """Copy a model to a scratch folder, which is removed when the process ends."""
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri())
-    return _fetch(uri, otherwise, tracking_uri())
+    # MLflow 3.17 copies a logged model in any case, to a temporary folder that stays.
+    scratch = tempfile.mkdtemp(prefix="pipeline-model-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return _fetch(uri, otherwise, tracking_uri(), scratch)
 
 
-def _fetch(uri: str, otherwise: str, store: str) -> Path:
+def _fetch(uri: str, otherwise: str, store: str, scratch: str | None = None) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     with store_errors(store):
         try:
-            return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=store))
+            local = mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=store)
+            return Path(local)
         except MlflowException as error:
             if error.error_code != NOT_FOUND:
                 raise
