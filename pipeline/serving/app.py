@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import version
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -96,8 +98,11 @@ class Invocations:
     async def _response(self, request: Request, body: bytearray, share: Share) -> Response:
         try:
             content_type = request.headers.get("content-type", "")
-            answer = await self._answers.answer(body, content_type)
+            work = self._answers.answer(body, content_type)
+            answer = await _unless_gone(request, work)
             share.take(len(answer))
+        except ClientDisconnect:
+            raise
         except RefusedError as error:
             refusal = error
         except Exception as error:  # a bug of ours or of a runtime; the server goes on
@@ -124,6 +129,28 @@ class Invocations:
                 while (await receive()).get("more_body"):
                     pass
         await send({"type": BODY, "body": b""})
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, bytes]) -> bytes:
+    """Wait for an answer, and give it up when the client has closed the connection.
+
+    Raises:
+        ClientDisconnect: it has.
+    """
+    answer, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnect
+        return answer.result()
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _send(send: Send, response: Response) -> None:

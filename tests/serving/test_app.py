@@ -224,6 +224,21 @@ def test_a_request_that_takes_too_long_is_given_up(serve: Callable[..., int]) ->
     assert len(model.scored) == scored < 1000, "nobody waits for the rest"
 
 
+def test_a_client_that_has_gone_is_worked_for_no_longer(serve: Callable[..., int]) -> None:
+    model = Model(seconds=0.05)
+    port = serve(model)
+    body = json.dumps({"inputs": ["a"] * 1000}).encode()
+    client = begin(port, len(body), body)
+    time.sleep(0.5)
+    assert model.scored
+    client.close()
+    time.sleep(0.3)
+    scored = len(model.scored)
+    time.sleep(0.3)
+    assert len(model.scored) == scored < 1000
+    assert ask(port, b'{"inputs": ["rain"]}')[0] == 200
+
+
 def test_a_bug_is_told_at_the_terminal_and_the_server_goes_on(
     serve: Callable[..., int], capfd: pytest.CaptureFixture[str]
 ) -> None:
