@@ -51,8 +51,8 @@ def test_a_sweep_is_found_by_id_by_name_and_as_the_latest(
     assert names(capsys.readouterr().out) == ["none", "direct", "failing"]
 
 
-def test_a_csv_holds_no_formula(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
-    client = MlflowClient()
+def test_a_csv_holds_no_formula(sweep: str, store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    client = MlflowClient(store)
     run = client.get_run(sweep)
     named = client.create_run(
         run.info.experiment_id,
