@@ -21,8 +21,9 @@ model's directory is read as data: code in it never runs, and a directory with a
 
 limits:
   texts      {MAX_TEXTS:,} in a request, with {MAX_TEXT_CHARACTERS:,} characters each
-  bytes      {LIMITS.request_bytes:,} in a request; {LIMITS.held_bytes:,} of all requests and
-             answers at once, beyond which the answer is 503 with Retry-After
+  bytes      {LIMITS.request_bytes:,} in a request, {LIMITS.answer_bytes:,} in an answer;
+             {LIMITS.held_bytes:,} of all of them at once, beyond which the answer is 503 with
+             Retry-After
   seconds    {LIMITS.transfer_seconds:g} to send a request, {LIMITS.transfer_seconds:g} to receive \
 its answer; --timeout until the answer
 """

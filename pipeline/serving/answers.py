@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline.errors import PipelineError
 from pipeline.inference.classifier import TextClassifier
 from pipeline.serving.limits import Limits, RefusedError
 from pipeline.serving.payload import read_texts
@@ -17,6 +18,7 @@ from pipeline.serving.payload import read_texts
 # lock: a second reader would take memory and no time off.
 READERS = 1
 SCORERS = 4  # requests that are scored at once; the runtime's threads are shared by them
+WRITTEN_AT_ONCE = 64
 
 Result = TypeVar("Result")
 
@@ -84,8 +86,26 @@ class Answers:
 
     def _score(self, texts: list[str], abandoned: Event) -> bytes:
         logits = np.empty((len(texts), len(self._classifier.label_names)), np.float32)
-        for rows, of_batch in self._classifier.batches(texts):
-            if abandoned.is_set():
-                return b""  # nobody reads it
-            logits[rows] = of_batch
-        return json.dumps({"predictions": self._classifier.answers(logits)}).encode()
+        try:
+            for rows, of_batch in self._classifier.batches(texts):
+                if abandoned.is_set():
+                    return b""  # nobody reads it
+                logits[rows] = of_batch
+        except PipelineError as error:  # a model of pairs, and a text that is none
+            raise RefusedError(400, str(error)) from error
+        return self._written(logits)
+
+    def _written(self, logits: np.ndarray) -> bytes:
+        """Write the answers, a few at a time: a model of many classes answers at length."""
+        parts, size = [], 0
+        for start in range(0, len(logits), WRITTEN_AT_ONCE):
+            answers = self._classifier.answers(logits[start : start + WRITTEN_AT_ONCE])
+            parts.append(json.dumps(answers)[1:-1].encode())
+            size += len(parts[-1])
+            if size > self._limits.answer_bytes:
+                raise RefusedError(
+                    413,
+                    f"the answer is longer than {self._limits.answer_bytes:,} bytes; send fewer "
+                    "texts at once.",
+                )
+        return b'{"predictions": [' + b", ".join(parts) + b"]}"

@@ -21,6 +21,7 @@ class Limits:
 
     Args:
         request_bytes: largest body of a request.
+        answer_bytes: longest answer.
         held_bytes: most bytes of requests and answers that are held at once; beyond, requests are
             asked to come again.
         transfer_seconds: longest time that a client may take to send a request, and again to
@@ -32,6 +33,7 @@ class Limits:
     """
 
     request_bytes: int = 16_000_000
+    answer_bytes: int = 32_000_000
     held_bytes: int = 64_000_000
     transfer_seconds: float = 30.0
     answer_seconds: float = 60.0

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from pipeline.errors import PipelineError
 from pipeline.serving import protocol
 from pipeline.serving.answers import Answers
 from pipeline.serving.app import application
@@ -36,6 +37,8 @@ class Model:
             time.sleep(self.seconds)
             if text == "bug":
                 raise RuntimeError("the runtime failed at 127.0.0.1")
+            if text == "alone":
+                raise PipelineError("'alone' is one text; this model takes pairs.")
             self.scored.append(text)
             yield [place], np.array([[0.0, len(text)]], np.float32)
 
@@ -189,6 +192,27 @@ def test_bytes_of_all_requests_are_bounded_and_given_back(serve: Callable[..., i
     assert ask(port, b'{"inputs": ["rain"]}')[0] == 200, "a small request still fits"
     assert [status_of(client) for client in slow] == [408, 408]
     assert ask(port, part + b'"]}')[0] == 200
+
+
+def test_an_answer_that_is_too_long_asks_for_fewer_texts(serve: Callable[..., int]) -> None:
+    port = serve(answer_bytes=10_000)
+    status, answer, _ = ask(port, json.dumps({"inputs": ["a"] * 1000}).encode())
+    assert status == 413
+    line = "the answer is longer than 10,000 bytes; send fewer texts at once."
+    assert answer["message"] == line
+    assert ask(port, json.dumps({"inputs": ["a"] * 200}).encode())[0] == 200
+
+
+def test_a_text_that_the_model_cannot_take_is_the_clients_error(serve: Callable[..., int]) -> None:
+    status, answer, _ = ask(serve(), b'{"inputs": ["alone"]}')
+    assert (status, answer["message"]) == (400, "'alone' is one text; this model takes pairs.")
+
+
+def test_any_number_of_texts_is_answered_in_order(serve: Callable[..., int]) -> None:
+    port = serve(Model(label_names=("\u00e9", "b")))
+    for count in (0, 1, 64, 65, 200):
+        status, answer, _ = ask(port, json.dumps({"inputs": ["a"] * count}).encode())
+        assert (status, answer) == (200, {"predictions": [{"label": "b"}] * count})
 
 
 def test_an_answer_counts_like_a_request(serve: Callable[..., int]) -> None:
