@@ -9,11 +9,12 @@ from typing import cast
 from pipeline.config.schema import BenchmarkConfig, Config
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
-from pipeline.names import CONFIG, FP32, INT8, TEST
+from pipeline.names import CONFIG, FP32, FP32_FORMATS, INT8, INT8_FORMATS, TEST
 from pipeline.tracking.lookup import find_run, newest_shipped
 from pipeline.tracking.store import store_errors, tracking_uri
 
 DEFAULTS = BenchmarkConfig()
+VARIANTS = (FP32, INT8, *FP32_FORMATS, *INT8_FORMATS)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,7 +85,8 @@ def _bench(options: argparse.Namespace) -> None:
         run = find_run(client, options.run_id or newest_shipped(client))
         files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
     config = cast(Config, OmegaConf.to_object(read_logged(files / CONFIG)))
-    variants = [name for name in (FP32, INT8, *config.export.formats) if (files / name).is_dir()]
+    # The store's names, not the config's, which is a file of the store as well.
+    variants = [name for name in VARIANTS if (files / name).is_dir()]
     texts = load_corpus(config.dataset).splits[TEST]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
     artifacts = [Artifact(variant, files / variant) for variant in variants]

@@ -217,7 +217,9 @@ def _as_text(comparison: "Comparison", text_format: str) -> str:
     if text_format == "json":
         return str(table.to_json(orient="records", indent=2))
     if text_format == "csv":
-        return str(table.to_csv(index=False))
+        from pipeline.console.csv_tables import csv_text
+
+        return csv_text(table)
     return f"{table.to_string(index=False)}\n"
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 # A password may hold a slash: SQLAlchemy takes USER:PASSWORD to end at the last @.
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^/:@\s]*:[^\s'\"]*|[^/\s]*)@")
 _SECRET_PARAMETERS = re.compile(
-    r"([?&#;][^=&\s]*(?:auth|credential|key|passw|pwd|secret|sig|token)[^=&\s]*=)[^&;\s'\"]+",
+    r"([?&#;][^=&\s]*(?:auth|credential|key|passphrase|passw|pwd|secret|sig|token)[^=&\s]*=)[^&;\s'\"]+",
     re.IGNORECASE,
 )
 

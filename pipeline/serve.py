@@ -1,32 +1,37 @@
 """Serve a deployed model on this machine: python -m pipeline.serve [--model MODEL] [--port N]."""
 
 import argparse
+import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
-from pipeline.inference.session import refuse_pickles
+from pipeline.inference.classifier import TextClassifier
+from pipeline.inference.texts import MAX_TEXT_CHARACTERS, MAX_TEXTS
 from pipeline.names import CHAMPION
-from pipeline.tracking.locate_model import mlflow_directory
+from pipeline.serving.limits import Limits
+from pipeline.tracking.locate_model import model_directory
 
-MAX_REQUEST_BYTES = 16_000_000
+LIMITS = Limits()
+THREADS_SECONDS = 0.3  # that a call of the runtime has to end, after the server has
 DESCRIPTION = f"""\
-Serve a deployed model with MLflow's scoring server, as `mlflow models serve` would. Models with
-pickles among their files are refused, and so are requests of more than {MAX_REQUEST_BYTES:,} bytes.
+Serve a deployed model over HTTP, with the routes and formats of MLflow's scoring server. The
+model's directory is read as data: code in it never runs, and a directory with a pickle is refused.
+
+limits:
+  texts      {MAX_TEXTS:,} in a request, with {MAX_TEXT_CHARACTERS:,} characters each
+  bytes      {LIMITS.request_bytes:,} in a request, {LIMITS.answer_bytes:,} in an answer;
+             {LIMITS.held_bytes:,} of all of them at once, beyond which the answer is 503 with
+             Retry-After
+  seconds    {LIMITS.transfer_seconds:g} to send a request, {LIMITS.transfer_seconds:g} to receive \
+its answer; --timeout until the answer
 """
 EXAMPLES = """\
 ask it:
   curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' \\
     -d '{"inputs": ["what a day"]}'
 """
-
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
-"""An ASGI application."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--port", type=int, default=5001, help="port to listen on (default: %(default)s)"
     )
+    command.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=LIMITS.answer_seconds,
+        help="longest time that a request waits and is worked on (default: %(default)g)",
+    )
     return command
 
 
@@ -67,65 +79,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    if not options.timeout > 0:
+        raise PipelineError(f"--timeout {options.timeout} must be above 0.")
     third_parties.prepare()
-    directory = mlflow_directory(options.model)
-    refuse_pickles(directory)
-    import mlflow
+    classifier = TextClassifier(model_directory(options.model))
     import uvicorn
-    from mlflow.pyfunc import scoring_server
 
-    app = bounded(scoring_server.init(mlflow.pyfunc.load_model(str(directory))), MAX_REQUEST_BYTES)
+    from pipeline.serving.answers import Answers
+    from pipeline.serving.app import application
+    from pipeline.serving.protocol import TimedProtocol
+
+    limits = Limits(answer_seconds=options.timeout)
+    answers = Answers(classifier, limits)
     address = f"http://{options.host}:{options.port}/invocations"
     print(f"serving {options.model} on {address}", file=sys.stderr, flush=True)  # noqa: T201
     try:
-        uvicorn.run(app, host=options.host, port=options.port, log_level="critical")
+        uvicorn.run(
+            application(answers, limits),
+            host=options.host,
+            port=options.port,
+            http=TimedProtocol,
+            ws="none",
+            log_level="critical",
+            timeout_graceful_shutdown=limits.stop_seconds,
+        )
     except SystemExit as stop:  # how uvicorn says that it cannot listen
         raise PipelineError(
             f"port {options.port} of {options.host} is taken or not allowed; choose another: "
             "--port N."
         ) from stop
-
-
-def bounded(app: App, limit: int) -> App:
-    """Answer 413 to requests whose body is too long, without reading the rest of it.
-
-    Args:
-        app: ASGI application to protect.
-        limit: largest accepted body, in bytes.
-
-    Returns:
-        An application that passes on the requests within the limit.
-    """
-
-    async def checked(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await app(scope, receive, send)
-        # The scoring server reads a whole body before it answers; so does this, up to the limit.
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":  # the client has gone
-                return None
-            body += message.get("body", b"")
-            if len(body) > limit:
-                return await _refuse(send, limit)
-            if not message.get("more_body"):
-                break
-        pending = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def replay() -> Message:
-            return pending.pop() if pending else await receive()
-
-        return await app(scope, replay, send)
-
-    return checked
-
-
-async def _refuse(send: Send, limit: int) -> None:
-    line = f'{{"message": "the request is longer than {limit:,} bytes"}}'.encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": line})
+    finally:
+        if not answers.stop(THREADS_SECONDS):
+            # Python waits for its threads at exit, and a call of the runtime may take a minute.
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,22 @@ def test_a_sweep_is_found_by_id_by_name_and_as_the_latest(
     assert names(capsys.readouterr().out) == ["none", "direct", "failing"]
 
 
+def test_a_csv_holds_no_formula(sweep: str, store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    client = MlflowClient(store)
+    run = client.get_run(sweep)
+    named = client.create_run(
+        run.info.experiment_id,
+        tags={"mlflow.parentRunId": sweep, "failure": "@SUM(A1)"},
+        run_name="=HYPERLINK()",
+    )
+    client.set_terminated(named.info.run_id, "FAILED")
+    assert compare.main(["--sweep", sweep, "--format", "csv"]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    cells = [cell for row in rows for cell in row]
+    assert "'=HYPERLINK()" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "@"))]
+
+
 @pytest.mark.usefixtures("sweep")
 def test_without_a_sweep_all_runs_but_parents_are_compared_and_a_filter_narrows_them(
     capsys: pytest.CaptureFixture[str],

@@ -26,6 +26,7 @@ def test_all_values_are_named_when_none_is_close() -> None:
         ("https://host/?pwd=a&n=2", "https://host/?pwd=***&n=2"),
         ("https://host/?auth=a#token=b", "https://host/?auth=***"),
         ("https://host/page#access_token=b", "https://host/page#access_token=***"),
+        ("https://host/?sslpassphrase=a", "https://host/?sslpassphrase=***"),
         ("https://host:5000/path", "https://host:5000/path"),
         (
             "https://host/a.csv?part=1&X-Amz-Signature=abc&n=2",

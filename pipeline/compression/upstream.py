@@ -142,12 +142,14 @@ def load_int8(folder: Path) -> PreTrainedModel:
         OSError: a file is missing.
         RuntimeError, ValueError: a file does not hold such a model.
     """
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     config.dtype = torch.float32  # INCTrainer stores int8, which no model can be built in
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
+    model = AutoModelForSequenceClassification.from_config(
+        config, trust_remote_code=False, attn_implementation="eager"
+    )
     try:
         state = torch.load(folder / WEIGHTS_NAME, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
+    except (UnpicklingError, EOFError, RuntimeError) as error:  # RuntimeError: a zip that was cut
         raise ValueError(f"{WEIGHTS_NAME} holds no weights that torch loads safely") from error
     if "best_configure" not in state:
         raise ValueError(f"{WEIGHTS_NAME} holds no config of Neural Compressor")

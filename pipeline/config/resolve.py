@@ -129,7 +129,8 @@ def read_logged(folder: Path) -> DictConfig:
     try:
         return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), _literal(logged)))
     except OmegaConfBaseException as error:
-        raise PipelineError(f"{CONFIG_FILE} of the run: {str(error).splitlines()[0]}.") from error
+        reason = str(error).splitlines()[0]
+        raise PipelineError(f"the run's {CONFIG_FILE} is of another schema: {reason}.") from error
 
 
 def _logged(folder: Path) -> dict[str, Any]:
@@ -137,9 +138,9 @@ def _logged(folder: Path) -> dict[str, Any]:
         logged = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise PipelineError(f"{CONFIG_FILE} of the run cannot be read: {reason}.") from error
+        raise PipelineError(f"the run's {CONFIG_FILE} is missing or damaged: {reason}.") from error
     if not isinstance(logged, dict):
-        raise PipelineError(f"{CONFIG_FILE} of the run is no config.")
+        raise PipelineError(f"the run's {CONFIG_FILE} holds no config.")
     return logged
 
 

@@ -13,10 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from pipeline.console import third_parties
-from pipeline.inference.classifier import MODEL_CONFIG_FILE, TOKENIZER_FILE, pad
+from pipeline.errors import PipelineError
+from pipeline.inference.classifier import (
+    pad,
+    pad_token_id,
+    read_config,
+    read_tokenizer,
+)
 from pipeline.inference.session import ONNX_FILE, open_session
 from pipeline.names import FP32, INT8
 
@@ -34,7 +39,7 @@ Rows = Sequence[Sequence[int]]
 def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None:
     # JSON lines go to the real standard output; whatever a library prints goes to the errors.
     answers, sys.stdout = sys.stdout, sys.stderr
-    rows, pad_token_id = _tokens(directory, texts_file)
+    rows, padding = _tokens(directory, texts_file)
     call: Call = _nothing_loaded
     for line in sys.stdin:
         request = json.loads(line)
@@ -43,27 +48,23 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
             importlib.import_module(_library(variant, directory))
             started = time.perf_counter()
             call = _load(variant, directory, threads)
-            call(*make_batch(rows, pad_token_id, (1, 16), 0))
+            call(*make_batch(rows, padding, (1, 16), 0))
             answer = {"load_s": time.perf_counter() - started}
         elif "end" in request:
             answer = {"peak_mb": _peak_mb()}
         else:
             shape = (request["batch"], request["tokens"])
-            batches = [
-                make_batch(rows, pad_token_id, shape, index) for index in range(BATCHES_IN_TURN)
-            ]
+            batches = [make_batch(rows, padding, shape, index) for index in range(BATCHES_IN_TURN)]
             answer = {"times_s": _turn(call, batches, request["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
     corpus = json.loads(texts_file.read_text(encoding="utf-8"))
-    tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
+    tokenizer = read_tokenizer(directory)
     tokenizer.enable_truncation(corpus["max_length"])
-    tokenizer.no_padding()
-    config = json.loads((directory / MODEL_CONFIG_FILE).read_text(encoding="utf-8"))
     encodings = tokenizer.encode_batch(corpus["texts"])
-    return [encoding.ids for encoding in encodings], config["pad_token_id"]
+    return [encoding.ids for encoding in encodings], pad_token_id(read_config(directory))
 
 
 def _peak_mb() -> float:
@@ -154,4 +155,7 @@ def _load(variant: str, directory: Path, threads: int) -> Call:
 
 if __name__ == "__main__":
     third_parties.prepare()
-    _work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    try:
+        _work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    except PipelineError as error:  # the benchmark quotes the last line
+        sys.exit(str(error))

@@ -1,22 +1,26 @@
 """Classify texts with a deployed model directory: its session with its tokenizer."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline.errors import PipelineError
 from pipeline.inference.session import first_line, open_session
-from pipeline.inference.texts import split_pairs
+from pipeline.inference.texts import PAIR_SEPARATOR, split_pairs
 
 TOKENIZER_FILE = "tokenizer.json"
 MODEL_CONFIG_FILE = "config.json"
+PADDING_KEY = "pad_token_id"
 PAIRS_KEY = "text_pair"  # in config.json: the model classifies pairs of texts
 BATCH_SIZE = 32
 WINDOW = 256 * BATCH_SIZE  # texts of which those of one length are batched together
+# Texts that are tokenized at once: tokenizers keeps what it cuts off, some 100 bytes a token.
+TOKENIZED_AT_ONCE = 16
 
 
 class TextClassifier:
@@ -30,7 +34,8 @@ class TextClassifier:
         threads: threads of one call; 0 takes as many as this process has CPUs.
 
     Raises:
-        PipelineError: something is missing or damaged, or the directory holds a pickle.
+        PipelineError: something is missing or damaged, the files are not of one model, or the
+            directory holds a pickle.
 
     Example:
         >>> classifier = TextClassifier(Path("onnx_int8"))
@@ -40,19 +45,12 @@ class TextClassifier:
 
     def __init__(self, directory: Path, threads: int = 0) -> None:
         self._session = open_session(directory, threads)
-        try:
-            config = json.loads((directory / MODEL_CONFIG_FILE).read_text(encoding="utf-8"))
-            names = config["id2label"]
-            self.label_names = tuple(str(names[str(index)]) for index in range(len(names)))
-            self._pad_token_id = int(config["pad_token_id"])
-            self._pairs = bool(config.get(PAIRS_KEY))
-            self._tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
-            self._tokenizer.no_padding()
-        except Exception as error:  # tokenizers 0.20 raises a bare Exception
-            raise PipelineError(
-                f"{directory} lacks a readable {MODEL_CONFIG_FILE} with labels or "
-                f"{TOKENIZER_FILE}: {first_line(error)}"
-            ) from error
+        config = read_config(directory)
+        self.label_names = _label_names(config, directory / MODEL_CONFIG_FILE)
+        self._pad_token_id = pad_token_id(config)
+        self._pairs = bool(config.get(PAIRS_KEY))
+        self._tokenizer = read_tokenizer(directory)
+        self._check(directory)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Score texts.
@@ -61,15 +59,70 @@ class TextClassifier:
             texts: any number of texts; those from outside go through check_text first.
 
         Returns:
-            Logits (texts, num_labels), float32. A batch holds texts of one length only: padding
-            would change the order of sums, and with it, now and then, the rounding to INT8.
+            Logits (texts, num_labels), float32.
         """
-        inputs = split_pairs(texts) if self._pairs else list(texts)
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(inputs)]
-        logits = np.empty((len(tokens), len(self.label_names)), np.float32)
-        for rows in _batches(tokens):
-            logits[rows] = self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
+        logits = np.empty((len(texts), len(self.label_names)), np.float32)
+        for rows, of_batch in self.batches(texts):
+            logits[rows] = of_batch
         return logits
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Score texts batch by batch, so that a caller can stop in between.
+
+        A batch holds texts of one length only: padding would change the order of sums, and with
+        it, now and then, the rounding to INT8.
+
+        Args:
+            texts: as for logits.
+
+        Yields:
+            Places of the batch's texts, and their logits (batch, num_labels), float32. Both are
+            empty while texts are tokenized.
+        """
+        nothing = np.empty((0, len(self.label_names)), np.float32)
+        inputs = split_pairs(texts) if self._pairs else list(texts)
+        tokens: list[list[int]] = []
+        for start in range(0, len(inputs), TOKENIZED_AT_ONCE):
+            part = inputs[start : start + TOKENIZED_AT_ONCE]
+            tokens += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
+            yield [], nothing
+        for rows in _batches(tokens):
+            yield rows, self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
+
+    def answers(self, logits: np.ndarray) -> list[dict[str, Any]]:
+        """Write the answers to texts as a server gives them.
+
+        Args:
+            logits: logits (texts, num_labels).
+
+        Returns:
+            For each text its `label`, that label's `score`, and the `scores` of all classes, which
+            sum to 1.
+        """
+        names = self.label_names
+        return [
+            {
+                "label": names[row.argmax()],
+                "score": row.max(),
+                "scores": dict(zip(names, row, strict=True)),
+            }
+            for row in probabilities(logits).astype(float)
+        ]
+
+    def _check(self, directory: Path) -> None:
+        """Make sure that the files are of one model: with one text, all of them answer."""
+        try:
+            *_, (_, logits) = self.batches([PAIR_SEPARATOR.join("aa") if self._pairs else "a"])
+        except Exception as error:  # onnxruntime's exceptions have no other common base
+            raise PipelineError(
+                f"the model of {directory} does not take the tokens of its {TOKENIZER_FILE}: "
+                f"{first_line(error)}"
+            ) from error
+        if logits.shape != (1, len(self.label_names)):
+            raise PipelineError(
+                f"the model of {directory} answers with {logits.shape[-1]} scores, and its "
+                f"{MODEL_CONFIG_FILE} has {len(self.label_names)} labels."
+            )
 
     def stream(self, texts: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Score texts window by window, so that they need not fit in memory.
@@ -83,6 +136,60 @@ class TextClassifier:
         remaining = iter(texts)
         while window := list(islice(remaining, WINDOW)):
             yield from zip(window, probabilities(self.logits(window)), strict=True)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Read a model's config.json.
+
+    Args:
+        directory: directory of the model.
+
+    Raises:
+        PipelineError: the file is missing or damaged, or does not say which token fills texts.
+    """
+    file = directory / MODEL_CONFIG_FILE
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PipelineError(f"{file} is missing or damaged: {_reason(error)}") from error
+    if not isinstance(config, dict) or not isinstance(config.get(PADDING_KEY), int):
+        raise PipelineError(f"{file} lacks a number {PADDING_KEY}.")
+    return config
+
+
+def pad_token_id(config: Mapping[str, Any]) -> int:
+    """Return the id of the token that fills the shorter texts of a batch."""
+    return int(config[PADDING_KEY])
+
+
+def _label_names(config: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    """Return the classes in the order of their ids."""
+    names = config.get("id2label")
+    if not isinstance(names, dict) or set(names) != {str(index) for index in range(len(names))}:
+        raise PipelineError(f"{file} lacks the labels, id2label, from 0 on.")
+    return tuple(str(names[str(index)]) for index in range(len(names)))
+
+
+def read_tokenizer(directory: Path) -> Tokenizer:
+    """Read a model's tokenizer.json, which cuts texts as in training and does not pad.
+
+    Args:
+        directory: directory of the model.
+
+    Raises:
+        PipelineError: the file is missing or damaged.
+    """
+    file = directory / TOKENIZER_FILE
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers 0.22 raises a bare Exception
+        raise PipelineError(f"{file} is missing or damaged: {_reason(error)}") from error
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def _batches(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:

@@ -1,4 +1,7 @@
-"""Answer MLflow's requests with a deployed classifier; MLflow runs this file to load the model."""
+"""Answer MLflow's requests with a deployed classifier; MLflow runs this file to load the model.
+
+`mlflow models serve` does; the commands of this package load the classifier without it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +11,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import TextClassifier, probabilities
-from pipeline.inference.texts import check_text
-
-MAX_TEXTS = 10_000  # of one request
+from pipeline.inference.classifier import TextClassifier
+from pipeline.inference.texts import check_texts
 
 
 class Classifier(PythonModel):
@@ -39,25 +40,11 @@ class Classifier(PythonModel):
             MlflowException: the request has too many texts, or a text is empty or too long; HTTP
                 400 when served.
         """
-        if len(model_input) > MAX_TEXTS:
-            raise MlflowException.invalid_parameter_value(
-                f"{len(model_input):,} texts in one request; at most {MAX_TEXTS:,} are accepted."
-            )
         try:
-            for place, text in enumerate(model_input, start=1):
-                check_text(text, f"text {place}")
-            scores = probabilities(self._classifier.logits(model_input)).astype(float)
+            check_texts(model_input)
+            return self._classifier.answers(self._classifier.logits(model_input))
         except PipelineError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-        names = self._classifier.label_names
-        return [
-            {
-                "label": names[row.argmax()],
-                "score": row.max(),
-                "scores": dict(zip(names, row, strict=True)),
-            }
-            for row in scores
-        ]
 
 
 mlflow.models.set_model(Classifier())

@@ -7,6 +7,7 @@ from pipeline.errors import PipelineError
 
 # A model reads the first few hundred characters; more is a file that was taken for a text.
 MAX_TEXT_CHARACTERS = 100_000
+MAX_TEXTS = 10_000  # of one request
 PAIR_SEPARATOR = "\t"
 QUOTED_CHARACTERS = 40  # of a text, in an error
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -33,6 +34,23 @@ def check_text(text: object, name: str) -> None:
         raise PipelineError(
             f"{name} has {len(text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are accepted."
         )
+
+
+def check_texts(texts: Sequence[object]) -> None:
+    """Refuse a request that a classifier cannot answer.
+
+    Args:
+        texts: values of the request; any number up to MAX_TEXTS.
+
+    Raises:
+        PipelineError: there are too many, or check_text refuses one.
+    """
+    if len(texts) > MAX_TEXTS:
+        raise PipelineError(
+            f"{len(texts):,} texts in one request; at most {MAX_TEXTS:,} are accepted."
+        )
+    for place, text in enumerate(texts, start=1):
+        check_text(text, f"text {place}")
 
 
 def split_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -18,6 +20,18 @@ from pipeline.names import INT8
 
 WEIGHT_SUFFIXES = frozenset({".bin", ".onnx", ".safetensors", ".xml"})
 BYTES_PER_MB = 1e6
+# What transformers, torch and Neural Compressor raise for files that are missing, cut or no models.
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,8 @@ def save_artifact(
 def load(artifact: Artifact) -> PreTrainedModel:
     """Load a model as a user of the directory would.
 
-    An INT8 directory of Neural Compressor holds a pickle: load only what you trained yourself.
+    Nothing of the directory runs: weights are read as safetensors or with torch's restricted
+    unpickler, and code that config.json names stays where it is.
 
     Args:
         artifact: fp32 or int8 directory.
@@ -81,7 +96,14 @@ def load(artifact: Artifact) -> PreTrainedModel:
     try:
         if artifact.variant == INT8:
             return load_int8(artifact.path)
-        return AutoModelForSequenceClassification.from_pretrained(artifact.path)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise PipelineError(f"the {artifact.variant} model cannot be reloaded: {reason}") from error
+        # Of a config, transformers 4.57 takes the attention that it was saved with, which may name
+        # a kernel of the Hub, and that is code; given beside a config, the argument wins.
+        config = AutoConfig.from_pretrained(artifact.path, trust_remote_code=False)
+        return AutoModelForSequenceClassification.from_pretrained(
+            artifact.path, config=config, trust_remote_code=False, attn_implementation="eager"
+        )
+    except LOAD_ERRORS as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise PipelineError(
+            f"the {artifact.variant} model cannot be reloaded from {artifact.path}: {reason}"
+        ) from error

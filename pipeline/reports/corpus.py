@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.console.csv_tables import write_csv
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import NUM_TOKENS, Tokens, integers
 from pipeline.names import (
@@ -132,12 +133,12 @@ def write_corpus(folder: Path, tokens: Tokens, description: Description, max_len
         counts = zip(description.label_names, row.pop("class_counts"), strict=True)
         rows.append({**row, **{f"{CLASS_PREFIX}{label}": count for label, count in counts}})
     table = pd.DataFrame(rows)
-    table.to_csv(folder / CORPUS_TABLE, index=False)
+    write_csv(table, folder / CORPUS_TABLE)
     lengths = pd.concat(
         [_length_counts(split, tokens[split]) for split in SPLITS], ignore_index=True
     )
-    lengths.to_csv(folder / TOKEN_LENGTHS_TABLE, index=False)
-    description.examples.to_csv(folder / EXAMPLES_TABLE, index=False)
+    write_csv(lengths, folder / TOKEN_LENGTHS_TABLE)
+    write_csv(description.examples, folder / EXAMPLES_TABLE)
     save(corpus_chart(table, lengths, max_length), folder / CORPUS_CHART)
 
 

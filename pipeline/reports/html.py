@@ -94,6 +94,10 @@ def script_json(value: object) -> Markup:
         value: anything that json writes.
 
     Returns:
-        JSON without "<", so that no text in it ends the script or begins a comment.
+        JSON in ASCII without <, > and &, so that no text in it ends the script, begins a comment
+        or is taken for an entity.
     """
-    return trusted(json.dumps(value).replace("<", "\\u003c"))
+    text = json.dumps(value, ensure_ascii=True)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return trusted(text)

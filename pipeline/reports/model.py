@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
+from pipeline.console.csv_tables import write_csv
 from pipeline.data.tokens import LABELS, NUM_TOKENS, integers
 from pipeline.evaluation.calibration import calibration_bins
 from pipeline.evaluation.results import Result
@@ -67,7 +68,7 @@ def write_model_report(
     }
     for file_name, parts in tables.items():
         if parts:
-            pd.concat(parts).to_csv(folder / file_name, index=False)
+            write_csv(pd.concat(parts), folder / file_name)
 
 
 def calibration(result: Result, labels: np.ndarray) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 
 from pipeline.compression.statistics import OpStatistics
+from pipeline.console.csv_tables import write_csv
 from pipeline.console.tables import rich_table, show_fitted
 from pipeline.evaluation.benchmark import BATCHES, Benchmark, Point
 from pipeline.evaluation.results import Result
@@ -70,7 +71,7 @@ def write_statistics(folder: Path, statistics: Sequence[OpStatistics]) -> None:
     if not statistics:
         return
     table = pd.DataFrame([asdict(row) for row in statistics]).rename(columns=STATISTICS_HEADINGS)
-    table.to_csv(folder / STATISTICS_TABLE, index=False)
+    write_csv(table, folder / STATISTICS_TABLE)
     _show(table, "Mixed Precision Statistics")
 
 
@@ -81,7 +82,7 @@ def write_layers(folder: Path, layers: pd.DataFrame) -> None:
         folder: existing directory to write to.
         layers: errors of each module, as layer_errors() returns them.
     """
-    layers.to_csv(folder / LAYERS_TABLE, index=False)
+    write_csv(layers, folder / LAYERS_TABLE)
 
 
 def write_results(
@@ -105,18 +106,18 @@ def write_results(
         labels: true label ids, (rows,), int64.
         label_names: classes in the order of their ids.
     """
-    figures_table(results, benchmarks).to_csv(folder / FIGURES_TABLE, index=False)
+    write_csv(figures_table(results, benchmarks), folder / FIGURES_TABLE)
     names = np.array(label_names, dtype=object)
     predicted = {variant: names[result.predictions] for variant, result in results.items()}
     predictions = pd.DataFrame({"label": names[labels], **predicted})
-    predictions.to_csv(folder / PREDICTIONS_TABLE, index=False)
+    write_csv(predictions, folder / PREDICTIONS_TABLE)
     for variant, result in results.items():
         index = pd.Index(label_names, name="true \\ predicted")
         confusion = pd.DataFrame(result.metrics.confusion, index=index, columns=list(label_names))
-        confusion.to_csv(folder / confusion_table(variant))
+        write_csv(confusion, folder / confusion_table(variant), index=True)
     if benchmarks:
         table = benchmark_table(benchmarks)
-        table.to_csv(folder / BENCHMARK_TABLE, index=False)
+        write_csv(table, folder / BENCHMARK_TABLE)
         save(benchmark_chart(table), folder / BENCHMARK_CHART)
 
 

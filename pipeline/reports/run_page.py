@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
+from pipeline.console.csv_tables import as_written
 from pipeline.evaluation.calibration import calibration_error
 from pipeline.names import (
     ACCURACY_BY_LENGTH_TABLE,
@@ -60,14 +61,18 @@ class Tables:
             The table, or None if the run has no such file.
         """
         file = self.folder / file_name
-        return pd.read_csv(file, converters=dict.fromkeys(NAMING, str)) if file.is_file() else None
+        return (
+            pd.read_csv(file, converters=dict.fromkeys(NAMING, as_written))
+            if file.is_file()
+            else None
+        )
 
     def read_confusion(self, variant: str) -> pd.DataFrame | None:
         """Read the confusion matrix of a variant, true classes as the index; None without one."""
         file = self.folder / confusion_table(variant)
         if not file.is_file():
             return None
-        table = pd.read_csv(file, converters={0: str})
+        table = pd.read_csv(file, converters={0: as_written}).rename(columns=as_written)
         return table.set_index(table.columns[0])
 
 

@@ -150,6 +150,7 @@ class Sweep:
     def conclude(self) -> None:
         """Show the comparison of the sweep's runs, and store it with the sweep's run."""
         from pipeline.comparison.comparison import Comparison
+        from pipeline.console.csv_tables import write_csv
         from pipeline.reports.comparison_page import write_page
         from pipeline.reports.comparison_table import show_comparison
 
@@ -163,7 +164,7 @@ class Sweep:
         with tempfile.TemporaryDirectory() as scratch:
             page, table = Path(scratch) / COMPARISON_PAGE, Path(scratch) / COMPARISON_TABLE
             write_page(comparison, self._plan.name, self._parent.ui, page)
-            comparison.table().to_csv(table, index=False)
+            write_csv(comparison.table(), table)
             self._parent.log_files(Path(scratch))
         self._progress.say(f"next: {self._parent.compare}, or {self._parent.next_step}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -16,7 +17,7 @@ from pipeline.errors import PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.lookup import search_all
-from pipeline.tracking.store import DEFAULT_TRACKING_URI, store_errors
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, URI_VARIABLE, store_errors
 
 SQLITE = "sqlite:///"
 MIGRATION_SECONDS = 120.0  # that another process may take to create the database
@@ -122,10 +123,22 @@ def _prepared(uri: str) -> str:
     return f"{SQLITE}{file}"
 
 
+def _check_active(experiment: Experiment, uri: str) -> None:
+    if experiment.lifecycle_stage != LifecycleStage.DELETED:
+        return
+    arguments = ("experiments", "restore", "--experiment-id", str(experiment.experiment_id))
+    restore = python("-m", "mlflow", *arguments, **{URI_VARIABLE: redacted(uri)})
+    raise PipelineError(
+        f"experiment {experiment.name} is deleted in {redacted(uri)}; restore it with: {restore}; "
+        "or log to another one: tracking.experiment_name=NAME."
+    )
+
+
 def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
     name, location = config.experiment_name, config.artifact_location
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
+        _check_active(experiment, config.tracking_uri)
         return str(experiment.experiment_id)
     if location is not None and "://" not in location:
         location = Path(location).absolute().as_uri()

@@ -1,11 +1,14 @@
 """Find the directory of a deployed model by run id, registered name or path."""
 
+import atexit
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from pipeline.config.hub import RUN_ID
 from pipeline.errors import PipelineError, nearest
-from pipeline.inference.session import MLFLOW_FILE
+from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
 from pipeline.tracking.lookup import every_page, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
@@ -45,12 +48,17 @@ def model_directory(reference: str) -> Path:
     Args:
         reference: as for mlflow_directory, or a directory that an export wrote.
 
+    Returns:
+        The directory, which is data. Whatever an MLflow model brings beside it, code above all,
+        is neither read nor run.
+
     Raises:
-        PipelineError: there is no such model.
+        PipelineError: there is no such model, or it holds a pickle.
     """
     if Path(reference).is_dir() and not (Path(reference) / MLFLOW_FILE).is_file():
         return Path(reference)
     packed = mlflow_directory(reference)
+    refuse_pickles(packed)
     folders = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())
     if len(folders) != 1:
         raise PipelineError(
@@ -107,19 +115,24 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
 
 
 def _download(uri: str, otherwise: str) -> Path:
+    """Copy a model to a scratch folder, which is removed when the process ends."""
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri())
-    return _fetch(uri, otherwise, tracking_uri())
+    # MLflow 3.17 copies a logged model in any case, to a temporary folder that stays.
+    scratch = tempfile.mkdtemp(prefix="pipeline-model-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return _fetch(uri, otherwise, tracking_uri(), scratch)
 
 
-def _fetch(uri: str, otherwise: str, store: str) -> Path:
+def _fetch(uri: str, otherwise: str, store: str, scratch: str | None = None) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     with store_errors(store):
         try:
-            return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=store))
+            local = mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=store)
+            return Path(local)
         except MlflowException as error:
             if error.error_code != NOT_FOUND:
                 raise

@@ -209,8 +209,12 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     collate = collator(tokenizer, config.dataset)
     order = list(range(len(label_names)))
     if teacher.is_classifier:
+        name = teacher.model.name_or_path
         model = AutoModelForSequenceClassification.from_pretrained(
-            teacher.model.name_or_path, attn_implementation="eager"
+            name,
+            config=AutoConfig.from_pretrained(name, trust_remote_code=False),
+            trust_remote_code=False,
+            attn_implementation="eager",
         )
         order = [model.config.label2id[name] for name in label_names]
     else:

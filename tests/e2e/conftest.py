@@ -84,6 +84,7 @@ def run_once(folder: Path, model: Path) -> None:
         timeout=170,
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, "nobody at the terminal can do anything about it"
 
 
 @pytest.fixture(autouse=True)

@@ -77,3 +77,10 @@ def test_a_worker_that_cannot_load_its_artifact_is_named(tmp_path: Path, micro_m
         match="the benchmark of onnx_int8 ended early: .*cannot be loaded by ONNX Runtime",
     ):
         benchmark([Artifact("onnx_int8", tmp_path)], ["rain"], 32, BenchmarkConfig(repetitions=1))
+
+
+def test_a_worker_names_the_damaged_file_of_its_artifact(tmp_path: Path, micro_model: Path) -> None:
+    shutil.copytree(micro_model, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "tokenizer.json").write_text("")
+    with pytest.raises(PipelineError, match="ended early: .*tokenizer.json is missing or damaged"):
+        benchmark([Artifact("fp32", tmp_path)], ["rain"], 32, BenchmarkConfig(repetitions=1))

@@ -1,6 +1,19 @@
-import numpy as np
+import json
+import shutil
+from pathlib import Path
 
-from pipeline.inference.classifier import pad, probabilities
+import numpy as np
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.inference.classifier import TextClassifier, pad, probabilities
+
+STORED = Path(__file__).parent / "model_of_0_1_0/artifacts/onnx_int8"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(STORED, tmp_path / "model"))
 
 
 def test_rows_are_padded_to_the_longest_and_the_mask_says_where() -> None:
@@ -13,3 +26,58 @@ def test_rows_are_padded_to_the_longest_and_the_mask_says_where() -> None:
 def test_probabilities_survive_large_logits() -> None:
     rows = probabilities(np.array([[1000.0, 1000.0], [-1000.0, 0.0]], np.float32))
     np.testing.assert_allclose(rows, [[0.5, 0.5], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("kept", [0, 0.5, None])
+def test_a_file_that_is_cut_or_missing_is_named_in_one_line(
+    model: Path, name: str, kept: float | None
+) -> None:
+    file = model / name
+    content = file.read_bytes()
+    file.unlink()
+    if kept is not None:
+        file.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(PipelineError) as caught:
+        TextClassifier(model)
+    assert name in str(caught.value)
+    assert str(model) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({}, "config.json lacks a number pad_token_id."),
+        ([], "config.json lacks a number pad_token_id."),
+        ({"pad_token_id": None}, "config.json lacks a number pad_token_id."),
+        ({"pad_token_id": 0}, "config.json lacks the labels, id2label, from 0 on."),
+        ({"pad_token_id": 0, "id2label": 7}, "config.json lacks the labels"),
+        ({"pad_token_id": 0, "id2label": {"1": "a"}}, "config.json lacks the labels"),
+        ({"pad_token_id": 0, "id2label": {"0": "a"}}, "3 scores, and its config.json has 1 labels"),
+    ],
+)
+def test_a_config_of_another_model_is_refused(model: Path, config: object, line: str) -> None:
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PipelineError, match=line):
+        TextClassifier(model)
+
+
+def test_a_tokenizer_of_another_model_is_refused(model: Path) -> None:
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"] = {
+        token: 10**6 + place for token, place in tokenizer["model"]["vocab"].items()
+    }
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(PipelineError, match="does not take the tokens of its tokenizer.json"):
+        TextClassifier(model)
+
+
+def test_batches_can_be_left_in_between_and_give_every_text_its_logits() -> None:
+    classifier = TextClassifier(STORED)
+    texts = [f"snow {'and ice ' * (number % 5)}" for number in range(50)]
+    rows = [row for rows, logits in classifier.batches(texts) for row in rows]
+    assert sorted(rows) == list(range(50))
+    alone = np.concatenate([classifier.logits([text]) for text in texts])
+    np.testing.assert_allclose(classifier.logits(texts), alone, atol=0.05)
+    assert classifier.logits([]).shape == (0, 3)

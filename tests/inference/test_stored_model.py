@@ -9,8 +9,7 @@ import mlflow
 import pytest
 
 from pipeline import predict
-from pipeline.inference.session import refuse_pickles
-from pipeline.tracking.locate_model import mlflow_directory, model_directory
+from pipeline.tracking.locate_model import model_directory
 
 MODEL = Path(__file__).with_name("model_of_0_1_0")
 ROOT = Path(__file__).parents[2]
@@ -31,18 +30,15 @@ def test_it_is_predicted_with(directory: Path, capsys: pytest.CaptureFixture[str
         assert answer["scores"] == pytest.approx(scores, abs=TOLERANCE)
 
 
-def test_it_is_loaded_to_be_served() -> None:
-    directory = mlflow_directory(str(MODEL))
-    refuse_pickles(directory)
+def test_mlflow_loads_it_with_the_code_that_it_brings() -> None:
     # A process of its own: loading puts the model's code folder on sys.path.
     program = (
         "import json, sys, mlflow\n"
-        "import pipeline.serve\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "print(json.dumps([model.predict([text])[0] for text in json.loads(sys.argv[2])]))\n"
     )
     served = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, str(directory), json.dumps(list(SCORES))],
+        [sys.executable, "-W", "ignore", "-c", program, str(MODEL), json.dumps(list(SCORES))],
         cwd=ROOT,
         capture_output=True,
         text=True,

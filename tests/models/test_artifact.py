@@ -1,7 +1,10 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from pickle import dumps
 
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from pipeline.config.schema import ModelConfig
@@ -36,3 +39,56 @@ def test_the_size_is_that_of_the_weights(saved: Artifact) -> None:
 def test_a_directory_that_is_not_a_model_is_refused(tmp_path: Path, variant: str) -> None:
     with pytest.raises(PipelineError, match=f"the {variant} model cannot be reloaded"):
         load(Artifact(variant, tmp_path))
+
+
+class Trap:
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (f"__import__('pathlib').Path({str(self.proof)!r}).touch()",)
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("save", [torch.save, lambda trap, file: file.write_bytes(dumps(trap))])
+def test_a_pickle_in_the_place_of_weights_does_not_run(
+    saved: Artifact, tmp_path: Path, variant: str, save: Callable[[Trap, Path], None]
+) -> None:
+    (saved.path / "model.safetensors").unlink()
+    save(Trap(tmp_path / "proof"), saved.path / "pytorch_model.bin")
+    with pytest.raises(PipelineError, match=f"the {variant} model cannot be reloaded"):
+        load(Artifact(variant, saved.path))
+    assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_code_that_a_config_names_does_not_run(
+    saved: Artifact, tmp_path: Path, variant: str
+) -> None:
+    (saved.path / "evil.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w')")
+    file = saved.path / "config.json"
+    classes = {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}
+    config = {"model_type": "evil", "auto_map": classes, "_attn_implementation": "evil/kernel"}
+    file.write_text(json.dumps(config))
+    with pytest.raises(PipelineError, match=f"the {variant} model cannot be reloaded"):
+        load(Artifact(variant, saved.path))
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_kernel_of_the_hub_that_a_config_names_is_not_loaded(saved: Artifact) -> None:
+    file = saved.path / "config.json"
+    config = json.loads(file.read_text()) | {"_attn_implementation": "evil/kernel"}
+    file.write_text(json.dumps(config))
+    assert load(saved).config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_file_that_was_cut_is_one_line(saved: Artifact, name: str, kept: float) -> None:
+    file = saved.path / name
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(PipelineError, match="the fp32 model cannot be reloaded from ") as caught:
+        load(saved)
+    assert str(saved.path) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -3,12 +3,14 @@
 import json
 import shutil
 import subprocess
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
 from pipeline.comparison.comparison import Comparison
 from pipeline.reports.comparison_page import write_page
+from pipeline.reports.html import script_json
 from tests.comparison.test_comparison import RUNS
 
 CHROMIUM = (
@@ -62,10 +64,25 @@ def test_the_page_is_one_file_that_asks_nothing_of_a_network(page: Path) -> None
     assert "the loss became nan" in text
 
 
+NAME = "<!--<script> & </script> \u2028 ]]>"
+
+
+def test_no_name_ends_or_opens_a_script() -> None:
+    assert not set(script_json([NAME])) & set("<>&\u2028")
+    assert json.loads(script_json([NAME])) == [NAME]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("recipe", ["direct", NAME])
 def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(
-    page: Path, tmp_path: Path
+    tmp_path: Path, recipe: str
 ) -> None:
+    runs = deepcopy(RUNS)
+    for run in runs:
+        if run.data.params["qat.name"] == "direct":
+            run.data.params["qat.name"] = run.info.run_name = recipe
+    page = tmp_path / "comparison.html"
+    write_page(Comparison.of(runs, ["accuracy"]), recipe, "http://127.0.0.1:5000", page)
     page.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
     done = subprocess.run(
         [

@@ -91,7 +91,9 @@ def test_texts_and_labels_cannot_write_html(tmp_path: Path) -> None:
     assert "<b>" not in text
 
 
-@pytest.mark.parametrize("names", [("NA", "007"), ("$5_$", "class"), ("1.0", "1.00")])
+@pytest.mark.parametrize(
+    "names", [("NA", "007"), ("$5_$", "class"), ("1.0", "1.00"), ("=1+1", "-1"), ("@a", "+b")]
+)
 def test_labels_stand_as_they_are_written(tmp_path: Path, names: tuple[str, str]) -> None:
     text = page(tmp_path, {"fp32": [1, 0, 1, 0]}, is_timed=False, names=names)
     for name in names:

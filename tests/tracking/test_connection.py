@@ -40,6 +40,19 @@ def test_an_experiment_is_created_once_and_opened_again(tmp_path: Path, store: s
     assert "comparison.html" in experiment.tags["mlflow.note.content"]
 
 
+def test_a_deleted_experiment_comes_with_the_command_that_restores_it(store: str) -> None:
+    config = TrackingConfig(store)
+    first = open_experiment(config)
+    first.client.delete_experiment(first.experiment_id)
+    line = "experiment int8-text-classifiers is deleted in .*tracking.experiment_name=NAME"
+    with pytest.raises(PipelineError, match=line) as caught:
+        open_experiment(config)
+    assert "\n" not in str(caught.value)
+    command = str(caught.value).partition("restore it with: ")[2].partition("; or")[0]
+    subprocess.run(command, shell=True, check=True, cwd=ROOT, capture_output=True)
+    assert open_experiment(config).experiment_id == first.experiment_id
+
+
 def test_a_store_in_a_place_that_cannot_be_a_folder_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"

@@ -1,0 +1,111 @@
+"""Answer requests with a classifier in threads that stop when nobody waits for them any more."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.inference.classifier import TextClassifier
+from pipeline.serving.limits import Limits, RefusedError
+from pipeline.serving.payload import read_texts
+
+# Python's objects take up to 25 times the bytes of their JSON, and json keeps the interpreter's
+# lock: a second reader would take memory and no time off.
+READERS = 1
+SCORERS = 4  # requests that are scored at once; the runtime's threads are shared by them
+WRITTEN_AT_ONCE = 64
+
+Result = TypeVar("Result")
+
+
+class Answers:
+    """Answer requests, a few at a time; the others wait.
+
+    Args:
+        classifier: the model.
+        limits: how long a request waits and is worked on.
+    """
+
+    def __init__(self, classifier: TextClassifier, limits: Limits) -> None:
+        self._classifier = classifier
+        self._limits = limits
+        self._readers = ThreadPoolExecutor(READERS, "read")
+        self._scorers = ThreadPoolExecutor(SCORERS, "score")
+        self._working: set[Future[Any]] = set()
+
+    async def answer(self, body: bytes | bytearray, content_type: str) -> bytes:
+        """Answer one request.
+
+        Args:
+            body: body of the request.
+            content_type: its media type.
+
+        Returns:
+            JSON with a list `predictions`, as MLflow's scoring server writes it.
+
+        Raises:
+            RefusedError: the request is not accepted, or takes too long (HTTP 504).
+        """
+        abandoned = Event()
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                texts = await self._run(self._readers, lambda: read_texts(body, content_type))
+                return await self._run(self._scorers, lambda: self._score(texts, abandoned))
+        except TimeoutError as error:
+            raise RefusedError(
+                504,
+                f"no answer within {self._limits.answer_seconds:g} s; send fewer texts at once, or "
+                "raise --timeout.",
+            ) from error
+        finally:
+            abandoned.set()
+
+    def stop(self, seconds: float) -> bool:
+        """Take no more work, and wait for what is under way.
+
+        Args:
+            seconds: longest time to wait.
+
+        Returns:
+            Whether all threads have ended; a call of the runtime cannot be interrupted.
+        """
+        for threads in (self._readers, self._scorers):
+            threads.shutdown(wait=False, cancel_futures=True)
+        return not wait(self._working, seconds).not_done
+
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
+        future = threads.submit(work)
+        self._working.add(future)
+        future.add_done_callback(self._working.discard)
+        return await asyncio.wrap_future(future)
+
+    def _score(self, texts: list[str], abandoned: Event) -> bytes:
+        logits = np.empty((len(texts), len(self._classifier.label_names)), np.float32)
+        try:
+            for rows, of_batch in self._classifier.batches(texts):
+                if abandoned.is_set():
+                    return b""  # nobody reads it
+                logits[rows] = of_batch
+        except PipelineError as error:  # a model of pairs, and a text that is none
+            raise RefusedError(400, str(error)) from error
+        return self._written(logits)
+
+    def _written(self, logits: np.ndarray) -> bytes:
+        """Write the answers, a few at a time: a model of many classes answers at length."""
+        parts, size = [], 0
+        for start in range(0, len(logits), WRITTEN_AT_ONCE):
+            answers = self._classifier.answers(logits[start : start + WRITTEN_AT_ONCE])
+            parts.append(json.dumps(answers)[1:-1].encode())
+            size += len(parts[-1])
+            if size > self._limits.answer_bytes:
+                raise RefusedError(
+                    413,
+                    f"the answer is longer than {self._limits.answer_bytes:,} bytes; send fewer "
+                    "texts at once.",
+                )
+        return b'{"predictions": [' + b", ".join(parts) + b"]}"
