@@ -59,9 +59,11 @@ class Connection:
         """Set runs that are RUNNING without a living process to FAILED."""
         running = f"attributes.status = '{RUNNING}'"
         for run in search_all(self.client, [self.experiment_id], running):
-            if is_dead(run.data.tags):
-                self.client.set_tag(run.info.run_id, FAILURE_TAG, ENDED_SILENTLY)
-                self.client.set_terminated(run.info.run_id, FAILED)
+            run_id = run.info.run_id
+            # It may have ended, with its own status, since the search.
+            if is_dead(run.data.tags) and self.client.get_run(run_id).info.status == RUNNING:
+                self.client.set_tag(run_id, FAILURE_TAG, ENDED_SILENTLY)
+                self.client.set_terminated(run_id, FAILED)
 
 
 def open_experiment(config: TrackingConfig) -> Connection:
