@@ -58,7 +58,7 @@ from pipeline.tracking.run_names import description
 from pipeline.tracking.tracker import RunInput, Tracker, open_run
 from pipeline.training.artifacts import export_stages, save_stages
 from pipeline.training.callbacks import LogCurves
-from pipeline.training.checkpoints import open_checkpoints
+from pipeline.training.checkpoints import Checkpoints, open_checkpoints
 from pipeline.training.distillation import Teacher
 from pipeline.training.post_training import check_calibration
 from pipeline.training.recipe import RecipeInputs, train_recipe
@@ -77,11 +77,13 @@ class Context:
         config: resolved config of the run.
         tracker: logs to the open MLflow run.
         scratch: folder that lasts as long as the run.
+        checkpoints: checkpoints of the run, and which one to go on from.
     """
 
     config: Config
     tracker: Tracker
     scratch: Path
+    checkpoints: Checkpoints
 
     @property
     def reports(self) -> Path:
@@ -142,9 +144,14 @@ def run(config: Config, corpus: Corpus) -> str:
             tag `pruned`.
         PipelineError: with a line that says what to change; the run in MLflow is then FAILED.
     """
-    with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch, open_run(config) as tracker:
+    identity = weights_identity(config, corpus.digests)
+    with (
+        tempfile.TemporaryDirectory(prefix="pipeline-") as scratch,
+        open_run(config) as tracker,
+        open_checkpoints(config, identity, Path(scratch)) as checkpoints,
+    ):
         started = time.perf_counter()
-        context = Context(config, tracker, Path(scratch))
+        context = Context(config, tracker, Path(scratch), checkpoints)
         context.reports.mkdir()
         prepared = prepare(context, corpus)
         stages = train(context, prepared)
@@ -195,10 +202,8 @@ def _recipe_inputs(
     tokenizer: PreTrainedTokenizerFast,
     fp32_modules: Sequence[str],
 ) -> RecipeInputs:
-    """Find checkpoints and teacher, and turn the corpus into tokens."""
+    """Find the teacher, and turn the corpus into tokens."""
     config = context.config
-    identity = weights_identity(config, corpus.digests)
-    checkpoints = open_checkpoints(config.trainer, identity, context.scratch)
     tokens = tokenize(corpus, tokenizer, config.dataset)
     if config.qat.post_training is not None:
         check_calibration(config.qat.post_training, tokens[TRAIN])
@@ -206,7 +211,7 @@ def _recipe_inputs(
     if config.distillation is not None:
         path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
         teacher = Teacher.of(config, config.distillation, corpus, path)
-    collate = collator(tokenizer, config.dataset)
+    collate, checkpoints = collator(tokenizer, config.dataset), context.checkpoints
     return RecipeInputs(
         corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, teacher, context.scratch
     )

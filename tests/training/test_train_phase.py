@@ -27,6 +27,7 @@ from pipeline.training.loss import loss_function
 from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
 from pipeline.training.train_phase import TrainingInputs, train, training_arguments
+from pipeline.training.trainer import PhaseTrainer
 
 Curve = list[tuple[int, Mapping[str, float]]]
 
@@ -187,6 +188,22 @@ def test_the_saved_int8_model_answers_as_the_one_in_memory(
     reloaded = load(save_artifact("int8", done.save, tokenizer, tmp_path / "int8"))
     evaluator = Evaluator(tokens["test"], collator(tokenizer, data), 16)
     np.testing.assert_array_equal(evaluator.logits(reloaded), evaluator.logits(done.model))
+
+
+def test_the_last_digit_of_a_figure_does_not_throw_a_trained_phase_away(
+    trained: Callable[..., tuple[Stage, Curve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = PhaseTrainer.evaluate
+
+    def evaluated(self: PhaseTrainer, **options: str) -> dict[str, float]:
+        figures = evaluate(self, **options)
+        later = options.get("metric_key_prefix") == "after_training"
+        return {name: value + 1e-9 * later for name, value in figures.items()}
+
+    monkeypatch.setattr(PhaseTrainer, "evaluate", evaluated)
+    options = {"metric_for_best_model": "loss", "save_strategy": "epoch"}
+    done, _ = trained(quantize=True, load_best_model_at_end=True, **options)
+    assert done.quantized
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(
