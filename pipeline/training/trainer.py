@@ -15,7 +15,8 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
-from pipeline.errors import PipelineError
+from pipeline.console.disk import disk_errors
+from pipeline.errors import PipelineError, reason_line
 from pipeline.evaluation.metrics import TEACHER_LOGITS
 from pipeline.training.checkpoint_files import (
     UnloggedLoss,
@@ -126,14 +127,14 @@ class PhaseTrainer(CompressionTrainer):
         Raises:
             PipelineError: it cannot be written, as on a full disk.
         """
+        folder = Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
         try:
-            super()._save_checkpoint(model, trial)
-        # torch 2.13 turns what the file system says into a RuntimeError.
-        except (OSError, RuntimeError, SafetensorError) as error:
-            folder = Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
+            with disk_errors(folder.parent):
+                super()._save_checkpoint(model, trial)
+        except (PipelineError, OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            reason = str(error).splitlines()[0]
-            raise PipelineError(f"{folder} cannot be written: {reason}") from error
+            reason = reason_line(error)
+            raise PipelineError(f"{folder.name} cannot be written: {reason}") from error
 
     def _after_fake_quantization(self, dataloader: Any = None) -> None:
         if self._fake_quantization is not None:

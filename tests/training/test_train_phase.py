@@ -206,6 +206,18 @@ def test_the_last_digit_of_a_figure_does_not_throw_a_trained_phase_away(
     assert done.quantized
 
 
+def test_a_checkpoint_that_cannot_be_written_is_told_and_not_left_behind(
+    trained: Callable[..., tuple[Stage, Curve]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PhaseTrainer, "_save_rng_state", full)
+    with pytest.raises(PipelineError, match="checkpoint-8 cannot be written: a disk is full"):
+        trained(quantize=False, save_strategy="epoch")
+    assert not list(tmp_path.rglob("checkpoint-*"))
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_step(
     trained: Callable[..., tuple[Stage, Curve]],
 ) -> None:
