@@ -19,8 +19,9 @@ from pipeline.errors import PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.lookup import search_all
-from pipeline.tracking.patience import Patience
+from pipeline.tracking.patience import STORE_ERRORS, Patience
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, store_errors
+from pipeline.tracking.stored import discard_halves
 
 SQLITE = "sqlite:///"
 MIGRATION_SECONDS = 120.0  # that another process may take to create the database
@@ -60,7 +61,7 @@ class Connection:
         return python("-m", "mlflow", "ui", "--backend-store-uri", redacted(self.uri))
 
     def mark_dead(self) -> None:
-        """Set runs that are RUNNING without a living process to FAILED."""
+        """Set RUNNING runs without a living process to FAILED, and discard what was half stored."""
         running = f"attributes.status = '{RUNNING}'"
         for run in search_all(self.client, [self.experiment_id], running):
             run_id = run.info.run_id
@@ -68,6 +69,8 @@ class Connection:
             if is_dead(run.data.tags) and self.client.get_run(run_id).info.status == RUNNING:
                 self.client.set_tag(run_id, FAILURE_TAG, ENDED_SILENTLY)
                 self.client.set_terminated(run_id, FAILED)
+                with contextlib.suppress(*STORE_ERRORS):  # a server before MLflow 3 has no models
+                    discard_halves(self.client, run)
 
 
 def open_experiment(config: TrackingConfig, patience_s: float = 0.0) -> Connection:

@@ -46,12 +46,12 @@ from pipeline.tracking.connection import Connection, open_experiment
 from pipeline.tracking.ending import close_early, finish
 from pipeline.tracking.environment import environment_tags, installed_packages
 from pipeline.tracking.liveness import process_tags
-from pipeline.tracking.local_artifacts import discard_models, local_path
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience
 from pipeline.tracking.run_names import description, run_name
 from pipeline.tracking.store import store_errors
+from pipeline.tracking.stored import PART, discard_models, local_path, models_of
 
 if TYPE_CHECKING:
     import datasets
@@ -177,7 +177,7 @@ class Tracker:
 
     def _stored_whole(self, folder: Path, local: Path, name: str) -> Path:
         """Copy a folder to the store, where its name stands for a whole copy or is not there."""
-        part = f"{name}.part"
+        part = f"{name}{PART}"
         try:
             self._send(partial(self._client.log_artifacts, self.run_id, str(folder), part))
             return (local / part).replace(local / name)
@@ -214,7 +214,9 @@ class Tracker:
 
     def _log_model(self, **options: Any) -> None:
         """Log the model once: MLflow 3.17 leaves one behind for each time that it fails."""
-        discard = partial(discard_models, self._client, self.run_id)
+
+        def discard() -> None:
+            discard_models(self._client, models_of(self._client, self.run_id))
 
         def log_anew() -> None:
             discard()

@@ -20,6 +20,7 @@ PLACES = {
     "checkpoint": "transformers:Trainer._save_rng_state",  # weights and optimizer are written
     "export": "pipeline.training.artifacts:export",
     "logging": "mlflow.store.artifact.local_artifact_repo:shutil_copytree_without_file_permissions",
+    "model": "mlflow.tracking:MlflowClient.log_model_artifacts",
     "closing": "mlflow.tracking:MlflowClient.set_tag",  # of a run that failed or was interrupted
 }
 SetAttribute = Callable[[Any, str, Any], None]

@@ -31,12 +31,12 @@ def runs(store: str) -> tuple[list[Run], list[Run]]:
     return parents, [run for run in found if "mlflow.parentRunId" in run.data.tags]
 
 
-def folders(run: Run) -> set[str]:
+def folders(run: Run, *, including_parts: bool = False) -> set[str]:
     """What stands for whole artifacts of a run."""
     names = {
         folder.name for folder in Path(run.info.artifact_uri.removeprefix("file://")).iterdir()
     }
-    return {name for name in names if not name.endswith(".part")}
+    return {name for name in names if including_parts or not name.endswith(".part")}
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -85,6 +85,7 @@ def own_signals() -> Iterator[None]:
         ("checkpoint", 4, {"config"}, "going on from checkpoint-8"),
         ("export", 2, {"config", "fp32"}, "its 16 steps were done in an earlier start"),
         ("logging", 7, {"config"}, "its 16 steps were done in an earlier start"),
+        ("model", 2, {"config", "fp32", "onnx_fp32"}, "its 16 steps were done in an earlier start"),
     ],
 )
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -124,6 +125,10 @@ def test_a_sweep_goes_on_in_the_job_that_was_in_flight(
     ended = [(run.info.status, run.data.tags.get("failure")) for run in children]
     lost = ("FAILED", SILENT) if number == signal.SIGKILL else ("KILLED", "interrupted")
     assert ended == [("FINISHED", None), lost, ("FINISHED", None)]
+    assert folders(children[1], including_parts=True) == stored, "and it is gone"
+    models = MlflowClient(store).search_logged_models(["1"])
+    owners = sorted(model.source_run_id for model in models)
+    assert owners == sorted(run.info.run_id for run in (children[0], children[2]))
     # A folder for each configuration, and each of them has all of its curve.
     assert len(list((tmp_path / "kept" / parent.info.run_id).iterdir())) == 2
     client = MlflowClient(store)

@@ -1,8 +1,12 @@
+import io
 import shlex
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
 from pipeline.tracking import connection
 from pipeline.tracking.connection import open_experiment, ui_address
+from pipeline.tracking.patience import Patience
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +83,21 @@ def test_a_run_that_ends_while_the_dead_are_looked_for_keeps_its_status(
     opened.mark_dead()
     run = opened.client.get_run(run_id)
     assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
+
+
+def test_a_job_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        asked.append(request.full_url)
+        if len(asked) < 3:
+            raise urllib.error.URLError("connection refused")
+        return io.BytesIO(b"OK")
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    monkeypatch.setattr(connection, "Patience", partial(Patience, retry_s=0.01))
+    connection._check_answers("http://127.0.0.1:5000", 60.0)
+    assert asked == ["http://127.0.0.1:5000/health"] * 3
 
 
 def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(
