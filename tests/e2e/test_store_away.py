@@ -1,15 +1,11 @@
 """Runs whose store is away for a while, loses its answers, has no room or is read-only."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +24,7 @@ from pipeline.tracking.patience import Patience
 from pipeline.tracking.tracker import RunInput, Tracker, open_run
 from tests.conftest import Output
 from tests.e2e.conftest import Deployed
+from tests.e2e.servers import Server
 
 Command = Callable[..., Output]
 ROOT = Path(__file__).parents[2]
@@ -158,55 +155,6 @@ def test_what_ends_in_the_middle_of_an_artifact_leaves_no_half_of_it(
     assert stored == ({"config"} if where == "log_artifacts" else {"config", "onnx_int8"})
     assert models(client, run) == []
     assert not list(Path(tracker.local_artifacts).parents[1].rglob("MLmodel"))
-
-
-class Server:
-    """A real `mlflow server` on loopback that keeps the artifacts to itself, and can be away."""
-
-    def __init__(self, store: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        self._command += ["--host", "127.0.0.1", "--port", str(port)]
-        self._command += ["--backend-store-uri", store, "--artifacts-destination", str(folder)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.address}/health", timeout=5)
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "mlflow server did not start"
-                time.sleep(0.2)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-
-    def go_away_for(self, seconds: float) -> None:
-        self.stop()
-        threading.Timer(seconds, self.start).start()
-
-
-@pytest.fixture
-def server(tmp_path: Path, store: str) -> Iterator[Server]:
-    server = Server(store, tmp_path / "served")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def test_a_run_whose_server_goes_away_again_and_again_loses_nothing(
