@@ -132,7 +132,8 @@ class PhaseTrainer(CompressionTrainer):
             with disk_errors(folder.parent):
                 super()._save_checkpoint(model, trial)
         except (PipelineError, OSError, RuntimeError, SafetensorError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            if damage(folder):
+                shutil.rmtree(folder, ignore_errors=True)
             reason = reason_line(error)
             raise PipelineError(f"{folder.name} cannot be written: {reason}") from error
 

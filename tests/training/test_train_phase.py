@@ -206,16 +206,23 @@ def test_the_last_digit_of_a_figure_does_not_throw_a_trained_phase_away(
     assert done.quantized
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_and_not_left_behind(
-    trained: Callable[..., tuple[Stage, Curve]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fails", "kept"), [("_save_rng_state", []), ("_rotate_checkpoints", ["checkpoint-8"])]
+)
+def test_a_checkpoint_that_cannot_be_written_is_told_and_no_half_is_left_behind(
+    trained: Callable[..., tuple[Stage, Curve]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+    kept: list[str],
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(PhaseTrainer, "_save_rng_state", full)
+    monkeypatch.setattr(PhaseTrainer, fails, full)
     with pytest.raises(PipelineError, match="checkpoint-8 cannot be written: a disk is full"):
         trained(quantize=False, save_strategy="epoch")
-    assert not list(tmp_path.rglob("checkpoint-*"))
+    assert [folder.name for folder in tmp_path.rglob("checkpoint-*")] == kept
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(
