@@ -31,6 +31,7 @@ from pipeline.console.command_line import (
     exit_code,
     wants_traceback,
 )
+from pipeline.console.disk import disk_errors
 from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.sweeps import sweepers
 
@@ -75,10 +76,11 @@ def _run(config: DictConfig) -> None:
 
     third_parties.prepare()
     hub.use_cache_if_silent(resolved)
-    corpus = _corpus(resolved)
-    from pipeline.run import run
+    with disk_errors():
+        corpus = _corpus(resolved)
+        from pipeline.run import run
 
-    run(resolved, corpus)
+        run(resolved, corpus)
 
 
 def _corpus(config: schema.Config) -> "Corpus":

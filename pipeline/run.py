@@ -19,7 +19,7 @@ from transformers import (
 from pipeline.compression.layer_errors import layer_errors
 from pipeline.compression.modules import matching_modules
 from pipeline.compression.weight_pruning import sparsity
-from pipeline.config.identity import Ingredients, weights_identity
+from pipeline.config.identity import weights_identity
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import Tokens, collator, tokenize
@@ -31,14 +31,11 @@ from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact, load
 from pipeline.models.export import check_exportable
 from pipeline.models.load import check_max_length, check_quantizable, load_model, load_tokenizer
-from pipeline.models.source import is_commit, model_version, teacher_version
 from pipeline.names import (
     ACCURACY,
     CONFIG,
-    DATASET_COMMIT_TAG,
     DIFFERING_PREDICTIONS,
     LOSS,
-    MODEL_COMMIT_TAG,
     PRETRAINED,
     RELOAD_MAX_ABS_DIFFERENCE,
     REPORT_PAGE,
@@ -60,8 +57,9 @@ from pipeline.tracking.run_names import description
 from pipeline.tracking.tracker import RunInput, Tracker, open_run
 from pipeline.training.artifacts import export_stages, save_stages
 from pipeline.training.callbacks import LogCurves
-from pipeline.training.checkpoints import open_checkpoints
+from pipeline.training.checkpoints import Checkpoints, open_checkpoints
 from pipeline.training.distillation import Teacher
+from pipeline.training.ingredients import commits_of, ingredients_of
 from pipeline.training.post_training import check_calibration
 from pipeline.training.recipe import RecipeInputs, train_recipe
 from pipeline.training.stage import Stage
@@ -79,11 +77,13 @@ class Context:
         config: resolved config of the run.
         tracker: logs to the open MLflow run.
         scratch: folder that lasts as long as the run.
+        checkpoints: checkpoints of the run, and which one to go on from.
     """
 
     config: Config
     tracker: Tracker
     scratch: Path
+    checkpoints: Checkpoints
 
     @property
     def reports(self) -> Path:
@@ -144,10 +144,17 @@ def run(config: Config, corpus: Corpus) -> str:
             tag `pruned`.
         PipelineError: with a line that says what to change; the run in MLflow is then FAILED.
     """
-    with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch, open_run(config) as tracker:
+    ingredients = ingredients_of(config, corpus)
+    identity = weights_identity(config, ingredients)
+    with (
+        tempfile.TemporaryDirectory(prefix="pipeline-") as scratch,
+        open_run(config) as tracker,
+        open_checkpoints(config, identity, Path(scratch)) as checkpoints,
+    ):
         started = time.perf_counter()
-        context = Context(config, tracker, Path(scratch))
+        context = Context(config, tracker, Path(scratch), checkpoints)
         context.reports.mkdir()
+        tracker.log_tags({**ingredients.tags, **commits_of(ingredients, corpus)})
         prepared = prepare(context, corpus)
         stages = train(context, prepared)
         results = store_and_reload(context, prepared, stages)
@@ -197,10 +204,8 @@ def _recipe_inputs(
     tokenizer: PreTrainedTokenizerFast,
     fp32_modules: Sequence[str],
 ) -> RecipeInputs:
-    """Find checkpoints and teacher, and turn the corpus into tokens."""
+    """Find the teacher, and turn the corpus into tokens."""
     config = context.config
-    identity = weights_identity(config, _ingredients(context, corpus))
-    checkpoints = open_checkpoints(config.trainer, identity, context.scratch)
     tokens = tokenize(corpus, tokenizer, config.dataset)
     if config.qat.post_training is not None:
         check_calibration(config.qat.post_training, tokens[TRAIN])
@@ -208,21 +213,10 @@ def _recipe_inputs(
     if config.distillation is not None:
         path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
         teacher = Teacher.of(config, config.distillation, corpus, path)
-    collate = collator(tokenizer, config.dataset)
+    collate, checkpoints = collator(tokenizer, config.dataset), context.checkpoints
     return RecipeInputs(
         corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, teacher, context.scratch
     )
-
-
-def _ingredients(context: Context, corpus: Corpus) -> Ingredients:
-    """Collect what the figures depend on beside the config, and log it."""
-    config = context.config
-    model, teacher = model_version(config.model), teacher_version(config.distillation)
-    ingredients = Ingredients(corpus.digests, corpus.label_names, model, teacher)
-    model_commit = model if is_commit(model) else None
-    commits = {MODEL_COMMIT_TAG: model_commit, DATASET_COMMIT_TAG: corpus.commit}
-    context.tracker.log_tags({**ingredients.tags, **commits})
-    return ingredients
 
 
 def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:

@@ -191,8 +191,9 @@ class TrainerConfig:
         early_stopping_patience: number of evaluations without improvement after which a phase ends
             (EarlyStoppingCallback); null never ends one early.
         early_stopping_threshold: how much the metric has to improve to count.
-        output_dir: folder that keeps the checkpoints, in a folder for each phase; null keeps them
-            as long as the run lasts.
+        output_dir: folder that keeps the checkpoints, in a folder for each phase; a job of a sweep
+            has a folder of its own in it, and goes on from what it finds there. null keeps them as
+            long as the run lasts.
         resume_from_checkpoint: output_dir of an earlier start of the same run, to go on from its
             newest checkpoint, or one of the checkpoint-N folders in it.
     """

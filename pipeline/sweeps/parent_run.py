@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -35,7 +36,7 @@ from pipeline.sweeps.plan import Plan
 from pipeline.tracking.connection import SQLITE, Connection, open_experiment, ui_address
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
-from pipeline.tracking.outbox import STORE_ERRORS
+from pipeline.tracking.patience import STORE_ERRORS, Patience, last_seconds
 from pipeline.tracking.store import TAG_LENGTH, command, store_errors
 
 PARAM_LENGTH = 6000  # MLflow's limit
@@ -73,15 +74,17 @@ class ChildRun:
 
 
 class ParentRun:
-    """The open run of a sweep.
+    """The open run of a sweep, which waits for a store that is away for a while.
 
     Args:
         connection: open experiment that the run is in.
         run_id: id of the run.
+        patience: what the run sends with.
     """
 
-    def __init__(self, connection: Connection, run_id: str) -> None:
+    def __init__(self, connection: Connection, run_id: str, patience: Patience) -> None:
         self.run_id = run_id
+        self._send = patience.send
         self.next_step = connection.next_step(run_id)
         self.ui = ui_address(connection.uri)
         self.compare = command(
@@ -98,18 +101,20 @@ class ParentRun:
     def mlflow_runs(self) -> list[Run]:
         """Read the jobs' runs as MLflow returns them, the oldest first."""
         with store_errors():
-            return children_of(self._client, self._client.get_run(self.run_id))
+            parent = self._send(partial(self._client.get_run, self.run_id))
+            return self._send(partial(children_of, self._client, parent))
 
     def mark_dead(self) -> None:
         """Set jobs that are RUNNING without a living process to FAILED."""
         with store_errors():
-            self._connection.mark_dead()
+            self._send(self._connection.mark_dead)
 
     def renew_heartbeat(self) -> None:
         """Renew the run's heartbeat, if the last one is old enough."""
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
             with store_errors():
-                self._client.log_batch(self.run_id, tags=_run_tags(heartbeat()))
+                tags = _run_tags(heartbeat())
+                self._send(partial(self._client.log_batch, self.run_id, tags=tags))
             self._last_heartbeat = time.monotonic()
 
     def log_progress(
@@ -133,13 +138,14 @@ class ParentRun:
             tags |= {BEST_RUN_ID_TAG: best.run_id, BEST_RUN_TAG: best.name}
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in figures.items()]
+        log = partial(self._client.log_batch, self.run_id, metrics=metrics, tags=_run_tags(tags))
         with store_errors():
-            self._client.log_batch(self.run_id, metrics=metrics, tags=_run_tags(tags))
+            self._send(log)
 
     def log_files(self, folder: Path) -> None:
         """Store the files of a folder as artifacts of the run."""
         with store_errors():
-            self._client.log_artifacts(self.run_id, str(folder))
+            self._send(partial(self._client.log_artifacts, self.run_id, str(folder)))
 
 
 @contextlib.contextmanager
@@ -166,13 +172,14 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
             earlier_id = None if fresh else _earlier_run_id(connection, plan)
             run_id = earlier_id or _create(connection, plan)
             _mark_running(connection, run_id)
+        patience = Patience()
         try:
-            yield ParentRun(connection, run_id)
+            yield ParentRun(connection, run_id, patience)
+            with store_errors():
+                patience.send(partial(connection.client.set_terminated, run_id, FINISHED))
         except BaseException as error:
-            _close_early(connection, run_id, error)
+            _close_early(connection, run_id, patience, error)
             raise
-        with store_errors():
-            connection.client.set_terminated(run_id, FINISHED)
 
 
 @contextlib.contextmanager
@@ -236,7 +243,7 @@ def _create(connection: Connection, plan: Plan) -> str:
             ],
         )
     except BaseException as error:
-        _close_early(connection, run.info.run_id, error)
+        _close_early(connection, run.info.run_id, Patience(), error)
         raise
     return str(run.info.run_id)
 
@@ -249,13 +256,21 @@ def _mark_running(connection: Connection, run_id: str) -> None:
     client.log_batch(run_id, tags=_run_tags(process_tags()))
 
 
-def _close_early(connection: Connection, run_id: str, error: BaseException) -> None:
-    """Write why the sweep ended, as far as the store still takes it."""
+def _close_early(
+    connection: Connection, run_id: str, patience: Patience, error: BaseException
+) -> None:
+    """Write why the sweep ended, as far as the store takes it in last_seconds()."""
     client = connection.client
+    status = KILLED if isinstance(error, KeyboardInterrupt) else FAILED
+    reason = redacted(reason_line(error))[:TAG_LENGTH]
+    deadline = time.monotonic() + last_seconds(error)
     with contextlib.suppress(*STORE_ERRORS):
-        client.set_tag(run_id, FAILURE_TAG, redacted(reason_line(error))[:TAG_LENGTH])
-        client.set_terminated(run_id, KILLED if isinstance(error, KeyboardInterrupt) else FAILED)
-        connection.mark_dead()
+        for request in (
+            partial(client.set_tag, run_id, FAILURE_TAG, reason),
+            partial(client.set_terminated, run_id, status),
+            connection.mark_dead,
+        ):
+            patience.send(request, deadline - time.monotonic())
 
 
 def _run_tags(tags: Mapping[str, str]) -> list[RunTag]:

@@ -22,11 +22,13 @@ from pipeline.sweeps.sweep import Sweep, open_sweep
 from pipeline.tracking.connection import SQLITE
 from pipeline.tracking.store import DEFAULT_TRACKING_URI
 
-INTERRUPTED = "interrupted"  # user attribute of a trial whose job never ended
+# User attribute of a trial whose job never ended. Version 0.1.0 set it, and tried the same values
+# in another trial; the trial itself is run again now.
+INTERRUPTED = "interrupted"
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-# Samplers that are seeded anew for each batch; the others keep their state in the study, or draw
-# one sequence.
-RESEEDED = ("TPESampler", "RandomSampler")
+# Samplers that draw one sequence, and go on in it by what is in the study. All others are seeded
+# anew for each batch: with the same seed they would draw the same values in each.
+SEEDED_ONCE = ("CmaEsSampler", "GridSampler", "QMCSampler")
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -124,11 +126,12 @@ class OptunaSearch(OptunaSweeperImpl):
         }
         with open_sweep(self.config, self.launcher, corners, swept, self.n_trials) as sweep:
             study = self._study(sweep, objectives)
-            _retry_interrupted(study)
             sweep.skip(_ended(study))
             while (left := self.n_trials - _ended(study)) > 0:
-                study.sampler = self._seeded_sampler(len(study.trials))
-                trials = [study.ask() for _ in range(min(left, self._batch_size()))]
+                study.sampler = self._seeded_sampler(_ended(study))
+                trials = _interrupted(study) or [
+                    study.ask() for _ in range(min(left, self._batch_size()))
+                ]
                 lines = self._configure_trials(
                     trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
                 )
@@ -160,10 +163,13 @@ class OptunaSearch(OptunaSweeperImpl):
         """Make the sampler; its seed moves on with the trials.
 
         An interruption therefore changes nothing in the search.
+
+        Args:
+            trials: number of trials before the next batch, without those that are run again.
         """
         reseeded: dict[str, Any] = {}
         seed = self.sampler.get("seed")
-        if seed is not None and self.sampler["_target_"].endswith(RESEEDED):
+        if seed is not None and not self.sampler["_target_"].endswith(SEEDED_ONCE):
             reseeded["seed"] = seed + trials
         return instantiate(self.sampler, _execution_whitelist_=SAMPLERS, **reseeded)
 
@@ -221,16 +227,18 @@ def _default_storage(tracking_uri: str) -> str:
     return f"{SQLITE}{file.absolute().with_name('optuna.db')}"
 
 
-def _retry_interrupted(study: optuna.Study) -> None:
-    """Close trials whose sweep was killed, and put their values first in the queue."""
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+def _interrupted(study: optuna.Study) -> list[Trial]:
+    """Return the trials of the batch that an earlier start was killed in.
+
+    They have their values already and are run again as they are: a new trial would have another
+    number, and samplers that draw by it (CMA-ES) would go on with other values.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [Trial(study, trial._trial_id) for trial in running]
 
 
 def _ended(study: optuna.Study) -> int:
-    """Count the trials whose job has ended, without those that were interrupted."""
+    """Count the trials whose job has ended."""
 
     def counts(trial: FrozenTrial) -> bool:
         return INTERRUPTED not in trial.user_attrs

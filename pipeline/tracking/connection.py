@@ -1,5 +1,7 @@
 """Open the tracking store for writing: ask its server, create its database and its experiment."""
 
+import contextlib
+import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from pathlib import Path
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Experiment, LifecycleStage
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -17,7 +20,9 @@ from pipeline.errors import PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.lookup import search_all
+from pipeline.tracking.patience import STORE_ERRORS, Patience
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, URI_VARIABLE, store_errors
+from pipeline.tracking.stored import discard_halves
 
 SQLITE = "sqlite:///"
 MIGRATION_SECONDS = 120.0  # that another process may take to create the database
@@ -57,24 +62,32 @@ class Connection:
         return python("-m", "mlflow", "ui", "--backend-store-uri", redacted(self.uri))
 
     def mark_dead(self) -> None:
-        """Set runs that are RUNNING without a living process to FAILED."""
+        """Set RUNNING runs without a living process to FAILED, and discard what was half stored."""
         running = f"attributes.status = '{RUNNING}'"
         for run in search_all(self.client, [self.experiment_id], running):
-            if is_dead(run.data.tags):
-                self.client.set_tag(run.info.run_id, FAILURE_TAG, ENDED_SILENTLY)
-                self.client.set_terminated(run.info.run_id, FAILED)
+            run_id = run.info.run_id
+            # It may have ended, with its own status, since the search.
+            if is_dead(run.data.tags) and self.client.get_run(run_id).info.status == RUNNING:
+                self.client.set_tag(run_id, FAILURE_TAG, ENDED_SILENTLY)
+                self.client.set_terminated(run_id, FAILED)
+                with contextlib.suppress(*STORE_ERRORS):  # a server before MLflow 3 has no models
+                    discard_halves(self.client, run)
 
 
-def open_experiment(config: TrackingConfig) -> Connection:
+def open_experiment(config: TrackingConfig, patience_s: float = 0.0) -> Connection:
     """Open the store, and mark what dead processes left RUNNING in the experiment.
 
     Args:
         config: the tracking group.
+        patience_s: seconds to wait for a server that does not answer.
 
     Raises:
         PipelineError: the store does not answer or cannot be opened.
     """
-    _check_answers(config.tracking_uri)
+    # MLflow's client (3.17) would ask a server again by itself, silently and for four minutes;
+    # Patience asks again and says so.
+    os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "1")
+    _check_answers(config.tracking_uri, patience_s)
     with store_errors(config.tracking_uri):
         mlflow.set_tracking_uri(_prepared(config.tracking_uri))
         client = MlflowClient()
@@ -90,15 +103,18 @@ def ui_address(uri: str) -> str:
     return UI_ADDRESS
 
 
-def _check_answers(uri: str) -> None:
-    """Ask a server once: MLflow's client would ask again for minutes before it gives up."""
+def _check_answers(uri: str, patience_s: float) -> None:
+    """Ask a server whether it is there; its answer may be that it wants credentials."""
     if not uri.startswith(("http://", "https://")):
         return
     request = urllib.request.Request(f"{ui_address(uri)}/health")  # noqa: S310
+
+    def ask() -> None:
+        with contextlib.suppress(urllib.error.HTTPError):  # MLflow's client brings the credentials
+            urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()  # noqa: S310
+
     try:
-        urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
-    except urllib.error.HTTPError:  # it answers; MLflow's client brings the credentials
-        return
+        Patience().send(ask, patience_s)
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise PipelineError(

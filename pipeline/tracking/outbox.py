@@ -8,41 +8,40 @@ from collections.abc import Sequence
 from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import reason_line
+from pipeline.errors import reason_line, redacted
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat
+from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, is_refusal
 
 # Curves are sent in batches: one metric costs 3 ms on SQLite, a thousand at once 70 ms.
 BATCH = 500
 FLUSH_SECONDS = 10.0
-PATIENCE_SECONDS = 600.0
-RETRY_SECONDS = 2.0
-STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
-CLIENT_ERRORS = range(400, 500)  # HTTP statuses that say the request itself is wrong,
-WORTH_ANOTHER_TRY = (401, 403, 408, 429)  # but for these: credentials, time and load change
 log = logging.getLogger(__name__)
 
 
 class Outbox:
     """Queue the metrics of one run, so that training neither waits for the store nor sees it fail.
 
-    The thread also renews the run's heartbeat (see pipeline.tracking.liveness).
+    The thread also renews the run's heartbeat (see pipeline.tracking.liveness), whatever becomes of
+    the metrics.
 
     Args:
         client: MLflow client of the tracking store.
         run_id: id of the run.
+        patience: what else the run sends with.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, patience: Patience) -> None:
         self._client = client
         self._run_id = run_id
+        self._patience = patience
         self._waiting: list[Metric] = []
         self._changed = threading.Condition()
         self._flushing = False
         self._closed = False
         self._error: Exception | None = None
         self._refusal: Exception | None = None
+        self._last_heartbeat = time.monotonic()
         self._thread = threading.Thread(target=self._work, name=f"outbox-{run_id[:8]}", daemon=True)
         self._thread.start()
 
@@ -88,63 +87,50 @@ class Outbox:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        last_heartbeat = time.monotonic()
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_work, timeout=FLUSH_SECONDS)
                 if self._closed:
                     return
-                batch = self._waiting[:BATCH]
-            is_due = time.monotonic() - last_heartbeat > HEARTBEAT_SECONDS
-            tags = [RunTag(name, value) for name, value in heartbeat().items()] if is_due else []
+                # What the store has refused is not sent again.
+                batch = [] if self._refusal else self._waiting[:BATCH]
             try:
-                if batch or tags:
-                    self._client.log_batch(self._run_id, metrics=batch, tags=tags)
-            except Exception as error:  # whatever it is, the thread goes on or says why it ends
-                if _is_refusal(error):
-                    self._give_up(error)
-                    return
-                self._wait_after(error)
-                continue
-            if tags:
-                last_heartbeat = time.monotonic()
-            self._mark_sent(len(batch))
+                self._send(batch)
+            except Exception as error:  # whatever it is, the heart goes on beating
+                self._note(error)
+
+    def _send(self, batch: list[Metric]) -> None:
+        is_due = time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS
+        tags = [RunTag(name, value) for name, value in heartbeat().items()] if is_due else []
+        if not (batch or tags):
+            return
+        self._client.log_batch(self._run_id, metrics=batch, tags=tags)
+        self._patience.answered()
+        if tags:
+            self._last_heartbeat = time.monotonic()
+        with self._changed:
+            self._error = None
+            del self._waiting[: len(batch)]
+            self._changed.notify_all()
 
     def _has_work(self) -> bool:
         full = len(self._waiting) >= BATCH
-        return self._closed or full or (self._flushing and bool(self._waiting))
+        wanted = full or (self._flushing and bool(self._waiting))
+        return self._closed or (wanted and self._refusal is None)
 
-    def _mark_sent(self, count: int) -> None:
+    def _note(self, error: Exception) -> None:
+        """Wait a little for a store that is away, or remember what it refuses."""
         with self._changed:
-            if self._error is not None:
-                log.warning("the tracking store answers again")
-                self._error = None
-            del self._waiting[:count]
-            self._changed.notify_all()
-
-    def _give_up(self, error: Exception) -> None:
-        with self._changed:
-            is_known = isinstance(error, STORE_ERRORS)
-            self._refusal = error if is_known else MlflowException(reason_line(error))
-            self._changed.notify_all()
+            if not is_refusal(error):
+                self._patience.missed()
+                self._error = error
+            elif self._refusal is None:
+                log.warning("the tracking store refuses metrics: %s", redacted(reason_line(error)))
+                is_known = isinstance(error, STORE_ERRORS)
+                self._refusal = error if is_known else MlflowException(reason_line(error))
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closed, timeout=self._patience.retry_s)
 
     def _raise_refusal(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-
-    def _wait_after(self, error: Exception) -> None:
-        if self._error is None:
-            log.warning(
-                "the tracking store does not answer; metrics are kept meanwhile and sent later"
-            )
-        with self._changed:
-            self._error = error
-            self._changed.wait_for(lambda: self._closed, timeout=RETRY_SECONDS)
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Tell whether it is in vain to send the same again."""
-    if isinstance(error, MlflowException):
-        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        return status in CLIENT_ERRORS and status not in WORTH_ANOTHER_TRY
-    return not isinstance(error, STORE_ERRORS)

@@ -1,5 +1,6 @@
 """Log one run to MLflow: its config, curves, figures, artifacts and true status."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -8,53 +9,53 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import yaml
 from mlflow.data.huggingface_dataset import from_huggingface
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Metric, Param
 from mlflow.environment_variables import MLFLOW_RUN_ID
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, fluent
 
 from pipeline.config.identity import config_hash, flatten
 from pipeline.config.objectives import promised_figures
 from pipeline.config.schema import Config
 from pipeline.console import interrupt
-from pipeline.errors import JobPrunedError, PipelineError, reason_line, redacted
+from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
     CONFIG,
     CONFIG_FILE,
     CONFIG_HASH_TAG,
     CORPUS,
-    FAILURE_TAG,
     FINISHED,
     MLFLOW_CONTEXTS,
     MODEL,
     OPENVINO_INT8,
     PACKAGES_FILE,
     PARENT_TAG,
-    PRUNED_TAG,
     SHIPPED_TAG,
     VALIDATION_ACCURACY,
     figure_of,
 )
 from pipeline.tracking.connection import Connection, open_experiment
+from pipeline.tracking.ending import close_early, finish
 from pipeline.tracking.environment import environment_tags, installed_packages
 from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.lookup import search_all
-from pipeline.tracking.outbox import STORE_ERRORS, Outbox
+from pipeline.tracking.outbox import Outbox
+from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience
 from pipeline.tracking.run_names import description, run_name
-from pipeline.tracking.store import TAG_LENGTH, store_errors
+from pipeline.tracking.store import store_errors
+from pipeline.tracking.stored import PART, discard_models, local_path, models_of
 
 if TYPE_CHECKING:
     import datasets
 
 PARAMS_PER_BATCH = 100  # MLflow's limit
-LAST_FLUSH_SECONDS = 30.0  # for the metrics of a run that ended early
 PACKAGE = Path(__file__).parents[1]
 MODEL_CODE = PACKAGE / "inference" / "mlflow_model.py"
 # What MODEL_CODE imports of this package: copied into the logged model, without the rest.
@@ -92,6 +93,7 @@ class Tracker:
         connection: the open experiment.
         run: the run, as MLflow returned it.
         outbox: queue of the run's metrics.
+        patience: what everything else is sent with.
         promised: every figure that the finished run has to have, but the corpus's own.
     """
 
@@ -100,6 +102,7 @@ class Tracker:
         connection: Connection,
         run: "mlflow.entities.Run",
         outbox: Outbox,
+        patience: Patience,
         promised: frozenset[str],
     ) -> None:
         self.run_id: str = run.info.run_id
@@ -107,6 +110,7 @@ class Tracker:
         self.next_step = connection.next_step(self.run_id)
         self._client = connection.client
         self._outbox = outbox
+        self._send = patience.send
         self._promised = promised
         self._logged: set[str] = set()
 
@@ -153,11 +157,8 @@ class Tracker:
                 dataset = from_huggingface(
                     each.rows, targets="label", name=each.name, digest=each.digest
                 )
-                mlflow.log_input(
-                    dataset,
-                    context=MLFLOW_CONTEXTS[each.split],
-                    tags={"source": redacted(each.source)},
-                )
+                tags = {"source": redacted(each.source)}
+                self._send(partial(mlflow.log_input, dataset, MLFLOW_CONTEXTS[each.split], tags))
 
     def log_folder(self, folder: Path, name: str) -> Path:
         """Store a folder as artifacts.
@@ -172,17 +173,22 @@ class Tracker:
         """
         with store_errors():
             local = self.local_artifacts
-            try:
-                self._client.log_artifacts(self.run_id, str(folder), name)
-            except OSError:  # a full disk: half a model is useless, and the status needs room
-                if local is not None:
-                    shutil.rmtree(local / name, ignore_errors=True)
-                raise
             if local is not None:
-                return local / name
+                return self._stored_whole(folder, local, name)
+            self._send(partial(self._client.log_artifacts, self.run_id, str(folder), name))
             stored = folder.with_name(f"{folder.name}-stored")
             stored.mkdir()
-            return Path(self._client.download_artifacts(self.run_id, name, str(stored)))
+            download = partial(self._client.download_artifacts, self.run_id, name, str(stored))
+            return Path(self._send(download))
+
+    def _stored_whole(self, folder: Path, local: Path, name: str) -> Path:
+        """Copy a folder to the store, where its name stands for a whole copy or is not there."""
+        part = f"{name}{PART}"
+        try:
+            self._send(partial(self._client.log_artifacts, self.run_id, str(folder), part))
+            return (local / part).replace(local / name)
+        finally:
+            shutil.rmtree(local / part, ignore_errors=True)
 
     def log_model(self, directory: Path, variant: str, texts: list[str]) -> None:
         """Log a deployed directory as the run's MLflow model, without a pickle and without torch.
@@ -201,7 +207,7 @@ class Tracker:
             for module in SERVED_MODULES:
                 (code / module).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PACKAGE / module, code / module)
-            mlflow.pyfunc.log_model(
+            self._log_model(
                 name=MODEL,
                 python_model=str(MODEL_CODE),
                 artifacts={"model": str(directory)},
@@ -210,7 +216,24 @@ class Tracker:
                 input_example=texts,
                 metadata={"variant": variant},
             )
-            self._client.set_tag(self.run_id, SHIPPED_TAG, variant)
+            self._send(partial(self._client.set_tag, self.run_id, SHIPPED_TAG, variant))
+
+    def _log_model(self, **options: Any) -> None:
+        """Log the model once: MLflow 3.17 leaves one behind for each time that it fails."""
+
+        def discard() -> None:
+            discard_models(self._client, models_of(self._client, self.run_id))
+
+        def log_anew() -> None:
+            discard()
+            mlflow.pyfunc.log_model(**options)
+
+        try:
+            self._send(log_anew)
+        except BaseException:
+            with contextlib.suppress(*STORE_ERRORS):
+                discard()
+            raise
 
     def sibling_curves(self) -> list[dict[int, float]]:
         """Read the validation accuracy by step of the finished jobs of the same sweep."""
@@ -231,8 +254,8 @@ class Tracker:
     @property
     def local_artifacts(self) -> Path | None:
         """Where the run's artifacts lie on this machine; None if a server has them."""
-        uri = urlparse(self._client.get_run(self.run_id).info.artifact_uri)
-        return Path(unquote(uri.path)) if uri.scheme in {"", "file"} else None
+        run = self._send(partial(self._client.get_run, self.run_id))
+        return local_path(run.info.artifact_uri)
 
     def check_promised(self, folders: Sequence[str]) -> None:
         """Make sure that the artifacts and figures of a finished run are there.
@@ -245,7 +268,9 @@ class Tracker:
         """
         with store_errors():
             lacking = [
-                name for name in folders if not self._client.list_artifacts(self.run_id, name)
+                name
+                for name in folders
+                if not self._send(partial(self._client.list_artifacts, self.run_id, name))
             ]
         if lacking:
             raise PipelineError(
@@ -275,9 +300,15 @@ def open_run(config: Config) -> Iterator[Tracker]:
     Raises:
         PipelineError: the store cannot be opened or written.
     """
-    connection = open_experiment(config.tracking)
+    patience = Patience()
+    # A single run is told at once that its store is away; a job is part of a sweep that goes on.
+    is_job = config.sweep.parent_run_id is not None
+    connection = open_experiment(config.tracking, PATIENCE_SECONDS if is_job else 0.0)
+    client = connection.client
     # Databricks and `mlflow run` set it; start_run of MLflow 3.17 would open that run again.
     os.environ.pop(MLFLOW_RUN_ID.name, None)
+    # MLflow 3.17 would set a run to FINISHED that Python's exit finds open, as after two Ctrl-C.
+    atexit.unregister(fluent._safe_end_run)
     tags = {CONFIG_HASH_TAG: config_hash(config)}
     with store_errors():
         run = mlflow.start_run(
@@ -287,41 +318,30 @@ def open_run(config: Config) -> Iterator[Tracker]:
             tags={**environment_tags(), **process_tags(), **tags},
             description=description(config),
         )
-    outbox = Outbox(connection.client, run.info.run_id)
+    run_id = run.info.run_id
+    outbox = Outbox(client, run_id, patience)
     try:
-        _log_config(connection.client, run.info.run_id, config)
-        yield Tracker(connection, run, outbox, promised_figures(config))
+        _log_config(client, run_id, config, patience)
+        yield Tracker(connection, run, outbox, patience, promised_figures(config))
         with store_errors():
             outbox.flush()
-        interrupt.check()
+            interrupt.check()
+            patience.send(partial(finish, client, run_id))
     except BaseException as error:
-        _close_early(connection.client, run.info.run_id, outbox, error)
+        close_early(client, run_id, outbox, patience, error)
         raise
     finally:
         outbox.close()
-    with store_errors():
-        mlflow.end_run(RunStatus.to_string(RunStatus.FINISHED))
 
 
-def _close_early(client: MlflowClient, run_id: str, outbox: Outbox, error: BaseException) -> None:
-    """Write why a run ended, as far as the store still takes it."""
-    killed = isinstance(error, KeyboardInterrupt | JobPrunedError)
-    with contextlib.suppress(*STORE_ERRORS):
-        outbox.flush(LAST_FLUSH_SECONDS)
-    with contextlib.suppress(*STORE_ERRORS):
-        tag = PRUNED_TAG if isinstance(error, JobPrunedError) else FAILURE_TAG
-        client.set_tag(run_id, tag, redacted(reason_line(error))[:TAG_LENGTH])
-    with contextlib.suppress(*STORE_ERRORS):
-        mlflow.end_run(RunStatus.to_string(RunStatus.KILLED if killed else RunStatus.FAILED))
-
-
-def _log_config(client: MlflowClient, run_id: str, config: Config) -> None:
+def _log_config(client: MlflowClient, run_id: str, config: Config, patience: Patience) -> None:
     params = [Param(key, value) for key, value in flatten(config).items()]
     written = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=1000)
     packages = "\n".join(installed_packages())
     with store_errors(), tempfile.TemporaryDirectory() as scratch:
         for start in range(0, len(params), PARAMS_PER_BATCH):
-            client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
+            batch = params[start : start + PARAMS_PER_BATCH]
+            patience.send(partial(client.log_batch, run_id, params=batch))
         Path(scratch, CONFIG_FILE).write_text(redacted(written), encoding="utf-8")
         Path(scratch, PACKAGES_FILE).write_text(f"{packages}\n", encoding="utf-8")
-        client.log_artifacts(run_id, scratch, CONFIG)
+        patience.send(partial(client.log_artifacts, run_id, scratch, CONFIG))

@@ -2,20 +2,31 @@
 
 import logging
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from neural_compressor.compression.callbacks import QuantizationAwareTrainingCallbacks
+from safetensors import SafetensorError
 from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
-from pipeline.errors import PipelineError
+from pipeline.console.disk import disk_errors
+from pipeline.errors import PipelineError, reason_line
 from pipeline.evaluation.metrics import TEACHER_LOGITS
-from pipeline.training.checkpoints import restore_weights, save_weights
+from pipeline.training.checkpoint_files import (
+    UnloggedLoss,
+    damage,
+    read_unlogged_loss,
+    restore_weights,
+    save_unlogged_loss,
+    save_weights,
+)
+from pipeline.training.checkpoints import CHECKPOINT_PREFIX
 from pipeline.training.loss import Loss
 
 log = logging.getLogger(__name__)
@@ -43,6 +54,8 @@ class PhaseTrainer(CompressionTrainer):
         self._loss = loss
         self._fake_quantization = fake_quantization
         self._to_restore: Path | None = None
+        self._unlogged: UnloggedLoss | None = None
+        self._loss_since_log = torch.zeros(())
         if fake_quantization is None:
             return
         for callbacks in self._compression_manager.callbacks.callbacks_list:
@@ -94,8 +107,35 @@ class PhaseTrainer(CompressionTrainer):
         """Write a checkpoint without a pickle, and a model as INCTrainer does."""
         if _internal_call and output_dir is not None:
             save_weights(self.model.state_dict(), Path(output_dir))
+            unlogged = UnloggedLoss(self._loss_since_log.item(), self._globalstep_last_logged)
+            save_unlogged_loss(unlogged, Path(output_dir))
         else:
             super().save_model(output_dir, _internal_call)
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **options: Any) -> None:
+        """Count what the loss was before a resume into the first point after it."""
+        if self._unlogged is not None:
+            tr_loss += self._unlogged.total
+            self._globalstep_last_logged = self._unlogged.last_logged_step
+            self._unlogged = None
+        self._loss_since_log = tr_loss  # set to 0 in place when the curve gets its point
+        super()._maybe_log_save_evaluate(tr_loss, *args, **options)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, and leave none that could not be written whole.
+
+        Raises:
+            PipelineError: it cannot be written, as on a full disk.
+        """
+        folder = Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
+        try:
+            with disk_errors(folder.parent):
+                super()._save_checkpoint(model, trial)
+        except (PipelineError, OSError, RuntimeError, SafetensorError) as error:
+            if damage(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            reason = reason_line(error)
+            raise PipelineError(f"{folder.name} cannot be written: {reason}") from error
 
     def _after_fake_quantization(self, dataloader: Any = None) -> None:
         if self._fake_quantization is not None:
@@ -104,24 +144,42 @@ class PhaseTrainer(CompressionTrainer):
             restore_weights(self.model, self._to_restore)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self._unlogged = read_unlogged_loss(Path(resume_from_checkpoint))
         if self._fake_quantization is None:
             restore_weights(self.model, Path(resume_from_checkpoint))
         else:
             self._to_restore = Path(resume_from_checkpoint)
 
-    def _load_best_model(self) -> None:
-        """Restore the best checkpoint, and make sure that it is as good as it was."""
-        best = Path(self.state.best_model_checkpoint)
-        restore_weights(self.model, best)
-        name = self.args.metric_for_best_model
-        figures = self.evaluate(metric_key_prefix=AFTER_TRAINING)
-        restored = figures[f"{AFTER_TRAINING}_{name}"]
-        if restored != self.state.best_metric:
+    def _load_callback_state(self) -> None:
+        """Find the best checkpoint in this run's folder, wherever the folder was before.
+
+        The Trainer's state (transformers 4.57) keeps its whole path.
+
+        Raises:
+            PipelineError: the best checkpoint is to be restored, and is not whole.
+        """
+        super()._load_callback_state()
+        if self.state.best_model_checkpoint is None:
+            return
+        best = Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name
+        self.state.best_model_checkpoint = str(best)
+        if self.args.load_best_model_at_end and (reason := damage(best)):
             raise PipelineError(
-                f"the best checkpoint, {best.name}, has a validation {name} of {restored:.6f} "
-                f"after it was restored, and had {self.state.best_metric:.6f} when it was saved."
+                f"the best checkpoint before the interruption, {best}, cannot be restored: "
+                f"{reason}; go on from an earlier one, or begin anew in another "
+                "trainer.output_dir."
             )
-        log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, restored)
+
+    def _load_best_model(self) -> None:
+        """Restore the best checkpoint.
+
+        Its weights are compared value by value, and its figures not again: a sum of floats may
+        differ in its last digit, and a trained run is worth more.
+        """
+        best, name = Path(self.state.best_model_checkpoint), self.args.metric_for_best_model
+        restore_weights(self.model, best)
+        figure = self.state.best_metric
+        log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, figure)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
         """Draw batches of like length; train_dataset has lost its lengths on its way here."""

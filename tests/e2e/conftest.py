@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+
+from tests.e2e.servers import Server
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -118,3 +121,14 @@ def any_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "any.yaml").write_text("max_accuracy_drop: 1.0\nmin_speedup: 0.0\nmin_gain: 0.9\n")
     (tmp_path / "strict.yaml").write_text("max_accuracy_drop: -1.0\nmin_speedup: 0.0\n")
     monkeypatch.setattr("pipeline.promotion.gate.GATES", tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path: Path, store: str) -> Iterator[Server]:
+    """A real `mlflow server` over the test's store, with its artifacts in `served`."""
+    server = Server(store, tmp_path / "served")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

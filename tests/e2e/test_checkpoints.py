@@ -39,15 +39,20 @@ def forget(folder: Path, phase: str, after: int) -> None:
             shutil.rmtree(checkpoint)
 
 
-@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize(("grouped", "logging_steps"), [(True, 1), (False, 5)])
 def test_a_run_that_goes_on_in_either_phase_ends_with_the_figures_of_one_that_was_not_interrupted(
-    command: Command, micro: list[str], store: str, tmp_path: Path, grouped: bool
+    command: Command,
+    micro: list[str],
+    store: str,
+    tmp_path: Path,
+    grouped: bool,
+    logging_steps: int,
 ) -> None:
     typed = [
         *micro,
         "trainer.save_strategy=steps",
         "trainer.save_steps=3",
-        "trainer.logging_steps=1",
+        f"trainer.logging_steps={logging_steps}",
     ]
     typed += [
         f"trainer.group_by_length={grouped}",
@@ -57,7 +62,7 @@ def test_a_run_that_goes_on_in_either_phase_ends_with_the_figures_of_one_that_wa
     whole = tmp_path / "whole"
     assert command(*typed, f"trainer.output_dir={whole}").code == 0
     # 16 steps of fine-tuning and 8 of QAT, 8 batches an epoch: both cuts lie within an epoch, one
-    # in the second.
+    # in the second, and between two points of the loss that is logged every 5 steps.
     for phase, after in (("finetune", 12), ("qat", 3)):
         cut = tmp_path / f"cut-{phase}"
         shutil.copytree(whole, cut)
@@ -95,6 +100,7 @@ def test_no_pickled_weights_are_among_the_checkpoints(
         "rng_state.pth",
         "scheduler.pt",
         "trainer_state.json",
+        "unlogged_loss.json",
     }
 
 
@@ -149,3 +155,19 @@ def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
     assert run.data.metrics[f"int8/validation_{metric}"] == pytest.approx(
         best, abs=0.02 if metric == "accuracy" else 0.05
     )
+
+
+def test_a_folder_that_was_moved_has_its_best_checkpoint_with_it(
+    command: Command, micro: list[str], store: str, tmp_path: Path
+) -> None:
+    typed = [*micro, "qat=none", "trainer.save_strategy=epoch", "trainer.save_total_limit=1"]
+    typed += ["trainer.load_best_model_at_end=true", "trainer.learning_rate=3e-2"]
+    assert command(*typed, f"trainer.output_dir={tmp_path / 'before'}").code == 0
+    moved = tmp_path / "moved"
+    shutil.move(tmp_path / "before", moved)
+    forget(moved, "finetune", after=16)
+    output = command(*typed, f"trainer.resume_from_checkpoint={moved}")
+    assert output.code == 0, output.err
+    assert "restored the best checkpoint, " in output.err
+    first, second = runs(store)
+    assert figures(second) == figures(first)

@@ -3,12 +3,10 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.compression.upstream import load_int8
 from tests.conftest import Output, micro_rows
+from tests.e2e.servers import Server
 
 Command = Callable[..., Output]
 ROOT = Path(__file__).parents[2]
@@ -273,49 +272,12 @@ def test_a_model_directory_without_weights_is_refused(
     assert "has no weights (one of model.safetensors, " in output.error
 
 
-@pytest.fixture
-def server(tmp_path: Path, store: str) -> Iterator[str]:
-    """A real `mlflow server` on loopback that keeps the artifacts to itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "served")]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"{address}/health", timeout=5)
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline, "mlflow server did not start"
-                    time.sleep(0.2)
-            yield address
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-
-
 def test_a_server_gets_the_run_and_the_model_measured_is_the_one_it_gives_back(
-    command: Command, micro: list[str], store: str, server: str, tmp_path: Path
+    command: Command, micro: list[str], store: str, server: Server, tmp_path: Path
 ) -> None:
     kept = [item for item in micro if not item.startswith("tracking.")]
     output = command(
-        *kept, "tracking=server", f"tracking.tracking_uri={server}", "trainer.max_steps=2"
+        *kept, "tracking=server", f"tracking.tracking_uri={server.address}", "trainer.max_steps=2"
     )
     assert output.code == 0, output.err
     (run,) = runs(store)
@@ -326,7 +288,7 @@ def test_a_server_gets_the_run_and_the_model_measured_is_the_one_it_gives_back(
         "pytorch_model.bin"
     ]
     assert (
-        f"next: {server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        f"next: {server.address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
         in output.err
     )
 

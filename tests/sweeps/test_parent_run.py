@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
+from pipeline.sweeps import parent_run
 from pipeline.sweeps.parent_run import open_parent_run
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.sweepers import _discrete_space
+from pipeline.tracking.patience import Patience
 
 
 @pytest.fixture
@@ -66,3 +70,39 @@ def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(
     ):
         pass
     assert [lock.parent.name for lock in tmp_path.rglob("[!.]*.lock")] == [".locks"]
+
+
+def test_a_sweep_waits_for_a_store_that_is_away(
+    tracking: TrackingConfig, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: set[str] = set()
+
+    def first_fails(name: str) -> Callable[..., object]:
+        original = getattr(MlflowClient, name)
+
+        def request(self: MlflowClient, *args: object, **options: object) -> object:
+            if name not in failed:
+                failed.add(name)
+                raise MlflowException("connection refused")
+            return original(self, *args, **options)
+
+        return request
+
+    monkeypatch.setattr(parent_run, "Patience", partial(Patience, retry_s=0.01))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "comparison.csv").touch()
+    names = ("get_run", "search_runs", "log_batch", "log_artifacts", "set_terminated")
+    with (
+        monkeypatch.context() as patched,
+        open_parent_run(plan({}), tracking, fresh=False) as parent,
+    ):
+        for name in names:
+            patched.setattr(MlflowClient, name, first_fails(name))
+        assert parent.children() == []
+        parent.log_progress({"done": 1}, None, ["loss"])
+        parent.log_files(tmp_path / "files")
+    client = MlflowClient(store)
+    run = client.get_run(parent.run_id)
+    assert failed == set(names)
+    assert (run.info.status, run.data.metrics["jobs/done"]) == ("FINISHED", 1)
+    assert [file.path for file in client.list_artifacts(parent.run_id)] == ["comparison.csv"]

@@ -1,8 +1,12 @@
+import io
 import shlex
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
+from pipeline.tracking import connection
 from pipeline.tracking.connection import open_experiment, ui_address
+from pipeline.tracking.patience import Patience
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,19 +82,50 @@ def test_a_server_that_is_not_there_is_one_line_at_once() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_run_that_ends_while_the_dead_are_looked_for_keeps_its_status(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_experiment(TrackingConfig(store))
+    run_id = opened.client.create_run(opened.experiment_id).info.run_id
+
+    def ends_now(tags: object) -> bool:
+        opened.client.set_terminated(run_id, "FINISHED")
+        return True
+
+    monkeypatch.setattr(connection, "is_dead", ends_now)
+    opened.mark_dead()
+    run = opened.client.get_run(run_id)
+    assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
+
+
+def test_a_job_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        asked.append(request.full_url)
+        if len(asked) < 3:
+            raise urllib.error.URLError("connection refused")
+        return io.BytesIO(b"OK")
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    monkeypatch.setattr(connection, "Patience", partial(Patience, retry_s=0.01))
+    connection._check_answers("http://127.0.0.1:5000", 60.0)
+    assert asked == ["http://127.0.0.1:5000/health"] * 3
+
+
 def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = open_experiment(TrackingConfig(store))
+    opened = open_experiment(TrackingConfig(store))
     ui = shlex.join(["-m", "mlflow", "ui", "--backend-store-uri", store])
-    assert connection.next_step("abc").endswith(f"python {ui}")
-    default = replace(connection, uri="sqlite:///mlruns/mlflow.db")
+    assert opened.next_step("abc").endswith(f"python {ui}")
+    default = replace(opened, uri="sqlite:///mlruns/mlflow.db")
     monkeypatch.chdir(ROOT)
     assert default.next_step("abc") == "make ui"
     monkeypatch.chdir(ROOT / "docs")  # no Makefile here
     assert default.next_step("abc").endswith("mlflow ui --backend-store-uri " + default.uri)
-    server = replace(connection, uri="http://user:secret@host:5000")
-    shown = f"http://host:5000/#/experiments/{connection.experiment_id}/runs/abc"
+    server = replace(opened, uri="http://user:secret@host:5000")
+    shown = f"http://host:5000/#/experiments/{opened.experiment_id}/runs/abc"
     assert server.next_step("abc") == shown
     assert ui_address("http://user:secret@host:5000/") == "http://host:5000"
     assert ui_address(store) == "http://127.0.0.1:5000"

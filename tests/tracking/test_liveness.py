@@ -1,8 +1,10 @@
+import json
 import subprocess
 import sys
 import time
 
 import psutil
+import pytest
 
 from pipeline.tracking import liveness
 from pipeline.tracking.liveness import HEARTBEAT_TAG, PROCESS_TAG, is_dead, process_tags
@@ -13,7 +15,7 @@ def test_this_process_lives_and_one_that_ended_does_not() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = psutil.Process(process.pid).create_time()
     tags = {
-        PROCESS_TAG: f"{liveness._machine()} {process.pid} {started:.2f}",
+        PROCESS_TAG: f"{liveness._pid_scope()} {process.pid} {started:.2f}",
         HEARTBEAT_TAG: f"{time.time():.0f}",
     }
     assert not is_dead(tags)
@@ -29,6 +31,34 @@ def test_this_process_lives_and_one_that_ended_does_not() -> None:
 def test_a_pid_that_was_given_to_another_process_since_is_dead() -> None:
     own = process_tags()[PROCESS_TAG].rpartition(" ")[0]
     assert is_dead({PROCESS_TAG: f"{own} 12345.00"})
+
+
+IN_A_CONTAINER = ["unshare", "--map-root-user", "--fork", "--pid", "--mount-proc"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*IN_A_CONTAINER, "true"], check=False, capture_output=True).returncode != 0,
+    reason="makes no PID namespaces",
+)
+def test_a_run_in_another_container_of_the_same_machine_is_known_by_its_heartbeat() -> None:
+    program = "import json; from pipeline.tracking.liveness import process_tags as tags; "
+    program += "print(json.dumps(tags()), flush=True); input()"
+    with subprocess.Popen(
+        [*IN_A_CONTAINER, sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        tags = json.loads(process.stdout.readline())
+        assert not is_dead(tags)
+        process.communicate("\n", timeout=60)
+    assert is_dead({**tags, HEARTBEAT_TAG: f"{time.time() - 3600:.0f}"})
+
+
+def test_of_a_run_that_named_no_pid_namespace_its_heartbeat_decides() -> None:
+    host, boot, *_ = process_tags()[PROCESS_TAG].split()
+    of_0_1_0 = {PROCESS_TAG: f"{host} {boot} 1 1.00", HEARTBEAT_TAG: f"{time.time():.0f}"}
+    assert not is_dead(of_0_1_0)
 
 
 def test_of_another_machine_only_its_heartbeat_is_known() -> None:

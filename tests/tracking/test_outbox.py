@@ -7,6 +7,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, UNAUTHENTICATE
 
 from pipeline.tracking import outbox
 from pipeline.tracking.outbox import Outbox
+from pipeline.tracking.patience import Patience
 
 
 class Store:
@@ -28,16 +29,19 @@ def point(step: int) -> Metric:
     return Metric("loss", 1.0, 0, step)
 
 
+def opened(store: Store) -> Outbox:
+    return Outbox(store, "run", Patience(retry_s=0.02))
+
+
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.02)
+def store() -> Store:
     return Store()
 
 
 def test_a_store_that_is_away_holds_nobody_up_and_gets_everything_later(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    box = Outbox(store, "run")
+    box = opened(store)
     store.away = True
     started = time.monotonic()
     for step in range(1200):
@@ -51,13 +55,13 @@ def test_a_store_that_is_away_holds_nobody_up_and_gets_everything_later(
     assert [metric.step for metric in store.taken] == list(range(1200))
     said = [record.message for record in caplog.records]
     assert said == [
-        "the tracking store does not answer; metrics are kept meanwhile and sent later",
+        "the tracking store does not answer; what the run logs is kept and sent again",
         "the tracking store answers again",
     ]
 
 
 def test_patience_ends_with_what_the_store_said(store: Store) -> None:
-    box = Outbox(store, "run")
+    box = opened(store)
     store.away = True
     box.put([point(1)])
     with pytest.raises(MlflowException, match="connection refused"):
@@ -82,7 +86,7 @@ def test_a_refusal_is_told_at_once_and_not_asked_for_again(
         raise refusal
 
     monkeypatch.setattr(store, "log_batch", refuse)
-    box = Outbox(store, "run")
+    box = opened(store)
     box.put([point(1)])
     with pytest.raises(MlflowException, match=str(refusal)):
         box.flush(patience_s=60)
@@ -100,7 +104,7 @@ def test_expired_credentials_may_come_back(store: Store, monkeypatch: pytest.Mon
             raise error
 
     monkeypatch.setattr(store, "log_batch", answer)
-    box = Outbox(store, "run")
+    box = opened(store)
     box.put([point(1)])
     box.flush(patience_s=60)
     box.close()
@@ -112,9 +116,38 @@ def test_the_heart_of_a_run_that_logs_nothing_beats(
 ) -> None:
     monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.02)
     monkeypatch.setattr(outbox, "HEARTBEAT_SECONDS", 0.05)
-    box = Outbox(store, "run")
+    box = opened(store)
     deadline = time.monotonic() + 5
     while "heartbeat" not in store.tags and time.monotonic() < deadline:
         time.sleep(0.02)
     box.close()
     assert abs(float(store.tags["heartbeat"]) - time.time()) < 10
+
+
+@pytest.mark.parametrize("error", [MlflowException("bad", INVALID_PARAMETER_VALUE), KeyError("x")])
+def test_the_heart_beats_on_when_metrics_are_refused_and_the_refusal_is_told(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.02)
+    monkeypatch.setattr(outbox, "HEARTBEAT_SECONDS", 0.05)
+    take = store.log_batch
+
+    def refuse(run_id: str, metrics: list[Metric], tags: list) -> None:
+        if metrics:
+            raise error
+        take(run_id, metrics, tags)
+
+    monkeypatch.setattr(store, "log_batch", refuse)
+    box = opened(store)
+    box.put([point(1)])
+    deadline = time.monotonic() + 5
+    while "heartbeat" not in store.tags and time.monotonic() < deadline:
+        time.sleep(0.02)
+    box.close()
+    assert "heartbeat" in store.tags
+    said = [record.message for record in caplog.records]
+    assert len(said) == 1
+    assert said[0].startswith("the tracking store refuses metrics: ")

@@ -1,4 +1,6 @@
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import mlflow
 import pytest
 import yaml
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.config.identity import config_hash, flatten
@@ -21,6 +24,9 @@ from pipeline.config.schema import (
 )
 from pipeline.data.corpus import load_corpus
 from pipeline.errors import JobPrunedError, PipelineError
+from pipeline.tracking import ending
+from pipeline.tracking import tracker as tracker_module
+from pipeline.tracking.patience import Patience
 from pipeline.tracking.tracker import RunInput, open_run
 
 
@@ -223,3 +229,35 @@ def test_no_password_reaches_the_store(config: Config, logged: Callable[[], Run]
     assert "hunter2" not in str(run.to_dictionary())
     for file in Path(tracker.local_artifacts).rglob("*"):
         assert file.is_dir() or "hunter2" not in file.read_text()
+
+
+def test_a_run_that_was_taken_for_dead_and_finishes_has_no_failure(
+    config: Config, logged: Callable[[], Run]
+) -> None:
+    with open_run(config) as tracker:
+        client = MlflowClient()
+        client.set_tag(tracker.run_id, "failure", "its process ended without a message")
+        client.set_terminated(tracker.run_id, "FAILED")
+    run = logged()
+    assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
+
+
+def test_ctrl_c_does_not_wait_long_for_a_store_that_is_away(
+    config: Config, logged: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise MlflowException("connection refused")
+
+    monkeypatch.setattr(ending, "last_seconds", lambda _: 0.5)
+    monkeypatch.setattr(tracker_module, "Patience", partial(Patience, retry_s=0.02))
+    started = time.monotonic()
+    with monkeypatch.context() as patched:
+        with pytest.raises(KeyboardInterrupt), open_run(config) as tracker:
+            tracker.log_curves({"train/loss": 1.0}, 1)
+            for name in ("log_batch", "set_tag", "set_terminated"):
+                patched.setattr(MlflowClient, name, away)
+            started = time.monotonic()
+            raise KeyboardInterrupt
+        assert 0.4 < time.monotonic() - started < 3
+    assert logged().info.status == "RUNNING", "nobody could be told"
+    assert mlflow.active_run() is None

@@ -27,6 +27,7 @@ from pipeline.training.loss import loss_function
 from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
 from pipeline.training.train_phase import TrainingInputs, train, training_arguments
+from pipeline.training.trainer import PhaseTrainer
 
 Curve = list[tuple[int, Mapping[str, float]]]
 
@@ -187,6 +188,41 @@ def test_the_saved_int8_model_answers_as_the_one_in_memory(
     reloaded = load(save_artifact("int8", done.save, tokenizer, tmp_path / "int8"))
     evaluator = Evaluator(tokens["test"], collator(tokenizer, data), 16)
     np.testing.assert_array_equal(evaluator.logits(reloaded), evaluator.logits(done.model))
+
+
+def test_the_last_digit_of_a_figure_does_not_throw_a_trained_phase_away(
+    trained: Callable[..., tuple[Stage, Curve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = PhaseTrainer.evaluate
+
+    def evaluated(self: PhaseTrainer, **options: str) -> dict[str, float]:
+        figures = evaluate(self, **options)
+        later = options.get("metric_key_prefix") == "after_training"
+        return {name: value + 1e-9 * later for name, value in figures.items()}
+
+    monkeypatch.setattr(PhaseTrainer, "evaluate", evaluated)
+    options = {"metric_for_best_model": "loss", "save_strategy": "epoch"}
+    done, _ = trained(quantize=True, load_best_model_at_end=True, **options)
+    assert done.quantized
+
+
+@pytest.mark.parametrize(
+    ("fails", "kept"), [("_save_rng_state", []), ("_rotate_checkpoints", ["checkpoint-8"])]
+)
+def test_a_checkpoint_that_cannot_be_written_is_told_and_no_half_is_left_behind(
+    trained: Callable[..., tuple[Stage, Curve]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+    kept: list[str],
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PhaseTrainer, fails, full)
+    with pytest.raises(PipelineError, match="checkpoint-8 cannot be written: a disk is full"):
+        trained(quantize=False, save_strategy="epoch")
+    assert [folder.name for folder in tmp_path.rglob("checkpoint-*")] == kept
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(

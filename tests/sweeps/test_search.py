@@ -1,0 +1,99 @@
+"""Searches whose jobs answer at once: what is suggested is tested, not what is trained."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from pipeline.config.schema import register
+from pipeline.names import FAILED, FINISHED
+from pipeline.sweeps import search, sweepers
+from pipeline.sweeps.jobs import Job, Outcome
+from pipeline.sweeps.parent_run import ChildRun
+from pipeline.sweeps.search import OptunaSearch, SearchOptions
+from tests.conftest import CONF
+
+SPACE = [
+    "trainer.learning_rate=tag(log,interval(1e-4,1e-2))",
+    "trainer.weight_decay=interval(0.0,0.1)",
+]
+TRIALS = 9
+BATCH = 2
+
+
+class Sweep:
+    """A sweep whose jobs end at once; one of them fails, and one launch is killed."""
+
+    def __init__(self, killed_at_launch: int | None) -> None:
+        self.run_id = "a"
+        self.suggested: list[tuple[float, float]] = []
+        self._launches = 0
+        self._killed_at_launch = killed_at_launch
+
+    def skip(self, jobs: int) -> None:
+        """Take the number of jobs."""
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        self._launches += 1
+        if self._launches == self._killed_at_launch:
+            raise KeyboardInterrupt
+        return [self._ended(job) for job in jobs]
+
+    def _ended(self, job: Job) -> Outcome:
+        point = (job.config.trainer.learning_rate, job.config.trainer.weight_decay)
+        self.suggested.append(point)
+        metrics = {"accuracy": 1 - abs(point[0] - 2e-3) - point[1], "loss": point[0]}
+        child = ChildRun("b", "job", FINISHED, "", job.key, "0", {}, metrics, 0, 1)
+        failed = len(self.suggested) == 1
+        return Outcome(job, FAILED if failed else FINISHED, None if failed else child)
+
+
+@pytest.fixture
+def searched(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[tuple[float, float]]]:
+    """Search, interrupted in a launch or not, and return every point whose job ended."""
+    register()
+    sweepers.register()
+
+    def run(sampler: str, storage: str, killed_at_launch: int | None) -> list[tuple[float, float]]:
+        typed = [
+            "experiment=quickstart",
+            "hydra/sweeper=optuna",
+            f"hydra/sweeper/sampler={sampler}",
+        ]
+        typed += [f"objective=[{'accuracy,loss' if sampler == 'nsgaii' else 'accuracy'}]"]
+
+        def composed(line: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+            with initialize_config_dir(str(CONF)):
+                return compose("config", [*typed, *line], return_hydra_config=with_hydra)
+
+        config = composed([], with_hydra=True)
+        options = {key: config.hydra.sweeper[key] for key in ("sampler", "study_name", "params")}
+        options |= {"storage": f"sqlite:///{here}/{storage}", "n_trials": TRIALS, "n_jobs": BATCH}
+        optuna_search = OptunaSearch(SearchOptions(**options))
+        optuna_search.config = config
+        sweep = Sweep(killed_at_launch)
+        monkeypatch.setattr(search, "open_sweep", lambda *_: contextlib.nullcontext(sweep))
+        monkeypatch.setattr(optuna_search, "_compose", composed)
+        optuna_search.launcher = None
+        with contextlib.suppress(KeyboardInterrupt):
+            optuna_search.sweep(list(SPACE))
+        return sweep.suggested
+
+    return run
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
+def test_a_search_that_was_interrupted_suggests_what_one_that_was_not_would(
+    searched: Callable[..., list[tuple[float, float]]], sampler: str
+) -> None:
+    whole = searched(sampler, "whole.db", None)
+    before = searched(sampler, "cut.db", 3)
+    after = searched(sampler, "cut.db", None)
+    assert len(before) == 2 * BATCH
+    assert before + after == whole
+    assert len(set(whole)) == TRIALS
