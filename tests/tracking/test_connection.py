@@ -16,6 +16,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
 from pipeline.tracking import connection
 from pipeline.tracking.connection import open_experiment, ui_address
+from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.patience import Patience
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,27 @@ def test_a_run_that_ends_while_the_dead_are_looked_for_keeps_its_status(
     opened.mark_dead()
     run = opened.client.get_run(run_id)
     assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
+
+
+def test_what_a_dead_run_was_storing_is_deleted(tmp_path: Path, store: str) -> None:
+    opened = open_experiment(TrackingConfig(store, artifact_location=str(tmp_path / "artifacts")))
+    client, experiment = opened.client, opened.experiment_id
+    own = process_tags()["process"].rpartition(" ")[0]
+    run = client.create_run(experiment, tags={"process": f"{own} 12345.00"})
+    run_id = run.info.run_id
+    artifacts = tmp_path / "artifacts" / run_id / "artifacts"
+    for name in ("fp32", "int8.part"):
+        (artifacts / name).mkdir(parents=True)
+    whole, half = (
+        client.create_logged_model(experiment, name="model", source_run_id=run_id) for _ in range(2)
+    )
+    client.finalize_logged_model(whole.model_id, "READY")
+    opened.mark_dead()
+    assert client.get_run(run_id).info.status == "FAILED"
+    assert [folder.name for folder in artifacts.iterdir()] == ["fp32"]
+    models = client.search_logged_models([experiment])
+    assert [model.model_id for model in models] == [whole.model_id]
+    assert half.status == "PENDING"
 
 
 def test_a_job_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
