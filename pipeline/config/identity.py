@@ -197,10 +197,16 @@ def weights_identity(config: Config, ingredients: Ingredients) -> dict[str, str]
         for key, value in flatten(config).items()
         if key.partition(".")[0] in WEIGHT_GROUPS and not _is_added_default(key, value)
     }
-    for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
+    for name in _keys_without_effect(config.trainer):
         del keys[f"trainer.{name}"]
     digests = {f"{split} (digest)": ingredients.digests[split] for split in (TRAIN, VALIDATION)}
     return keys | digests | _weights_tags(ingredients)
+
+
+def _keys_without_effect(config: TrainerConfig) -> tuple[str, ...]:
+    """List the keys of the trainer group that decide no weights: of saving, unless it chooses."""
+    saving = () if config.load_best_model_at_end else SAVING_KEYS
+    return (*TRAINER_KEYS_WITHOUT_EFFECT, *saving)
 
 
 def _weights_tags(ingredients: Ingredients) -> dict[str, str]:
@@ -244,7 +250,7 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
     }
     if trained is not None:
         options = asdict(trained)
-        for name in (*TRAINER_KEYS_WITHOUT_EFFECT, *SAVING_KEYS):
+        for name in _keys_without_effect(trained):
             del options[name]
         parts |= {
             "trainer": options,

@@ -1,6 +1,7 @@
 """Remember Ctrl-C and SIGTERM, also where a library drops the exception."""
 
 import signal
+import sys
 from types import FrameType
 
 _received = False
@@ -13,6 +14,7 @@ def listen() -> None:
     """
     global _received
     _received = False
+    sys.unraisablehook = _leave_to_check
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt)
@@ -26,6 +28,12 @@ def check() -> None:
     """
     if _received:
         raise KeyboardInterrupt
+
+
+def _leave_to_check(dropped: "sys.UnraisableHookArgs") -> None:
+    """Print no traceback of an interruption that Python drops; check() raises it again."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -13,6 +13,8 @@ from typing import TypeVar
 import datasets
 from filelock import FileLock, Timeout
 
+from pipeline.errors import PipelineError
+
 LIMIT_VARIABLE = "PIPELINE_CACHE_GB"
 DEFAULT_LIMIT_GB = 10.0
 BYTES_PER_GB = 1e9
@@ -48,7 +50,7 @@ def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value
         write: writes the content into a folder that does not exist yet.
         read: reads the content; what it maps into memory stays after the files are gone.
     """
-    folder = cache_folder()
+    folder, limit_gb = cache_folder(), _limit_gb()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}{LOCK}"):
@@ -57,7 +59,7 @@ def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value
         with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
             write(Path(scratch) / key)
             return read(Path(scratch) / key)
-    _trim(folder, folder / key)
+    _trim(folder, folder / key, limit_gb)
     return value
 
 
@@ -96,10 +98,10 @@ def _read_or_write(
     return read(folder)
 
 
-def _trim(folder: Path, used: Path) -> None:
+def _trim(folder: Path, used: Path, limit_gb: float) -> None:
     """Remove the entries that were used longest ago until the cache is within its limit."""
     entries = _entries(folder)
-    excess = sum(entries.values()) - _limit_gb() * BYTES_PER_GB
+    excess = sum(entries.values()) - limit_gb * BYTES_PER_GB
     for entry in sorted(entries, key=_last_use):
         if excess <= 0:
             return
@@ -108,10 +110,13 @@ def _trim(folder: Path, used: Path) -> None:
 
 
 def _limit_gb() -> float:
+    typed = os.environ.get(LIMIT_VARIABLE, "")
     try:
-        return float(os.environ[LIMIT_VARIABLE])
-    except (KeyError, ValueError):
-        return DEFAULT_LIMIT_GB
+        return float(typed or DEFAULT_LIMIT_GB)
+    except ValueError as error:
+        raise PipelineError(
+            f"{LIMIT_VARIABLE}={typed} is not a number of gigabytes, such as {DEFAULT_LIMIT_GB:g}."
+        ) from error
 
 
 def _entries(folder: Path) -> dict[Path, int]:

@@ -1,6 +1,7 @@
 """Turn a corpus into token ids, once for all runs, and pad rows of them to batches."""
 
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -82,9 +83,12 @@ def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Col
 
 def _answers_of(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
     """List all that a tokenizer's answers depend on."""
+    stored = json.loads(tokenizer.backend_tokenizer.to_str())
+    for name in ("truncation", "padding"):  # of the last call, whatever it was
+        del stored[name]
     return [
         type(tokenizer).__name__,
-        tokenizer.backend_tokenizer.to_str(),
+        json.dumps(stored),
         tokenizer.truncation_side,
         *tokenizer.model_input_names,
     ]

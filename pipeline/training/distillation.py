@@ -15,6 +15,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     PretrainedConfig,
+    set_seed,
 )
 
 from pipeline.config.identity import Ingredients, teacher_key
@@ -231,6 +232,8 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
             log_curves=lambda entries, step: None,
             classification_token_only=config.model.classification_token_only,
         )
+        # The draws of the student's head, which came before, are not part of the teacher.
+        set_seed(config.trainer.seed)
         model = load_model(teacher.model, label_names)
         check_max_length(model, config.dataset.max_length)
         model = train(model, phase, inputs, first_step=0).model

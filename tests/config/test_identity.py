@@ -82,6 +82,9 @@ def test_checkpoints_are_known_by_training_and_data_but_not_by_exports_or_saving
     assert weights_identity(CONFIG, tested) == identity
     seeded = replace(CONFIG, trainer=replace(CONFIG.trainer, seed=1))
     assert weights_identity(seeded, INGREDIENTS) != identity
+    best = replace(CONFIG, trainer=replace(CONFIG.trainer, load_best_model_at_end=True))
+    often = replace(best, trainer=replace(best.trainer, save_steps=7))
+    assert weights_identity(best, INGREDIENTS) != weights_identity(often, INGREDIENTS)
 
 
 INGREDIENTS_ONE_BY_ONE = [

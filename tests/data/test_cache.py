@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.data import cache
 from pipeline.data.cache import cached
+from pipeline.errors import PipelineError
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +118,12 @@ def test_the_entries_that_were_used_longest_ago_make_room(
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"a", "c"}
     cached("large", writing("large", size=90_000), read)
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"large"}, "it is in use"
+
+
+def test_a_limit_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, "10 GB")
+    with pytest.raises(PipelineError, match="PIPELINE_CACHE_GB=10 GB is not a number"):
+        cached("a", writing("one"), read)
 
 
 def test_clearing_removes_everything_but_what_is_being_written(folder: Path) -> None:

@@ -52,6 +52,7 @@ def test_tokens_are_made_once_for_equal_texts_and_tokenizers(
         raise AssertionError("tokenized a second time")
 
     monkeypatch.setattr(datasets.Dataset, "map", again)
+    tokenizer("rain", truncation=True, max_length=3, padding="max_length")  # is no other tokenizer
     assert tokenize(load_corpus(config), tokenizer, config)["train"][:] == first["train"][:]
     other = DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=8)
     with pytest.raises(AssertionError, match="a second time"):
