@@ -17,7 +17,7 @@ from pipeline.comparison.differences import (
     differences,
     groups,
 )
-from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT, without_retired_defaults
+from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT, comparable_params
 from pipeline.config.objectives import gain
 from pipeline.names import (
     ACCURACY,
@@ -272,7 +272,7 @@ def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:
-    params = without_retired_defaults(run.data.params)
+    params = comparable_params(run.data.params)
     layers = params.get("model.num_hidden_layers", "None")
     digests = digests_of(run)
     return Row(

@@ -72,18 +72,19 @@ def _group_of_0_1_0(name: str, group: Any) -> Any:
     return {**kept, **RETIRED_DEFAULTS.get(name, {})}
 
 
-def without_retired_defaults(params: Mapping[str, str]) -> dict[str, str]:
-    """Leave retired keys out of a run's parameters where they have their default.
+def comparable_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Leave out keys with their defaults that another version of the schema does not have.
 
     Args:
         params: parameters of a run as MLflow has them, by dotted key.
     """
-    retired = {
+    defaults = {
         f"{group}.{key}": str(default)
-        for group, defaults in RETIRED_DEFAULTS.items()
-        for key, default in defaults.items()
+        for groups in (RETIRED_DEFAULTS, ADDED_DEFAULTS)
+        for group, keys in groups.items()
+        for key, default in keys.items()
     }
-    return {key: value for key, value in params.items() if retired.get(key) != value}
+    return {key: value for key, value in params.items() if defaults.get(key) != value}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comparison
 from pipeline.comparison.differences import DATASET, IDENTITY
-from pipeline.config.identity import without_retired_defaults
+from pipeline.config.identity import comparable_params
 from pipeline.console.tables import show_fitted
 from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB, interval_of
 from pipeline.reports.wording import cell, heading
@@ -60,7 +60,7 @@ def show_side_by_side(first: "Run", second: "Run") -> None:
     table = Table(title=Text("what differs"), title_justify="left")
     for column in ("", first.info.run_name, second.info.run_name, "difference"):
         table.add_column(Text(column), justify="left" if not column else "right", overflow="fold")
-    params = [without_retired_defaults(run.data.params) for run in (first, second)]
+    params = [comparable_params(run.data.params) for run in (first, second)]
     for name in sorted(params[0].keys() | params[1].keys()):
         texts = [each.get(name, "") for each in params]
         if texts[0] != texts[1]:

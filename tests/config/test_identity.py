@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.config.identity import (
     Ingredients,
+    comparable_params,
     config_hash,
     deciding_config,
     flatten,
@@ -12,7 +13,6 @@ from pipeline.config.identity import (
     teacher_key,
     tokens_key,
     weights_identity,
-    without_retired_defaults,
 )
 from pipeline.config.schema import (
     Config,
@@ -214,5 +214,6 @@ def test_a_config_is_flattened_to_dotted_keys_without_secrets() -> None:
 
 def test_a_retired_key_does_not_tell_runs_apart_unless_it_was_used() -> None:
     params = {"trainer.seed": "1"}
-    assert without_retired_defaults({**params, "export.vocabulary": "full"}) == params
-    assert "export.vocabulary" in without_retired_defaults({"export.vocabulary": "corpus"})
+    assert comparable_params({**params, "export.vocabulary": "full"}) == params
+    assert "export.vocabulary" in comparable_params({"export.vocabulary": "corpus"})
+    assert comparable_params({**params, "dataset.encoding": "None"}) == params, "nor an added one"
