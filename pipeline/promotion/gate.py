@@ -117,8 +117,8 @@ def checks(candidate: Candidate, champion: Measured | None, gate: Gate) -> list[
         Check(
             "max_accuracy_drop",
             bool(drop <= gate.max_accuracy_drop),
-            f"validation accuracy {drop:.4f} below FP32, at most {gate.max_accuracy_drop:g} is "
-            "accepted",
+            f"validation accuracy {-drop:+.4f} against FP32, a drop of {gate.max_accuracy_drop:g} "
+            "is accepted",
         ),
         Check(
             "min_speedup",
