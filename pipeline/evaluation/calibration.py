@@ -31,6 +31,15 @@ def calibration_error(bins: pd.DataFrame) -> float:
     return float((bins["texts"] * distances).sum() / bins["texts"].sum())
 
 
+def bins_of(confidence: np.ndarray) -> np.ndarray:
+    """Return the bin of each confidence, 0 to BINS - 1, (rows,).
+
+    Args:
+        confidence: probability of the predicted class of each text, (rows,).
+    """
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
+
+
 def calibration_bins(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """Sort texts into bins by the probability of the predicted class.
 
@@ -44,7 +53,7 @@ def calibration_bins(logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """
     confidence = probabilities(logits).max(-1)
     is_right = logits.argmax(-1) == labels
-    bin_of_text = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bin_of_text = bins_of(confidence)
     rows = []
     for index in np.unique(bin_of_text):
         inside = bin_of_text == index

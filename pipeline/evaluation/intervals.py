@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 from scipy.stats import binomtest
 
-from pipeline.evaluation.calibration import BINS
+from pipeline.evaluation.calibration import bins_of
 from pipeline.inference.classifier import probabilities
 
 CONFIDENCE = 0.95
@@ -127,8 +127,7 @@ def ece_interval(logits: np.ndarray, labels: np.ndarray) -> Interval:
     """
     confidence = probabilities(logits).max(-1)
     distances = confidence - (logits.argmax(-1) == labels)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    rows = len(labels)
+    bins, rows = bins_of(confidence), len(labels)
 
     def error(chosen: np.ndarray) -> float:
         return float(np.abs(np.bincount(bins[chosen], distances[chosen])).sum() / rows)
