@@ -95,7 +95,11 @@ def micro_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory, micro_corpus: Path) -> Path:
-    """Save a random BERT of 2 layers and hidden 32, and a WordPiece tokenizer of the corpus."""
+    """Save a BERT of 2 layers and hidden 32, and a WordPiece tokenizer of the corpus.
+
+    The encoder has seen such texts, as a pretrained one has: the few steps of a test's run are
+    enough for it on any machine.
+    """
     import torch
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -115,8 +119,20 @@ def micro_model(tmp_path_factory: pytest.TempPathFactory, micro_corpus: Path) ->
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
+        initializer_range=0.1,
     )
-    BertModel(config).save_pretrained(folder)
+    encoder, head = BertModel(config), torch.nn.Linear(config.hidden_size, len(CLASSES))
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=3e-3)
+    for seed in range(100, 200):
+        rows = micro_rows(32, seed)
+        tokens = fast(list(rows["text"]), padding=True, return_tensors="pt")
+        labels = torch.tensor([list(CLASSES).index(label) for label in rows["label"]])
+        logits = head(encoder(**tokens).pooler_output)
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    config.initializer_range = 0.02  # of the head that a run adds
+    encoder.save_pretrained(folder)
     return folder
 
 

@@ -34,7 +34,8 @@ def test_an_error_shows_where_it_is_made_and_behind_it(
     model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
     other = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
     with torch.no_grad():
-        other.bert.encoder.layer[1].intermediate.dense.weight.mul_(1.1)
+        for parameter in other.bert.encoder.layer[1].intermediate.dense.parameters():
+            parameter.mul_(1.1)
     table = layer_errors(model, other, batch, frozenset()).set_index("module")["output_error"]
     assert table["bert.encoder.layer.1.attention.output.dense"] == 0
     assert table["bert.encoder.layer.1.intermediate.dense"] == pytest.approx(0.1, rel=1e-3)
