@@ -13,7 +13,7 @@ BIN := .venv/bin
 SETUP := .venv/.installed
 RUN := $(BIN)/python -m pipeline
 # A process for each core, with one thread each (tests/conftest.py).
-PARALLEL := --numprocesses auto
+PARALLEL := --numprocesses auto --dist worksteal
 # The quickstart's inputs, unless a model or a dataset is named.
 INPUTS := $(if $(MODEL)$(DATASET),$(if $(MODEL),model=$(MODEL)) $(if $(DATASET),dataset=$(DATASET)),experiment=quickstart)
 

@@ -21,7 +21,7 @@ PLACES = {
     "export": "pipeline.training.artifacts:export",
     "logging": "mlflow.store.artifact.local_artifact_repo:shutil_copytree_without_file_permissions",
     "model": "mlflow.tracking:MlflowClient.log_model_artifacts",
-    "closing": "mlflow.tracking:MlflowClient.set_tag",  # of a run that failed or was interrupted
+    "closing": "pipeline.tracking.ending:reason_line",  # of a run that failed or was interrupted
 }
 SetAttribute = Callable[[Any, str, Any], None]
 
@@ -57,15 +57,24 @@ def arm(place: str, call: int, number: signal.Signals, set_attribute: SetAttribu
     set_attribute(owner, name, faulty)
 
 
+def arm_all(faults: str) -> None:
+    """Let places send this process signals.
+
+    Args:
+        faults: PLACE:CALL:SIGNAL,..., or nothing.
+    """
+    for fault in filter(None, faults.split(",")):
+        place, call, name = fault.split(":")
+        arm(place, int(call), signal.Signals[name], setattr)
+
+
 def main() -> int:
     faults, *arguments = sys.argv[1:]
     from pipeline import cli
     from pipeline.console import third_parties
 
     third_parties.prepare()
-    for fault in faults.split(","):
-        place, call, name = fault.split(":")
-        arm(place, int(call), signal.Signals[name], setattr)
+    arm_all(faults)
     sys.argv = ["pipeline", *arguments]
     return cli.main()
 

@@ -18,9 +18,9 @@ from mlflow.tracking import MlflowClient
 
 from tests.conftest import Output
 from tests.e2e import faulty
+from tests.e2e.processes import ROOT, Started
 
 Command = Callable[..., Output]
-ROOT = Path(__file__).parents[2]
 SILENT = "its process ended without a message: kill -9, out of memory or a reboot"
 
 
@@ -37,18 +37,6 @@ def folders(run: Run, *, including_parts: bool = False) -> set[str]:
         folder.name for folder in Path(run.info.artifact_uri.removeprefix("file://")).iterdir()
     }
     return {name for name in names if including_parts or not name.endswith(".part")}
-
-
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # What a shell starts in the background ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
 
 
 @pytest.fixture
@@ -103,7 +91,7 @@ def test_a_sweep_goes_on_in_the_job_that_was_in_flight(
     number: signal.Signals,
 ) -> None:
     if number == signal.SIGKILL:
-        process = start("tests.e2e.faulty", f"{place}:{call}:SIGKILL", *sweep)
+        process = Started(*sweep, faults=f"{place}:{call}:SIGKILL")
         _, error = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, error
     else:
@@ -140,7 +128,15 @@ def test_a_sweep_goes_on_in_the_job_that_was_in_flight(
 def test_a_job_that_is_killed_alone_is_launched_again_by_its_sweep(
     sweep: list[str], store: str, tmp_path: Path
 ) -> None:
-    process = start("pipeline", *sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    # A real interpreter: joblib ends its processes at its exit.
+    typed = [*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *typed],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     running: list[Run] = []
     while not running and time.monotonic() < deadline and process.poll() is None:
@@ -164,10 +160,18 @@ def test_a_second_ctrl_c_ends_at_once_and_the_run_is_not_told_as_finished(
     command: Command, micro: list[str], store: str
 ) -> None:
     typed = [*micro, "qat=none", "trainer.max_steps=4"]
-    process = start("tests.e2e.faulty", "training:2:SIGINT,closing:1:SIGINT", *typed)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 130, error
-    assert "error: interrupted" in error
+    # A real interpreter: what it does at its exit is part of it.
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.e2e.faulty", "training:2:SIGINT,closing:1:SIGINT", *typed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.returncode == 130, done.stderr
+    assert "error: interrupted" in done.stderr
     client = MlflowClient(store)
     (run,) = client.search_runs(["1"])
     assert run.info.status == "RUNNING"
@@ -182,7 +186,7 @@ def test_two_sweeps_at_once_keep_out_of_each_other(
     """Both have the job of seed 2, and the same trainer.output_dir."""
     other = ["trainer.seed=2,3" if item == "trainer.seed=1,2" else item for item in sweep]
     other = [item for item in other if not item.startswith("hydra.sweep.dir")]
-    process = start("pipeline", *other, f"hydra.sweep.dir={tmp_path}/other")
+    process = Started(*other, f"hydra.sweep.dir={tmp_path}/other")
     output = command(*sweep)
     _, error = process.communicate(timeout=120)
     assert (output.code, process.returncode) == (0, 0), output.err + error

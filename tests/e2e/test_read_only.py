@@ -51,31 +51,30 @@ def prefix(tmp_path: Path) -> list[str]:
 def test_a_run_its_model_and_its_server_need_a_scratch_folder_alone(
     micro: list[str], prefix: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [*prefix, sys.executable, "-m", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=170,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout
-
     small = ["export=onnx", "export.max_accuracy_loss=1", "trainer.num_train_epochs=1"]
-    run("pipeline", *micro, *small)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "pipeline", *micro, *small],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
     (logged,) = MlflowClient(environment["MLFLOW_TRACKING_URI"]).search_runs(["1"])
     assert logged.info.status == "FINISHED"
-    answer = run("pipeline.predict", "--model", logged.info.run_id, "snow and ice")
-    assert json.loads(answer)["text"] == "snow and ice"
-    assert not list((tmp_path / "scratch").glob("*model*")), "the copy of the model is gone"
 
     port = free_port()
-    serve = ["pipeline.serve", "--model", logged.info.run_id, "--port", str(port)]
+    model = ["--model", logged.info.run_id]
+    predict = ["pipeline.predict", *model, "snow and ice"]
+    serve = ["pipeline.serve", *model, "--port", str(port)]
     server = subprocess.Popen(
-        [*prefix, sys.executable, "-m", *serve], env=environment, start_new_session=True
+        [*prefix, sys.executable, "tests/e2e/in_turn.py", *predict, "--", *serve],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         while server.poll() is None:
@@ -85,8 +84,11 @@ def test_a_run_its_model_and_its_server_need_a_scratch_folder_alone(
             except OSError:
                 time.sleep(0.2)
         (served,) = ask(port, {"inputs": ["snow and ice"]})["predictions"]
-        assert served["label"] in ("cold", "hot", "wet")
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-    assert server.wait(timeout=10) == 0
+    printed = server.communicate(timeout=10)[0]
+    assert server.returncode == 0
+    predicted = json.loads(printed.splitlines()[0])
+    assert (predicted["text"], predicted["label"]) == ("snow and ice", served["label"])
+    assert not list((tmp_path / "scratch").glob("*model*")), "the copy of the model is gone"
     assert not list((tmp_path / "scratch").glob("pipeline-*"))

@@ -1,10 +1,7 @@
 """Whole runs of the micro model, as a user types them."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.compression.upstream import load_int8
 from tests.conftest import Output, micro_rows
+from tests.e2e.processes import Started
 from tests.e2e.servers import Server
 
 Command = Callable[..., Output]
@@ -299,18 +297,8 @@ def test_an_interrupted_run_ends_killed_and_leaves_no_scratch(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *micro, "trainer.num_train_epochs=10000"],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(scratch)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start
-        # as well.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
+    typed = [*micro, "trainer.num_train_epochs=10000"]
+    process = Started(*typed, environment={"TMPDIR": str(scratch)})
     deadline = time.monotonic() + 120
     for line in process.stderr:
         if "epoch 2:" in line or time.monotonic() > deadline:

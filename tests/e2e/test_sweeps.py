@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import Output
+from tests.e2e.processes import Started
 
 Command = Callable[..., Output]
 ROOT = Path(__file__).parents[2]
@@ -173,20 +173,7 @@ def test_jobs_whose_corpus_or_model_has_changed_are_not_skipped(
     assert "2 of 2 jobs have ended before and are skipped" in command(*typed).err
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments],
-        cwd=ROOT,
-        env={**os.environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def wait_for(process: subprocess.Popen[str], told: str) -> None:
-    assert process.stderr is not None
+def wait_for(process: Started, told: str) -> None:
     deadline = time.monotonic() + 120
     for line in process.stderr:
         if told in line:
@@ -195,50 +182,12 @@ def wait_for(process: subprocess.Popen[str], told: str) -> None:
     pytest.fail(f"the sweep ended without {told!r}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_sweep_that_was_killed_goes_on_where_it_was(
-    command: Command, sweeps: list[str], store: str, number: signal.Signals
-) -> None:
-    typed = [item for item in sweeps if item not in SHORT]
-    typed += ["trainer.num_train_epochs=10", "trainer.seed=1,2", "qat=none"]
-    process = start(typed)
-    wait_for(process, "job 1 of 2 FINISHED")
-    deadline = time.monotonic() + 60
-    while (
-        not [run for run in runs(store)[1] if run.info.status == "RUNNING"]
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    (parent,), children = runs(store)
-    assert children[0].info.status == "FINISHED"
-    if number == signal.SIGINT:
-        assert process.returncode == 130
-        assert [run.info.status for run in (parent, children[1])] == ["KILLED", "KILLED"]
-    else:
-        assert [run.info.status for run in (parent, children[1])] == ["RUNNING", "RUNNING"]
-
-    output = command(*typed)
-    assert output.code == 0, output.err
-    assert "1 of 2 jobs have ended before and are skipped" in output.err
-    (again,), children = runs(store)
-    assert (again.info.run_id, again.info.status) == (parent.info.run_id, "FINISHED")
-    assert [child.info.status for child in children].count("FINISHED") == 2
-    lost = [child for child in children if child.info.status != "FINISHED"]
-    assert [child.info.status for child in lost] == [
-        "KILLED" if number == signal.SIGINT else "FAILED"
-    ]
-    if number == signal.SIGKILL:
-        assert "its process ended without a message" in lost[0].data.tags["failure"]
-
-
 def test_the_same_sweep_is_not_run_twice_at_once(
     sweeps: list[str], command: Command, store: str
 ) -> None:
     typed = [item for item in sweeps if item not in SHORT]
     typed += ["trainer.num_train_epochs=1000", "trainer.seed=1,2", "qat=none"]
-    process = start(typed)
+    process = Started(*typed)
     try:
         wait_for(process, "2 jobs")
         output = command(*typed)
