@@ -93,10 +93,11 @@ def _correlation(first_right: np.ndarray, second_right: np.ndarray) -> float:
 
 
 def f1_interval(confusion: np.ndarray) -> Interval:
-    """Compute the bootstrap interval of macro F1.
+    """Compute the interval of macro F1: what the bootstrap and Wilson's intervals hold together.
 
-    Macro F1 depends on the confusion matrix alone, so that texts drawn with replacement are counts
-    drawn from its cells.
+    The bootstrap alone has no width if every text is right, and Wilson's intervals of many small
+    classes lie too low. Of 100 to 200 simulated splits at each of six shapes (60 texts of 2 classes
+    to 4,500 of 150), the bootstrap held macro F1 in 66 to 98 %, and both together in 96 to 100 %.
 
     Args:
         confusion: counts (num_labels, num_labels); rows are true labels, columns predicted ones.
@@ -113,20 +114,59 @@ def f1_interval(confusion: np.ndarray) -> Interval:
         return float((2 * right[occurs] / (support + answers)[occurs]).mean())
 
     def resampled(random: np.random.Generator) -> float:
+        # Macro F1 depends on the confusion matrix alone: texts drawn with replacement are counts
+        # drawn from its cells.
         return macro_f1(random.multinomial(rows, counts / rows))
 
-    return _bootstrap(macro_f1(counts), resampled)
+    estimate = macro_f1(counts)
+    return _hull(estimate, _bootstrap(estimate, resampled), _f1_by_class(confusion))
+
+
+def _f1_by_class(confusion: np.ndarray) -> Interval:
+    """Join Wilson's intervals of the classes to one of macro F1.
+
+    A class has the F1 2j / (1 + j), where j is the share of right texts among those that are of the
+    class or taken for it. The distances to the ends of its intervals are joined as in G. Y. Zou and
+    A. Donner, Statistics in Medicine 27 (2008), 1693-1702; their squares are doubled, because each
+    mistake is one of two classes.
+    """
+    right = np.diag(confusion).astype(float)
+    support = confusion.sum(axis=1)
+    occurs = support > 0
+    concerned = (support + confusion.sum(axis=0) - right)[occurs]
+    found = [
+        accuracy_interval(int(hits), int(texts))
+        for hits, texts in zip(right[occurs], concerned, strict=True)
+    ]
+
+    def f1(shares: np.ndarray) -> np.ndarray:
+        return 2 * shares / (1 + shares)
+
+    by_class = f1(right[occurs] / concerned)
+    below = by_class - f1(np.array([interval.low for interval in found]))
+    above = f1(np.array([interval.high for interval in found])) - by_class
+    mean, count = float(by_class.mean()), len(by_class)
+    return Interval(
+        mean - sqrt(2 * float((below**2).sum())) / count,
+        mean + sqrt(2 * float((above**2).sum())) / count,
+    )
 
 
 def ece_interval(logits: np.ndarray, labels: np.ndarray) -> Interval:
-    """Compute the bootstrap interval of the expected calibration error.
+    """Compute the interval of the expected calibration error.
+
+    It holds what the bootstrap holds, and the distance of the mean confidence to Wilson's interval
+    of the accuracy, which is the error if all texts lie in one bin. Of 60 simulated splits at each
+    of seven shapes, the bootstrap held the error in 55 to 92 % (fewest of calibrated models), and
+    both together in 95 to 100 %.
 
     Args:
         logits: logits of each text, (rows, num_labels), float32.
         labels: true label ids, (rows,), int64.
     """
     confidence = probabilities(logits).max(-1)
-    distances = confidence - (logits.argmax(-1) == labels)
+    right = logits.argmax(-1) == labels
+    distances = confidence - right
     bins, rows = bins_of(confidence), len(labels)
 
     def error(chosen: np.ndarray) -> float:
@@ -135,11 +175,24 @@ def ece_interval(logits: np.ndarray, labels: np.ndarray) -> Interval:
     def resampled(random: np.random.Generator) -> float:
         return error(random.integers(0, rows, rows))
 
-    return _bootstrap(error(np.arange(rows)), resampled)
+    accuracy, mean = accuracy_interval(int(right.sum()), rows), float(confidence.mean())
+    nearest = min(max(mean, accuracy.low), accuracy.high)
+    farthest = max(mean - accuracy.low, accuracy.high - mean)
+    overall = Interval(abs(mean - nearest), farthest)
+    estimate = error(np.arange(rows))
+    return _hull(estimate, _bootstrap(estimate, resampled), overall)
+
+
+def _hull(estimate: float, *intervals: Interval) -> Interval:
+    """Return the smallest interval of a share that holds others and the estimate."""
+    return Interval(
+        max(0.0, min(estimate, *(interval.low for interval in intervals))),
+        min(1.0, max(estimate, *(interval.high for interval in intervals))),
+    )
 
 
 def _bootstrap(estimate: float, resampled: Callable[[np.random.Generator], float]) -> Interval:
-    """Compute the basic bootstrap interval of a share.
+    """Compute the basic bootstrap interval.
 
     Davison and Hinkley, Bootstrap Methods and their Application (1997), section 5.2. Unlike that of
     percentiles, it takes off the bias that a resample adds. Of 200 simulated splits of 500 texts
@@ -150,4 +203,4 @@ def _bootstrap(estimate: float, resampled: Callable[[np.random.Generator], float
     values = [resampled(random) for _ in range(RESAMPLES)]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(max(0.0, float(2 * estimate - high)), min(1.0, float(2 * estimate - low)))
+    return Interval(float(2 * estimate - high), float(2 * estimate - low))

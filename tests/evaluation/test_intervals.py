@@ -4,7 +4,6 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.intervals import (
-    Interval,
     accuracy_difference_interval,
     accuracy_interval,
     ece_interval,
@@ -96,7 +95,45 @@ def test_the_interval_of_the_calibration_error_reaches_below_its_estimate() -> N
     assert ece_interval(logits, labels) == interval, "the same texts give the same interval"
 
 
-def test_a_split_that_is_all_right_has_intervals() -> None:
-    assert f1_interval(np.diag([5, 7])) == Interval(1.0, 1.0)
+@pytest.mark.parametrize(
+    ("rows", "classes", "accuracy"), [(60, 2, 0.98), (60, 3, 0.8), (1000, 50, 0.9)]
+)
+def test_the_interval_of_macro_f1_holds_it_for_few_texts_and_near_1(
+    rows: int, classes: int, accuracy: float
+) -> None:
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(60):
+        labels = random.integers(0, classes, rows)
+        wrong = random.random(rows) >= accuracy
+        predicted = np.where(wrong, (labels + random.integers(1, classes, rows)) % classes, labels)
+        confusion = confusion_matrix(labels, predicted, labels=range(classes))
+        interval = f1_interval(confusion)
+        held += interval.low <= accuracy <= interval.high  # of equal classes, F1 is the accuracy
+    assert held >= 55
+
+
+@pytest.mark.parametrize(("rows", "scale"), [(60, 6), (500, 2)])
+def test_the_interval_of_a_calibrated_models_error_holds_0_and_its_estimate(
+    rows: int, scale: float
+) -> None:
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(40):
+        logits = (random.normal(size=(rows, 3)) * scale).astype(np.float32)
+        labels = (logits + random.gumbel(size=logits.shape)).argmax(-1)
+        interval = ece_interval(logits, labels)
+        assert interval.low <= expected_calibration_error(logits, labels) <= interval.high
+        held += interval.low < 0.002
+    assert held >= 36
+
+
+def test_a_split_that_is_all_right_is_right_only_as_far_as_its_texts_can_tell() -> None:
+    two, many = f1_interval(np.diag([1, 1])), f1_interval(np.diag([500, 500]))
+    assert two.low < 0.4
+    assert 0.99 < many.low < 1
+    assert two.high == many.high == 1
     certain = np.eye(2, dtype=np.float32)[[0, 1, 1]] * 50
-    assert ece_interval(certain, np.array([0, 1, 1])).low == pytest.approx(0)
+    interval = ece_interval(certain, np.array([0, 1, 1]))
+    assert interval.low == pytest.approx(0)
+    assert interval.high == pytest.approx(1 - accuracy_interval(3, 3).low)
