@@ -115,12 +115,13 @@ def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check
         return [Check(CHAMPION_CHECK, False, "it is the champion already")]
     config = registry.config(run.run_id)
     corpus = read_again(config.dataset, run.digests, run.run_id)
-    candidate, champion = measure(model_directory(run.run_id), corpus), None
+    measured, champion = measure(model_directory(run.run_id), corpus, "candidate"), None
     if champion_run is not None:
-        champion = measure(registry.champion_directory(), corpus)
-        candidate, champion = time_both(candidate, champion, corpus, config.dataset.max_length)
+        champion = measure(registry.champion_directory(), corpus, CHAMPION_ALIAS)
+        measured, champion = time_both(measured, champion, corpus)
     floor = most_frequent_class(corpus)
-    return checks(Candidate(run.accuracy_drop, run.speedup, candidate, floor), champion, gate)
+    candidate = Candidate(run.accuracy_drop, run.speedup, measured, floor, run.chosen_from)
+    return checks(candidate, champion, gate)
 
 
 def _serve(name: str) -> str:

@@ -22,7 +22,6 @@ from pipeline.config.objectives import gain
 from pipeline.names import (
     ACCURACY,
     ACCURACY_DROP,
-    CONFIG_HASH_TAG,
     DEFAULT_OBJECTIVE,
     F1_MACRO,
     FINISHED,
@@ -30,7 +29,6 @@ from pipeline.names import (
     INT8,
     LATENCY_P50_MS,
     LOSS,
-    PARENT_TAG,
     SHIPPED_TAG,
     SIZE_MB,
     SPEEDUP,
@@ -41,7 +39,7 @@ from pipeline.names import (
     figure_of,
     interval_of,
 )
-from pipeline.tracking.lookup import digests_of, reason_of, status_of
+from pipeline.tracking.lookup import digests_of, last_attempts, reason_of, status_of
 from pipeline.tracking.run_names import model_label
 
 if TYPE_CHECKING:
@@ -141,7 +139,7 @@ class Comparison:
             objectives: names of figures, as MLflow or FIGURES has them. The first one sorts; if it
                 is the only one, the second is the latency, or the size where nothing was timed.
         """
-        rows = [_row(run, objectives) for run in _last_attempts(runs)]
+        rows = [_row(run, objectives) for run in last_attempts(runs)]
         axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(rows)]
         points = [[row.figures.get(name, nan) for name in axes] for row in rows]
         rows = [
@@ -255,20 +253,6 @@ def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> lis
         dominated = ((rivals >= point).all(axis=1) & (rivals > point).any(axis=1)).any()
         optimal.append(bool(complete[index] and not dominated))
     return optimal
-
-
-def _last_attempts(runs: "Sequence[Run]") -> "list[Run]":
-    """Leave out unfinished runs of a sweep that were repeated under the same parent later."""
-
-    def job(run: "Run") -> tuple[str | None, str | None]:
-        return run.data.tags.get(PARENT_TAG), run.data.tags.get(CONFIG_HASH_TAG)
-
-    last = {job(run): run.info.run_id for run in sorted(runs, key=lambda run: run.info.start_time)}
-    return [
-        run
-        for run in runs
-        if run.info.status == FINISHED or None in job(run) or last[job(run)] == run.info.run_id
-    ]
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:

@@ -5,7 +5,8 @@ run that lacks one of them is not FINISHED. What `objective` accepts can therefo
 what runs log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf, isnan, nan
 
 from pipeline.config.schema import BENCHMARK_LENGTHS, Config
 from pipeline.errors import PipelineError, nearest
@@ -65,6 +66,17 @@ def gain(name: str, value: float) -> float:
         value: value of the figure.
     """
     return value if higher_is_better(name) else -value
+
+
+def rank(figures: Mapping[str, float], objectives: Sequence[str]) -> tuple[float, ...]:
+    """Return what orders runs by objectives: more is better, the first objective counts most.
+
+    Args:
+        figures: value by the figure's name; one that is missing or not a number is the worst.
+        objectives: names of figures, the most important first.
+    """
+    gains = [gain(name, figures.get(name, nan)) for name in objectives]
+    return tuple(-inf if isnan(value) else value for value in gains)
 
 
 def trained_variants(config: Config) -> tuple[str, ...]:

@@ -119,7 +119,10 @@ class Benchmark:
 
 
 def benchmark(
-    artifacts: Sequence["Artifact"], texts: Sequence[str], max_length: int, config: BenchmarkConfig
+    artifacts: Sequence["Artifact"],
+    texts: Sequence[str],
+    max_length: int | None,
+    config: BenchmarkConfig,
 ) -> dict[str, Benchmark]:
     """Measure artifacts against each other: each has a turn at every shape in every repetition.
 
@@ -128,7 +131,8 @@ def benchmark(
             by their runtime.
         texts: texts of the corpus; each artifact's tokenizer turns them into tokens before
             anything is timed.
-        max_length: tokens that texts are cut at.
+        max_length: tokens that texts are cut at; None cuts them as each artifact does when it is
+            deployed, and measures the corpus's own lengths alone.
         config: the benchmark group: threads, repetitions and seconds of a turn.
 
     Returns:
@@ -139,7 +143,8 @@ def benchmark(
     """
     if config.repetitions == 0:
         return {}
-    lengths = (None, *(tokens for tokens in BENCHMARK_LENGTHS if tokens <= max_length))
+    longest = 0 if max_length is None else max_length
+    lengths = (None, *(tokens for tokens in BENCHMARK_LENGTHS if tokens <= longest))
     shapes = list(product(BATCHES, lengths))
     times: dict[tuple[str, int, int | None], list[list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch, ExitStack() as stack:

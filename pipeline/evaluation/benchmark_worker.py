@@ -62,7 +62,8 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
 def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
     corpus = json.loads(texts_file.read_text(encoding="utf-8"))
     tokenizer = read_tokenizer(directory)
-    tokenizer.enable_truncation(corpus["max_length"])
+    if corpus["max_length"] is not None:
+        tokenizer.enable_truncation(corpus["max_length"])
     encodings = tokenizer.encode_batch(corpus["texts"])
     return [encoding.ids for encoding in encodings], pad_token_id(read_config(directory))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.config.schema import BenchmarkConfig, DatasetConfig
 from pipeline.data.corpus import Corpus, load_corpus
+from pipeline.data.rows import listed
 from pipeline.errors import PipelineError
 from pipeline.evaluation.benchmark import benchmark
 from pipeline.inference.classifier import TextClassifier
@@ -42,7 +43,7 @@ def read_again(dataset: DatasetConfig, digests: Mapping[str, str], run_id: str) 
     return corpus
 
 
-def measure(directory: Path, corpus: Corpus) -> Measured:
+def measure(directory: Path, corpus: Corpus, name: str) -> Measured:
     """Classify the validation split with a model's file.
 
     A champion that was trained on another corpus may know some of these texts, which favours it.
@@ -50,23 +51,30 @@ def measure(directory: Path, corpus: Corpus) -> Measured:
     Args:
         directory: directory that an export wrote.
         corpus: labelled texts of the candidate's run.
+        name: what the error calls the model.
+
+    Raises:
+        PipelineError: the model answers with other labels than the corpus has, so that comparing
+            them would favour whatever is new.
     """
     texts = corpus.splits[VALIDATION]["text"]
     classifier = TextClassifier(directory)
+    if set(classifier.label_names) != set(corpus.label_names):
+        raise PipelineError(
+            f"the {name} answers with {listed(classifier.label_names)}, and the corpus has "
+            f"{listed(corpus.label_names)}: they do not do one task; use another --name."
+        )
     predicted = np.array(classifier.label_names)[classifier.logits(texts).argmax(-1)]
     return Measured(directory, predicted == _labels(corpus), Artifact("", directory).size_mb)
 
 
-def time_both(
-    candidate: Measured, champion: Measured, corpus: Corpus, max_length: int
-) -> tuple[Measured, Measured]:
-    """Time two models in turns, so that a busy machine slows both.
+def time_both(candidate: Measured, champion: Measured, corpus: Corpus) -> tuple[Measured, Measured]:
+    """Time two models in turns, so that a busy machine slows both; each cuts texts as it is served.
 
     Args:
         candidate: model that is to become the champion.
         champion: present champion.
         corpus: labelled texts of the candidate's run.
-        max_length: tokens that texts are cut at.
 
     Returns:
         Both with their p50 latency.
@@ -74,7 +82,7 @@ def time_both(
     models = {"candidate": candidate, "champion": champion}
     artifacts = [Artifact(name, model.directory) for name, model in models.items()]
     texts = corpus.splits[VALIDATION]["text"]
-    times = benchmark(artifacts, texts, max_length, BenchmarkConfig())
+    times = benchmark(artifacts, texts, None, BenchmarkConfig())
     first, second = (
         replace(model, latency_p50_ms=times[name].at(1, None).p50_ms)
         for name, model in models.items()

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import inf
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
-from pipeline.config.objectives import gain
+from pipeline.config.objectives import rank
 from pipeline.config.resolve import read_logged
 from pipeline.config.schema import Config
 from pipeline.errors import PipelineError
@@ -25,6 +24,7 @@ from pipeline.names import (
     FINISHED,
     FP32,
     MODEL,
+    PARENT_TAG,
     PROMOTION_FILE,
     PROMOTION_TAG,
     SHIPPED_TAG,
@@ -39,6 +39,7 @@ from pipeline.tracking.lookup import (
     digests_of,
     find_run,
     find_sweep,
+    last_attempts,
     objectives_of,
     registered_names,
 )
@@ -59,6 +60,8 @@ class ShippedRun:
         test_accuracy: accuracy of the shipped model on the test split, which decides nothing.
         test_interval: ends of its 95 % interval; empty if the run has not logged them.
         digests: digest of each of its splits by name.
+        chosen_from: number of finished jobs of its sweep, which it may be the best of; 1 for a run
+            of its own.
     """
 
     run_id: str
@@ -68,6 +71,7 @@ class ShippedRun:
     test_accuracy: float
     test_interval: tuple[float, ...]
     digests: Mapping[str, str]
+    chosen_from: int
 
 
 class Registry:
@@ -117,7 +121,16 @@ class Registry:
             test_accuracy=metrics[ACCURACY],
             test_interval=tuple(metrics[end] for end in interval_of(ACCURACY) if end in metrics),
             digests=digests_of(run),
+            chosen_from=self._rivals(run),
         )
+
+    def _rivals(self, run: Run) -> int:
+        """Count the finished jobs of a run's sweep, itself included."""
+        parent_id = run.data.tags.get(PARENT_TAG)
+        if parent_id is None:
+            return 1
+        jobs = last_attempts(children_of(self._client, self._client.get_run(parent_id)))
+        return max(1, sum(job.info.status == FINISHED for job in jobs))
 
     def champion(self) -> str | None:
         """Return the id of the run that made the present champion; None if there is none."""
@@ -165,7 +178,7 @@ class Registry:
         """
         parent = find_sweep(self._client, sweep)
         objectives = objectives_of(parent)
-        runs = children_of(self._client, parent)
+        runs = last_attempts(children_of(self._client, parent))
         finished = [
             run
             for run in runs
@@ -176,15 +189,8 @@ class Registry:
                 f"sweep {parent.info.run_name}: none of its {len(runs)} runs is FINISHED with a "
                 f"shipped and timed model and with the figure {objectives[0]}."
             )
-
-        def rank(run: Run) -> list[float]:
-            metrics = run.data.metrics
-            return [
-                gain(name, metrics[name]) if name in metrics else -inf
-                for name in (*objectives, SPEEDUP)
-            ]
-
-        return str(max(finished, key=rank).info.run_id)
+        names = (*objectives, SPEEDUP)
+        return str(max(finished, key=lambda run: rank(run.data.metrics, names)).info.run_id)
 
     def promote(self, run_id: str, reasons: str) -> str:
         """Register a run's model and move the alias to it; an error leaves neither half done.

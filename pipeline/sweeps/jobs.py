@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig, open_dict
 
 from pipeline.config.identity import config_hash
-from pipeline.config.objectives import gain
+from pipeline.config.objectives import rank
 from pipeline.config.resolve import resolve
 from pipeline.config.schema import Config
 from pipeline.names import FAILED, FINISHED, PRUNED
@@ -98,25 +98,18 @@ def jobs_of(compose: Compose, overrides: Sequence[Sequence[str]]) -> list[Job]:
 def best_of(children: Sequence[ChildRun], objectives: Sequence[str]) -> ChildRun | None:
     """Return the finished run that is best by the first objective; the next ones decide ties.
 
+    Of a job that was run again, as after a change of its data, the newest run counts.
+
     Args:
-        children: runs of jobs.
+        children: runs of jobs, the oldest first.
         objectives: names of figures, the most important first.
 
     Returns:
         The best run; None if no run is FINISHED with the first objective.
     """
-    finished = [
-        child for child in children if child.status == FINISHED and objectives[0] in child.metrics
-    ]
-
-    def rank(child: ChildRun) -> tuple[float, ...]:
-        worst = float("-inf")
-        return tuple(
-            gain(name, child.metrics[name]) if name in child.metrics else worst
-            for name in objectives
-        )
-
-    return max(finished, key=rank, default=None)
+    newest = {child.config_hash: child for child in children if child.status == FINISHED}
+    finished = [child for child in newest.values() if objectives[0] in child.metrics]
+    return max(finished, key=lambda child: rank(child.metrics, objectives), default=None)
 
 
 def outcome_of(job: Job, child: ChildRun | None, errors: LaunchErrors) -> Outcome:

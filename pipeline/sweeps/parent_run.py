@@ -24,7 +24,6 @@ from pipeline.names import (
     DESCRIPTION_TAG,
     FAILED,
     FAILURE_TAG,
-    FINISHED,
     JOBS,
     KILLED,
     OBJECTIVE_PARAM,
@@ -34,9 +33,10 @@ from pipeline.names import (
 )
 from pipeline.sweeps.plan import Plan
 from pipeline.tracking.connection import SQLITE, Connection, open_experiment, ui_address
+from pipeline.tracking.ending import finish
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
-from pipeline.tracking.patience import STORE_ERRORS, Patience, last_seconds
+from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, last_seconds
 from pipeline.tracking.store import TAG_LENGTH, command, store_errors
 
 PARAM_LENGTH = 6000  # MLflow's limit
@@ -94,15 +94,23 @@ class ParentRun:
         self._client = connection.client
         self._last_heartbeat = time.monotonic()
 
-    def children(self) -> list[ChildRun]:
-        """Read the jobs' runs, the oldest first."""
-        return [_child(run) for run in self.mlflow_runs()]
+    def children(self, patience_s: float = PATIENCE_SECONDS) -> list[ChildRun]:
+        """Read the jobs' runs, the oldest first.
 
-    def mlflow_runs(self) -> list[Run]:
-        """Read the jobs' runs as MLflow returns them, the oldest first."""
+        Args:
+            patience_s: seconds to wait for a store that does not answer.
+        """
+        return [_child(run) for run in self.mlflow_runs(patience_s)]
+
+    def mlflow_runs(self, patience_s: float = PATIENCE_SECONDS) -> list[Run]:
+        """Read the jobs' runs as MLflow returns them, the oldest first.
+
+        Args:
+            patience_s: seconds to wait for a store that does not answer.
+        """
         with store_errors():
-            parent = self._send(partial(self._client.get_run, self.run_id))
-            return self._send(partial(children_of, self._client, parent))
+            parent = self._send(partial(self._client.get_run, self.run_id), patience_s)
+            return self._send(partial(children_of, self._client, parent), patience_s)
 
     def mark_dead(self) -> None:
         """Set jobs that are RUNNING without a living process to FAILED."""
@@ -110,15 +118,19 @@ class ParentRun:
             self._send(self._connection.mark_dead)
 
     def renew_heartbeat(self) -> None:
-        """Renew the run's heartbeat, if the last one is old enough."""
+        """Renew the run's heartbeat, if the last one is old enough and the store answers."""
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
             with store_errors():
                 tags = _run_tags(heartbeat())
-                self._send(partial(self._client.log_batch, self.run_id, tags=tags))
+                self._send(partial(self._client.log_batch, self.run_id, tags=tags), 0.0)
             self._last_heartbeat = time.monotonic()
 
     def log_progress(
-        self, counts: Mapping[str, int], best: ChildRun | None, objectives: Sequence[str]
+        self,
+        counts: Mapping[str, int],
+        best: ChildRun | None,
+        objectives: Sequence[str],
+        patience_s: float = PATIENCE_SECONDS,
     ) -> None:
         """Log how many jobs ended in which way, and which run is the best so far.
 
@@ -126,6 +138,7 @@ class ParentRun:
             counts: number of jobs by how they ended.
             best: best finished run; None as long as no run is FINISHED.
             objectives: names of the best run's figures to log.
+            patience_s: seconds to wait for a store that does not answer.
         """
         figures = {figure_of(JOBS, ending): float(count) for ending, count in counts.items()}
         tags = heartbeat()
@@ -140,7 +153,7 @@ class ParentRun:
         metrics = [Metric(name, value, now, 0) for name, value in figures.items()]
         log = partial(self._client.log_batch, self.run_id, metrics=metrics, tags=_run_tags(tags))
         with store_errors():
-            self._send(log)
+            self._send(log, patience_s)
 
     def log_files(self, folder: Path) -> None:
         """Store the files of a folder as artifacts of the run."""
@@ -168,15 +181,16 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
     """
     connection = open_experiment(tracking)
     with _locked(plan, tracking.tracking_uri):
+        patience = Patience()
         with store_errors():
             earlier_id = None if fresh else _earlier_run_id(connection, plan)
-            run_id = earlier_id or _create(connection, plan)
-            _mark_running(connection, run_id)
-        patience = Patience()
+            run_id = earlier_id or _create(connection, plan, patience)
         try:
+            with store_errors():
+                _mark_running(connection, run_id)
             yield ParentRun(connection, run_id, patience)
             with store_errors():
-                patience.send(partial(connection.client.set_terminated, run_id, FINISHED))
+                patience.send(partial(finish, connection.client, run_id))
         except BaseException as error:
             _close_early(connection, run_id, patience, error)
             raise
@@ -226,24 +240,27 @@ def _earlier_run_id(connection: Connection, plan: Plan) -> str | None:
     return str(info.run_id)
 
 
-def _create(connection: Connection, plan: Plan) -> str:
+def _create(connection: Connection, plan: Plan, patience: Patience) -> str:
+    """Make the run of a sweep.
+
+    It says from the first moment which process it belongs to: without that, one whose process is
+    killed now would be taken for running for ever.
+    """
     swept = "\n".join(f"- `{key}`: `{values}`" for key, values in plan.space.items())
     objectives = ", ".join(plan.objectives)
     description = f"`{plan.command}`\n\n{swept}\n\nObjective: {objectives}."
-    tags = {SWEEP_TAG: plan.key, DESCRIPTION_TAG: redacted(description)}
+    tags = {SWEEP_TAG: plan.key, DESCRIPTION_TAG: redacted(description), **process_tags()}
     run = connection.client.create_run(connection.experiment_id, tags=tags, run_name=plan.name)
     params = {"sweep.command": plan.command, OBJECTIVE_PARAM: objectives}
     params |= {f"space.{key}": values for key, values in plan.space.items()}
+    listed = [
+        Param(NOT_IN_A_NAME.sub("_", name), redacted(value)[:PARAM_LENGTH])
+        for name, value in params.items()
+    ]
     try:
-        connection.client.log_batch(
-            run.info.run_id,
-            params=[
-                Param(NOT_IN_A_NAME.sub("_", name), redacted(value)[:PARAM_LENGTH])
-                for name, value in params.items()
-            ],
-        )
+        connection.client.log_batch(run.info.run_id, params=listed)
     except BaseException as error:
-        _close_early(connection, run.info.run_id, Patience(), error)
+        _close_early(connection, run.info.run_id, patience, error)
         raise
     return str(run.info.run_id)
 

@@ -12,6 +12,7 @@ from pipeline.config.objectives import gain
 from pipeline.errors import PipelineError
 from pipeline.names import FINISHED, RUNNING
 from pipeline.sweeps.parent_run import ChildRun, ParentRun
+from pipeline.tracking.patience import PATIENCE_SECONDS
 
 POLL_SECONDS = 1.0
 
@@ -69,7 +70,7 @@ class Progress:
         Args:
             parent: run of the sweep.
             earlier_runs: ids of runs that were there before.
-            changed: function to call after jobs have ended.
+            changed: function to call after jobs have ended; it may not wait for the store.
         """
         reported = set(earlier_runs)
         done = threading.Event()
@@ -77,29 +78,31 @@ class Progress:
         def poll() -> None:
             while not done.wait(POLL_SECONDS):
                 with contextlib.suppress(PipelineError):  # a store that is away for a while
-                    if self._report(parent, reported):
+                    if self._report(parent, reported, patience_s=0.0):
                         changed()
                     parent.renew_heartbeat()
 
         thread = threading.Thread(target=poll, name="progress", daemon=True)
         thread.start()
+        patience_s = 0.0  # of what ends early
         try:
             yield
+            patience_s = PATIENCE_SECONDS
         finally:
             done.set()
             thread.join()
             with contextlib.suppress(PipelineError):
-                self._report(parent, reported)
+                self._report(parent, reported, patience_s)
             self._bar.refresh()
 
     def close(self) -> None:
         """Remove the bar."""
         self._bar.close()
 
-    def _report(self, parent: ParentRun, reported: set[str]) -> bool:
+    def _report(self, parent: ParentRun, reported: set[str], patience_s: float) -> bool:
         """Report the runs that have ended since the last call; return whether there are any."""
         ended_before = self._ended
-        for run in parent.children():
+        for run in parent.children(patience_s):
             if run.run_id in reported or run.status == RUNNING:
                 continue
             reported.add(run.run_id)

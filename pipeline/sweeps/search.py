@@ -25,6 +25,9 @@ from pipeline.tracking.store import DEFAULT_TRACKING_URI
 # User attribute of a trial whose job never ended. Version 0.1.0 set it, and tried the same values
 # in another trial; the trial itself is run again now.
 INTERRUPTED = "interrupted"
+# User attribute of a trial that repeats one whose job failed: the number of that one.
+REPEATS = "repeats"
+INGREDIENT_GROUPS = ("dataset", "model", "distillation")  # that what is varied may belong to
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 # Samplers that draw one sequence, and go on in it by what is in the study. All others are seeded
 # anew for each batch: with the same seed they would draw the same values in each.
@@ -126,12 +129,12 @@ class OptunaSearch(OptunaSweeperImpl):
         }
         with open_sweep(self.config, self.launcher, corners, swept, self.n_trials) as sweep:
             study = self._study(sweep, objectives)
+            if not any(key.startswith(INGREDIENT_GROUPS) for key in swept):
+                sweep.check_unchanged(corners[0])
+            _repeat_failed(study)
             sweep.skip(_ended(study))
             while (left := self.n_trials - _ended(study)) > 0:
-                study.sampler = self._seeded_sampler(_ended(study))
-                trials = _interrupted(study) or [
-                    study.ask() for _ in range(min(left, self._batch_size()))
-                ]
+                trials = _interrupted(study) or self._asked(study, left)
                 lines = self._configure_trials(
                     trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
                 )
@@ -158,6 +161,13 @@ class OptunaSearch(OptunaSweeperImpl):
         except Exception as error:
             line = f"hydra.sweeper.storage={storage} cannot be used: {error}".splitlines()[0]
             raise PipelineError(redacted(line)) from error
+
+    def _asked(self, study: optuna.Study, left: int) -> list[Trial]:
+        """Return the next batch: trials that repeat others, or as many new ones as are left."""
+        count = min(left, self._batch_size())
+        repeating = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        study.sampler = self._seeded_sampler(_ended(study))
+        return [study.ask() for _ in range(min(count, repeating or count))]
 
     def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
         """Make the sampler; its seed moves on with the trials.
@@ -237,11 +247,26 @@ def _interrupted(study: optuna.Study) -> list[Trial]:
     return [Trial(study, trial._trial_id) for trial in running]
 
 
+def _repeat_failed(study: optuna.Study) -> None:
+    """Let the values of each trial whose job failed in an earlier start be tried again first."""
+    repeated = _repeated(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+        if trial.number not in repeated and INTERRUPTED not in trial.user_attrs:
+            study.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
+
+
+def _repeated(study: optuna.Study) -> set[int]:
+    """Return the numbers of the trials that others repeat."""
+    trials = study.get_trials(deepcopy=False)
+    return {trial.user_attrs[REPEATS] for trial in trials if REPEATS in trial.user_attrs}
+
+
 def _ended(study: optuna.Study) -> int:
-    """Count the trials whose job has ended."""
+    """Count the trials whose job has ended, those that are repeated once."""
+    repeated = _repeated(study)
 
     def counts(trial: FrozenTrial) -> bool:
-        return INTERRUPTED not in trial.user_attrs
+        return INTERRUPTED not in trial.user_attrs and trial.number not in repeated
 
     return sum(counts(trial) for trial in study.get_trials(states=ENDED))
 

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from hydra.core.utils import JobStatus
@@ -16,7 +17,7 @@ from pipeline.config.identity import Ingredients
 from pipeline.config.objectives import check_objectives
 from pipeline.config.schema import DatasetConfig
 from pipeline.console import interrupt
-from pipeline.errors import JobsFailedError, reason_line
+from pipeline.errors import JobsFailedError, PipelineError, reason_line
 from pipeline.names import (
     COMPARISON_PAGE,
     COMPARISON_TABLE,
@@ -29,6 +30,7 @@ from pipeline.sweeps.jobs import SKIPPED, Job, LaunchErrors, Outcome, best_of, o
 from pipeline.sweeps.parent_run import ChildRun, ParentRun, open_parent_run
 from pipeline.sweeps.plan import Plan, plan_of
 from pipeline.sweeps.progress import Progress
+from pipeline.tracking.patience import PATIENCE_SECONDS
 
 # Launches of a job that was lost with its launcher, which another job's process may have broken.
 ATTEMPTS = 2
@@ -147,6 +149,24 @@ class Sweep:
         self._skipped += jobs
         self._progress.skip(jobs, best_of(self._parent.children(), self._plan.objectives))
 
+    def check_unchanged(self, job: Job) -> None:
+        """Refuse to go on beside runs that depended on something else.
+
+        Args:
+            job: a job whose data, model and teacher are those of all jobs.
+
+        Raises:
+            PipelineError: the data, the model, the teacher or the code has changed since.
+        """
+        for child in self._parent.children():
+            if child.status != FINISHED:
+                continue
+            if changed := self._ingredients_of(job).changed_since(child.tags, child.digests):
+                raise PipelineError(
+                    "the earlier trials of this search are no rivals of further ones, because of "
+                    f"changes: {', '.join(changed)}; sweep.fresh=true searches anew."
+                )
+
     def conclude(self) -> None:
         """Show the comparison of the sweep's runs, and store it with the sweep's run."""
         from pipeline.comparison.comparison import Comparison
@@ -222,7 +242,8 @@ class Sweep:
             The outcome of each job, and the jobs that failed because the launcher broke down.
         """
         earlier_ids = {child.run_id for child in self._parent.children()}
-        with self._progress.watching(self._parent, earlier_ids, self._log_progress):
+        log_at_once = partial(self._log_progress, patience_s=0.0)
+        with self._progress.watching(self._parent, earlier_ids, log_at_once):
             errors = self._launch(jobs)
         interrupt.check()
         self._parent.mark_dead()
@@ -266,10 +287,10 @@ class Sweep:
             f"tracking.tracking_uri={_quoted(job.config.tracking.tracking_uri)}",
         ]
 
-    def _log_progress(self) -> None:
-        children = self._parent.children()
-        best = best_of(children, self._plan.objectives)
-        self._parent.log_progress(self._counts(children), best, self._plan.objectives)
+    def _log_progress(self, patience_s: float = PATIENCE_SECONDS) -> None:
+        children, objectives = self._parent.children(patience_s), self._plan.objectives
+        best = best_of(children, objectives)
+        self._parent.log_progress(self._counts(children), best, objectives, patience_s)
 
     def _counts(self, children: Sequence[ChildRun]) -> dict[str, int]:
         """Count the jobs of the whole sweep, earlier starts included, by how they ended."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
+    CONFIG_HASH_TAG,
     CONTEXT_TAG,
     DEFAULT_OBJECTIVE,
     FAILURE_TAG,
@@ -100,6 +101,26 @@ def children_of(client: "MlflowClient", parent: "Run", filter_string: str = "") 
     of_parent = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
     both = f"{of_parent} and {filter_string}" if filter_string else of_parent
     return search_all(client, [parent.info.experiment_id], both, OLDEST_FIRST)
+
+
+def last_attempts(runs: "Sequence[Run]") -> "list[Run]":
+    """Keep one run of each job of a sweep: the newest that is FINISHED, or else the newest.
+
+    Other runs of the job were made before it was run again: they failed, or its data, its model or
+    the code has changed since, so that their figures are no rivals of the other jobs' figures.
+
+    Args:
+        runs: runs, of which those outside of sweeps are all kept.
+    """
+
+    def job(run: "Run") -> tuple[str | None, str | None]:
+        return run.data.tags.get(PARENT_TAG), run.data.tags.get(CONFIG_HASH_TAG)
+
+    def order(run: "Run") -> tuple[bool, int]:
+        return run.info.status == FINISHED, run.info.start_time
+
+    last = {job(run): run.info.run_id for run in sorted(runs, key=order)}
+    return [run for run in runs if None in job(run) or last[job(run)] == run.info.run_id]
 
 
 def find_sweep(client: "MlflowClient", reference: str) -> "Run":

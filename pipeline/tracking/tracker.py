@@ -148,7 +148,7 @@ class Tracker:
         with store_errors():
             for name, value in tags.items():
                 if value is not None:
-                    self._client.set_tag(self.run_id, name, value)
+                    self._send(partial(self._client.set_tag, self.run_id, name, value))
 
     def log_inputs(self, inputs: Iterable[RunInput]) -> None:
         """Record the splits as inputs of the run, by name, source and digest."""

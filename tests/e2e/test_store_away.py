@@ -63,6 +63,7 @@ def log_everything(tracker: Tracker, deployed: Deployed, corpus: Path) -> None:
         RunInput(split, rows, f"micro-{split}", digests[split], source)
         for split, rows in loaded.splits.items()
     )
+    tracker.log_tags({"model.commit": "a" * 40})
     for step in range(5):
         tracker.log_curves({"train/loss": 1.0}, step)
     model = deployed.artifacts / "onnx_int8"

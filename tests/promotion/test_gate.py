@@ -105,6 +105,37 @@ def test_every_gate_file_is_read() -> None:
         assert isinstance(load_gate(file.stem), Gate)
 
 
+def test_the_best_of_many_has_to_be_better_by_more() -> None:
+    champion = replace(MODEL, right=flipped(RIGHT, 9))
+    alone = verdict(CANDIDATE, champion, "champion")
+    best = verdict(replace(CANDIDATE, chosen_from=20), champion, "champion")
+    assert "more accurate" in alone[1]
+    assert "more accurate" not in best[1]
+    assert "(0.9975 confidence, as it may be the best of 20 runs)" in best[1]
+
+
+def test_a_candidate_seldom_wins_by_having_been_chosen() -> None:
+    """20 candidates and a champion of one accuracy: the best of them wins in 5 % of cases."""
+    random, won = np.random.default_rng(0), 0
+    for _ in range(200):
+        answers = random.random((21, 400)) < 0.9
+        best = max(answers[1:], key=np.sum)
+        candidate = replace(CANDIDATE, measured=replace(MODEL, right=best), chosen_from=20)
+        nothing = Floor("none", np.zeros(400, dtype=bool))
+        champion = replace(MODEL, right=answers[0])
+        won += (
+            "more accurate" in verdict(replace(candidate, floor=nothing), champion, "champion")[1]
+        )
+    assert won <= 10
+
+
+def test_a_gate_that_is_a_list_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("- max_accuracy_drop\n")
+    with pytest.raises(PipelineError, match=r"gate.yaml is a list; a gate has KEY: VALUE lines"):
+        load_gate(str(file))
+
+
 def test_an_unknown_gate_or_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PipelineError, match="--gate defalt is unknown; did you mean default?"):
         load_gate("defalt")

@@ -7,7 +7,8 @@ import pytest
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.corpus import load_corpus
 from pipeline.errors import PipelineError
-from pipeline.promotion.measurement import most_frequent_class, read_again
+from pipeline.promotion import measurement
+from pipeline.promotion.measurement import measure, most_frequent_class, read_again
 
 
 @pytest.fixture
@@ -35,6 +36,21 @@ def test_a_corpus_that_is_gone_is_named(dataset: DatasetConfig) -> None:
     line = "run 0123 is measured on its validation split, which cannot be read: .*not a directory"
     with pytest.raises(PipelineError, match=line):
         read_again(dataset, {}, "0123")
+
+
+def test_a_model_for_other_labels_is_no_rival(
+    dataset: DatasetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Classifier:
+        label_names = ("card", "loan")
+
+        def __init__(self, _: Path) -> None:
+            pass
+
+    monkeypatch.setattr(measurement, "TextClassifier", Classifier)
+    line = "the champion answers with card, loan, and the corpus has cold, hot, wet: .* --name"
+    with pytest.raises(PipelineError, match=line):
+        measure(Path("model"), load_corpus(dataset), "champion")
 
 
 def test_the_floor_is_the_constant_that_is_right_most_often(dataset: DatasetConfig) -> None:

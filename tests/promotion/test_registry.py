@@ -107,6 +107,17 @@ def test_the_best_of_a_sweep_is_the_most_accurate_on_validation_and_then_the_fas
     assert Registry("classifier").best_of_sweep("latest") == run_id
 
 
+def test_a_run_of_a_sweep_is_one_of_its_finished_jobs(
+    client: MlflowClient, experiment: str
+) -> None:
+    parent = client.create_run(experiment, tags={"sweep.key": "1"}, run_name="a sweep")
+    of_sweep = {"mlflow.parentRunId": parent.info.run_id}
+    ids = [logged(client, experiment, METRICS, **of_sweep) for _ in range(3)]
+    logged(client, experiment, METRICS, "FAILED", **of_sweep)
+    assert Registry("classifier").shipped(ids[0]).chosen_from == 3
+    assert Registry("classifier").shipped(logged(client, experiment, METRICS)).chosen_from == 1
+
+
 def test_the_best_of_a_sweep_follows_the_objectives_of_the_sweep(
     client: MlflowClient, experiment: str
 ) -> None:

@@ -10,7 +10,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
 from pipeline.sweeps import parent_run
-from pipeline.sweeps.parent_run import open_parent_run
+from pipeline.sweeps.jobs import best_of
+from pipeline.sweeps.parent_run import ChildRun, open_parent_run
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.sweepers import _discrete_space
 from pipeline.tracking.patience import Patience
@@ -54,6 +55,71 @@ def test_a_sweep_that_cannot_be_described_does_not_stay_running(
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
     assert "no room" in run.data.tags["failure"]
+
+
+def test_a_sweep_has_its_process_from_the_first_moment(
+    tracking: TrackingConfig, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(parent_run, "_mark_running", killed)
+    monkeypatch.setattr(parent_run, "_close_early", lambda *_: None)
+    with pytest.raises(SystemExit), open_parent_run(plan({}), tracking, fresh=False):
+        pass
+    client = MlflowClient(store)
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "RUNNING"
+    assert {"process", "heartbeat"} <= run.data.tags.keys()
+
+
+def test_a_sweep_whose_start_the_store_refuses_does_not_stay_running(
+    tracking: TrackingConfig, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise MlflowException("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parent_run, "_mark_running", locked)
+        with (
+            pytest.raises(PipelineError, match="database is locked"),
+            open_parent_run(plan({}), tracking, fresh=False),
+        ):
+            pass
+    (run,) = MlflowClient(store).search_runs(["1"])
+    assert run.info.status == "FAILED"
+    with open_parent_run(plan({}), tracking, fresh=False) as parent:
+        assert parent.run_id == run.info.run_id
+
+
+def test_a_sweep_that_was_taken_for_dead_ends_without_a_failure(
+    tracking: TrackingConfig, store: str
+) -> None:
+    client = MlflowClient(store)
+    with open_parent_run(plan({}), tracking, fresh=False) as parent:
+        client.set_terminated(parent.run_id, "FAILED")
+        client.set_tag(parent.run_id, "failure", "its process ended without a message")
+    run = client.get_run(parent.run_id)
+    assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
+
+
+def test_of_a_job_that_ran_again_the_newest_run_counts_and_a_figure_that_is_none_is_the_worst() -> (
+    None
+):
+    def child(name: str, job: str, accuracy: float, status: str = "FINISHED") -> ChildRun:
+        return ChildRun(name, name, status, "", job, {}, {}, {"accuracy": accuracy}, 0, 1)
+
+    children = [
+        child("on easy data", "a", 0.99),
+        child("other", "b", 0.7),
+        child("on the data of today", "a", 0.8),
+        child("diverged", "c", float("nan")),
+        child("failed again", "a", 0.9, "FAILED"),
+    ]
+    best = best_of(children, ["accuracy"])
+    assert best is not None
+    assert best.name == "on the data of today"
+    assert best_of(children[3:4], ["accuracy"]) == children[3]
 
 
 def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(

@@ -27,14 +27,18 @@ BATCH = 2
 class Sweep:
     """A sweep whose jobs end at once; one of them fails, and one launch is killed."""
 
-    def __init__(self, killed_at_launch: int | None) -> None:
+    def __init__(self, killed_at_launch: int | None, failing: list[tuple[float, float]]) -> None:
         self.run_id = "a"
+        self._failing = failing
         self.suggested: list[tuple[float, float]] = []
         self._launches = 0
         self._killed_at_launch = killed_at_launch
 
     def skip(self, jobs: int) -> None:
         """Take the number of jobs."""
+
+    def check_unchanged(self, job: Job) -> None:
+        """Find that nothing has changed."""
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         self._launches += 1
@@ -45,9 +49,10 @@ class Sweep:
     def _ended(self, job: Job) -> Outcome:
         point = (job.config.trainer.learning_rate, job.config.trainer.weight_decay)
         self.suggested.append(point)
+        self._failing = self._failing or [point]
         metrics = {"accuracy": 1 - abs(point[0] - 2e-3) - point[1], "loss": point[0]}
         child = ChildRun("b", "job", FINISHED, "", job.key, "0", {}, metrics, 0, 1)
-        failed = len(self.suggested) == 1
+        failed = point in self._failing
         return Outcome(job, FAILED if failed else FINISHED, None if failed else child)
 
 
@@ -59,7 +64,12 @@ def searched(
     register()
     sweepers.register()
 
-    def run(sampler: str, storage: str, killed_at_launch: int | None) -> list[tuple[float, float]]:
+    def run(
+        sampler: str,
+        storage: str,
+        killed_at_launch: int | None,
+        failing: Sequence[tuple[float, float]] = (),
+    ) -> list[tuple[float, float]]:
         typed = [
             "experiment=quickstart",
             "hydra/sweeper=optuna",
@@ -76,7 +86,7 @@ def searched(
         options |= {"storage": f"sqlite:///{here}/{storage}", "n_trials": TRIALS, "n_jobs": BATCH}
         optuna_search = OptunaSearch(SearchOptions(**options))
         optuna_search.config = config
-        sweep = Sweep(killed_at_launch)
+        sweep = Sweep(killed_at_launch, list(failing))
         monkeypatch.setattr(search, "open_sweep", lambda *_: contextlib.nullcontext(sweep))
         monkeypatch.setattr(optuna_search, "_compose", composed)
         optuna_search.launcher = None
@@ -93,7 +103,17 @@ def test_a_search_that_was_interrupted_suggests_what_one_that_was_not_would(
 ) -> None:
     whole = searched(sampler, "whole.db", None)
     before = searched(sampler, "cut.db", 3)
-    after = searched(sampler, "cut.db", None)
+    after = searched(sampler, "cut.db", None, failing=before[:1])
     assert len(before) == 2 * BATCH
-    assert before + after == whole
+    again = before[0]  # its job failed: it is repeated after the batch that was killed
+    assert after.index(again) == BATCH
+    assert before + [point for point in after if point != again] == whole
     assert len(set(whole)) == TRIALS
+
+
+def test_the_failed_jobs_of_a_search_run_again_and_nothing_else(
+    searched: Callable[..., list[tuple[float, float]]],
+) -> None:
+    whole = searched("tpe", "whole.db", None)
+    assert searched("tpe", "whole.db", None, failing=[(0.0, 0.0)]) == whole[:1]
+    assert searched("tpe", "whole.db", None) == []

@@ -9,6 +9,7 @@ from pipeline.tracking.lookup import (
     children_of,
     find_run,
     find_sweep,
+    last_attempts,
     newest_shipped,
     reason_of,
     registered_names,
@@ -44,6 +45,21 @@ def test_every_page_of_a_search_is_read(
     monkeypatch.setattr(MlflowClient, "search_runs", two_at_a_time)
     ids = {created(client, f"run {number}") for number in range(5)}
     assert {run.info.run_id for run in search_all(client, ["0"], "")} == ids
+
+
+def test_one_run_of_each_job_is_kept_the_newest_that_is_finished(client: MlflowClient) -> None:
+    def job(name: str, key: str, status: str = "FINISHED") -> str:
+        time.sleep(0.002)  # runs begin at different milliseconds
+        tags = {"mlflow.parentRunId": "p" * 32, "config.hash": key}
+        return created(client, name, status, **tags)
+
+    job("on other data", "a")
+    kept = {job("a", "a"), created(client, "alone"), created(client, "alone too")}
+    job("failed later", "a", "FAILED")
+    job("failed", "b", "FAILED")
+    kept.add(job("failed again", "b", "FAILED"))
+    runs = last_attempts(search_all(client, ["0"], ""))
+    assert {run.info.run_id for run in runs} == kept
 
 
 def test_a_sweep_is_found_by_id_name_or_as_the_latest(client: MlflowClient) -> None:
