@@ -14,6 +14,7 @@ from pipeline.serving.limits import Limits
 from pipeline.tracking.locate_model import model_directory
 
 LIMITS = Limits()
+LAST_PORT = 65_535
 THREADS_SECONDS = 0.3  # that a call of the runtime has to end, after the server has
 DESCRIPTION = f"""\
 Serve a deployed model over HTTP, with the routes and formats of MLflow's scoring server. The
@@ -32,6 +33,12 @@ ask it:
   curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' \\
     -d '{"inputs": ["what a day"]}'
 """
+
+
+def _port(typed: str) -> int:
+    if typed.isdecimal() and int(typed) <= LAST_PORT:
+        return int(typed)
+    raise argparse.ArgumentTypeError(f"{typed} is no port; 0 to {LAST_PORT} are (0: any free one).")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help="address to listen on (default: %(default)s, this machine only)",
     )
     command.add_argument(
-        "--port", type=int, default=5001, help="port to listen on (default: %(default)s)"
+        "--port", type=_port, default=5001, help="port to listen on (default: %(default)s)"
     )
     command.add_argument(
         "--timeout",

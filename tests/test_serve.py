@@ -41,6 +41,14 @@ sys.exit(serve.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.parametrize("typed", ["70000", "-1", "http"])
+def test_a_port_that_is_none_is_told(capsys: pytest.CaptureFixture[str], typed: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        serve.main(["--port", typed])
+    assert stop.value.code == 2
+    assert f"{typed} is no port; 0 to 65535 are" in capsys.readouterr().err
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

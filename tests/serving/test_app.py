@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import uvicorn
 
@@ -233,6 +234,21 @@ def test_a_client_that_does_not_read_its_answer_gives_its_bytes_back(
     deadline = time.monotonic() + 20
     while ask(port, body)[0] != 200:
         assert time.monotonic() < deadline
+    client.close()
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(
+    serve: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "STALLED_SECONDS", 1.0)
+    port = serve(Model(label_names=("a" * 1000, "b" * 1000)), transfer_seconds=0.5)
+    body = json.dumps({"inputs": ["a"] * 10_000}).encode()  # the answer is of 10 MB
+    client = begin(port, len(body), body, SO_RCVBUF=4096)
+    connections = psutil.Process().net_connections
+    deadline = time.monotonic() + 20
+    while any(each.laddr.port == port and each.status == "ESTABLISHED" for each in connections()):
+        assert time.monotonic() < deadline, "it holds its connection"
+        time.sleep(0.2)
     client.close()
 
 
