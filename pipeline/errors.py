@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 # A password may hold a slash: SQLAlchemy takes USER:PASSWORD to end at the last @.
-_CREDENTIALS = re.compile(r"(?<=://)(?:[^/:@\s]*:[^\s'\"]*|[^/\s]*)@")
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^/:@\s]*:\S*|[^/\s]*)@")
 _SECRET_PARAMETERS = re.compile(
-    r"([?&#;][^=&\s]*(?:auth|credential|key|passphrase|passw|pwd|secret|sig|token)[^=&\s]*=)[^&;\s'\"]+",
+    r"([?&#;](?:code|sas|[^=&\s]*(?:auth|credential|jwt|key|passphrase|passw|pwd|secret|sig|token)"
+    r"[^=&\s]*)=)[^&;\s'\"]+",
     re.IGNORECASE,
 )
 

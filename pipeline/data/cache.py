@@ -1,12 +1,14 @@
 """Keep what runs can share, such as a tokenized corpus, in a folder of limited size."""
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +23,23 @@ BYTES_PER_GB = 1e9
 FOLDER = "int8-text-classifiers"
 UNFINISHED = ".part"
 LOCK = ".lock"
+# What a cache says that is another user's, on a file system that is read-only or full, or that has
+# no locks. Any other error is of what was to be written, and would come again.
+UNWRITABLE = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ENOLCK,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+    }
+)
 Value = TypeVar("Value")
 log = logging.getLogger(__name__)
 
@@ -55,7 +74,9 @@ def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}{LOCK}"):
             value = _read_or_write(folder / key, write, read)
-    except OSError:  # another user's folder, a file system that is read-only or full
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
         with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
             write(Path(scratch) / key)
             return read(Path(scratch) / key)
@@ -112,11 +133,14 @@ def _trim(folder: Path, used: Path, limit_gb: float) -> None:
 def _limit_gb() -> float:
     typed = os.environ.get(LIMIT_VARIABLE, "")
     try:
-        return float(typed or DEFAULT_LIMIT_GB)
-    except ValueError as error:
+        limit = float(typed or DEFAULT_LIMIT_GB)
+    except ValueError:
+        limit = nan
+    if not limit >= 0:
         raise PipelineError(
             f"{LIMIT_VARIABLE}={typed} is not a number of gigabytes, such as {DEFAULT_LIMIT_GB:g}."
-        ) from error
+        )
+    return limit
 
 
 def _entries(folder: Path) -> dict[Path, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.config.hub import is_run_id, looks_local
 from pipeline.config.schema import DistillationConfig, ModelConfig
 
-WEIGHT_SUFFIXES = (".safetensors", ".bin")  # the first kind that is there is what is loaded
+SAFETENSORS_FILES = ("model.safetensors", "model.safetensors.index.json")
 OTHER_SUFFIXES = frozenset({".json", ".txt", ".model"})  # config and tokenizer
 SNAPSHOTS = "snapshots"  # folder of the Hub's cache, with a folder for each commit
 READ_BLOCK = 1 << 20  # bytes
@@ -44,10 +44,12 @@ def is_commit(model: str) -> bool:
 
 
 def _digest_of(folder: Path) -> str:
-    """Hash the names and contents of the files that decide what is loaded."""
-    weights: list[Path] = []
-    for suffix in WEIGHT_SUFFIXES:
-        weights = weights or sorted(folder.glob(f"*{suffix}"))
+    """Hash the names and contents of the files that decide what is loaded.
+
+    Of weights in two formats, transformers 4.57 loads safetensors by these names.
+    """
+    is_safe = any((folder / name).is_file() for name in SAFETENSORS_FILES)
+    weights = sorted(folder.glob("*.safetensors" if is_safe else "*.bin"))
     others = sorted(path for path in folder.glob("*") if path.suffix in OTHER_SUFFIXES)
     if not weights:
         return ""

@@ -120,9 +120,22 @@ def test_the_entries_that_were_used_longest_ago_make_room(
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"large"}, "it is in use"
 
 
-def test_a_limit_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache.LIMIT_VARIABLE, "10 GB")
-    with pytest.raises(PipelineError, match="PIPELINE_CACHE_GB=10 GB is not a number"):
+def test_an_error_of_what_is_written_comes_once(folder: Path) -> None:
+    tried = []
+
+    def fails(target: Path) -> None:
+        tried.append(target)
+        raise ConnectionError("the hub is away")
+
+    with pytest.raises(ConnectionError):
+        cached("a", fails, read)
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("typed", ["10 GB", "nan", "-1"])
+def test_a_limit_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, typed)
+    with pytest.raises(PipelineError, match=f"PIPELINE_CACHE_GB={typed} is not a number"):
         cached("a", writing("one"), read)
 
 

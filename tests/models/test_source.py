@@ -41,6 +41,14 @@ def test_what_is_not_loaded_makes_no_other_version(directory: Path) -> None:
     assert version(shutil.copytree(directory, directory.with_name("copy"))) == before
 
 
+def test_weights_are_the_file_that_is_loaded_whatever_lies_beside_it(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "adapter.safetensors")
+    (directory / "pytorch_model.bin").write_bytes(b"weights")
+    before = version(directory)
+    (directory / "pytorch_model.bin").write_bytes(b"other weights")
+    assert version(directory) != before
+
+
 def test_the_version_of_a_model_of_the_hub_is_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
