@@ -9,12 +9,12 @@ from typing import cast
 from pipeline.config.schema import BenchmarkConfig, Config
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
-from pipeline.names import CONFIG, FP32, FP32_FORMATS, INT8, INT8_FORMATS, TEST
+from pipeline.names import CONFIG, FP32, FP32_FORMATS, INT8, INT8_FORMATS, LINEAR, TEST
 from pipeline.tracking.lookup import find_run, newest_shipped
 from pipeline.tracking.store import store_errors, tracking_uri
 
 DEFAULTS = BenchmarkConfig()
-VARIANTS = (FP32, INT8, *FP32_FORMATS, *INT8_FORMATS)
+VARIANTS = (LINEAR, FP32, INT8, *FP32_FORMATS, *INT8_FORMATS)
 
 
 def parser() -> argparse.ArgumentParser:

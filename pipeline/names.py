@@ -11,6 +11,7 @@ ONNX_FP32 = "onnx_fp32"
 ONNX_INT8 = "onnx_int8"
 OPENVINO_INT8 = "openvino_int8"
 FP32_FORMATS = (ONNX_FP32,)
+LINEAR = "linear"  # the baseline
 INT8_FORMATS = (ONNX_INT8, OPENVINO_INT8)
 
 # Splits, and what MLflow calls them as inputs of a run.
@@ -98,6 +99,7 @@ SWEEP_TAG = "sweep.key"  # of parent runs only
 BEST_RUN_ID_TAG = "best_run_id"
 BEST_RUN_TAG = "best_run"
 PROMOTION_TAG = "promotion"
+BASELINE_TAG = "baseline"  # whether the shipped model beats the linear one, and the figures
 
 # The model of a run, and the registered one.
 MODEL = "model"

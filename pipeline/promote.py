@@ -20,7 +20,7 @@ Register a run's model and move the alias `{CHAMPION_ALIAS}` to it, if it passes
 
 Its file and the champion's classify the validation split of the run, and are timed side by side.
 The candidate may not be less accurate by more than the gate accepts, and has to be more accurate,
-smaller or faster.
+smaller or faster; and it has to be more accurate than the linear model of its run.
 """
 EXAMPLES = """\
 exit code: 0 promoted, 1 refused by the gate, 2 bad input
@@ -104,8 +104,8 @@ def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> in
 def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check]:
     """Measure the candidate, beside the champion if there is one, and judge it."""
     from pipeline.promotion.measurement import (
+        floor_of,
         measure,
-        most_frequent_class,
         read_again,
         time_both,
     )
@@ -119,7 +119,8 @@ def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check
     if champion_run is not None:
         champion = measure(registry.champion_directory(), corpus, CHAMPION_ALIAS)
         measured, champion = time_both(measured, champion, corpus)
-    floor = most_frequent_class(corpus)
+    linear = registry.linear_directory(run.run_id) if gate.beats_baseline else None
+    floor = floor_of(linear, corpus)
     candidate = Candidate(run.accuracy_drop, run.speedup, measured, floor, run.chosen_from)
     return checks(candidate, champion, gate)
 

@@ -1,40 +1,35 @@
 """Run one configuration from top to bottom: fine-tune, quantize, store, reload and measure."""
 
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import (
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    set_seed,
-)
 
+from pipeline.baseline import linear
 from pipeline.compression.layer_errors import layer_errors
-from pipeline.compression.modules import matching_modules
 from pipeline.compression.weight_pruning import sparsity
-from pipeline.config.identity import weights_identity
+from pipeline.config.identity import Ingredients, baseline_key, weights_identity
 from pipeline.config.schema import Config
+from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import Tokens, collator, tokenize
 from pipeline.evaluation.agreement import check_export, check_reload, disagreement
 from pipeline.evaluation.benchmark import Benchmark, benchmark, choose
-from pipeline.evaluation.metrics import Evaluator, model_inputs
+from pipeline.evaluation.metrics import model_inputs
 from pipeline.evaluation.results import Answers, Result, final_figures, result_of
+from pipeline.evaluation.significance import beats_baseline
 from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact, load
-from pipeline.models.export import check_exportable
-from pipeline.models.load import check_max_length, check_quantizable, load_model, load_tokenizer
 from pipeline.names import (
     ACCURACY,
+    BASELINE_TAG,
     CONFIG,
     DIFFERING_PREDICTIONS,
+    LINEAR,
     LOSS,
     PRETRAINED,
     RELOAD_MAX_ABS_DIFFERENCE,
@@ -46,73 +41,25 @@ from pipeline.names import (
     TRAIN,
     VALIDATION,
     figure_of,
+    time_of,
 )
-from pipeline.reports import corpus as corpus_report
+from pipeline.prepare import Context, Prepared, prepare
 from pipeline.reports import results as results_report
 from pipeline.reports.model import write_model_report
 from pipeline.reports.run_page import write_report
 from pipeline.sweeps.median_pruner import with_median_pruner
-from pipeline.tracking.locate_model import fp32_directory
 from pipeline.tracking.run_names import description
-from pipeline.tracking.tracker import RunInput, Tracker, open_run
+from pipeline.tracking.tracker import open_run
 from pipeline.training.artifacts import export_stages, save_stages
 from pipeline.training.callbacks import LogCurves
-from pipeline.training.checkpoints import Checkpoints, open_checkpoints
-from pipeline.training.distillation import Teacher
+from pipeline.training.checkpoints import open_checkpoints
 from pipeline.training.ingredients import commits_of, ingredients_of
-from pipeline.training.post_training import check_calibration
-from pipeline.training.recipe import RecipeInputs, train_recipe
+from pipeline.training.recipe import train_recipe
 from pipeline.training.stage import Stage
 
 LAYER_ROWS = 64  # validation texts that the error of each module is measured on
 EXAMPLE_TEXTS = 2  # in the MLflow model's input example
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every chapter of a run needs.
-
-    Args:
-        config: resolved config of the run.
-        tracker: logs to the open MLflow run.
-        scratch: folder that lasts as long as the run.
-        checkpoints: checkpoints of the run, and which one to go on from.
-    """
-
-    config: Config
-    tracker: Tracker
-    scratch: Path
-    checkpoints: Checkpoints
-
-    @property
-    def reports(self) -> Path:
-        """The folder that becomes the artifact `reports`."""
-        return self.scratch / REPORTS
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that is ready to train.
-
-    Args:
-        model: pretrained encoder under a new head.
-        model_config: its config before training.
-        inputs: what the recipe is applied to.
-        test: runs models over the test split.
-        validation: runs models over the validation split.
-    """
-
-    model: PreTrainedModel
-    model_config: PretrainedConfig
-    inputs: RecipeInputs
-    test: Evaluator
-    validation: Evaluator
-
-    @property
-    def corpus(self) -> Corpus:
-        """The labelled texts."""
-        return self.inputs.corpus
 
 
 @dataclass(frozen=True)
@@ -156,8 +103,9 @@ def run(config: Config, corpus: Corpus) -> str:
         context.reports.mkdir()
         tracker.log_tags({**ingredients.tags, **commits_of(ingredients, corpus)})
         prepared = prepare(context, corpus)
+        results = compare_with_baseline(context, prepared, ingredients)
         stages = train(context, prepared)
-        results = store_and_reload(context, prepared, stages)
+        results |= store_and_reload(context, prepared, stages)
         results |= export_and_compare(context, prepared, stages, results)
         shipped = ship(context, prepared, results)
         tracker.log_figures({TOTAL_TIME: time.perf_counter() - started})
@@ -166,70 +114,47 @@ def run(config: Config, corpus: Corpus) -> str:
     return tracker.run_id
 
 
-def prepare(context: Context, corpus: Corpus) -> Prepared:
-    """Load tokenizer and model, and make every check that can fail before training.
+def compare_with_baseline(
+    context: Context, prepared: Prepared, ingredients: Ingredients
+) -> dict[str, Result]:
+    """Train the linear model, which takes seconds, and evaluate what is loaded from the store.
 
     Args:
         context: config, tracker and scratch folder.
-        corpus: the labelled texts.
+        prepared: corpus and evaluators.
+        ingredients: what the run depends on; runs on the same texts share the model.
+
+    Returns:
+        The result of the linear model; empty without a baseline.
     """
-    config = context.config
-    set_seed(config.trainer.seed)
-    tokenizer = load_tokenizer(config.model, config.dataset.max_length)
-    model = load_model(config.model, corpus.label_names)
-    model_config = deepcopy(model.config)
-    fp32_modules = _check_model(model, config)
-    inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
-    _describe_corpus(context, corpus, inputs.tokens)
-    batch_size = config.trainer.per_device_eval_batch_size
-    test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)
-    validation = Evaluator(inputs.tokens[VALIDATION], inputs.collate, batch_size)
-    return Prepared(model, model_config, inputs, test, validation)
+    config, corpus = context.config.baseline, prepared.corpus
+    if config is None:
+        return {}
+    started = time.perf_counter()
+    train_split, folder = corpus.splits[TRAIN], context.scratch / LINEAR
+    labels = [corpus.label_names[label] for label in train_split["label"]]
+    seed = context.config.dataset.split_seed
 
+    def write(folder: Path) -> None:
+        linear.save(linear.train(train_split["text"], labels, config, seed), folder)
 
-def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
-    """Refuse a model that the run cannot quantize or export; name the modules that stay in FP32."""
-    check_max_length(model, config.dataset.max_length)
-    if config.qat.quantizes:
-        check_quantizable(model)
-    fp32_modules = matching_modules(model, config.qat.fp32_modules)
-    if config.export.formats:
-        check_exportable(model)
-    return fp32_modules
-
-
-def _recipe_inputs(
-    context: Context,
-    corpus: Corpus,
-    tokenizer: PreTrainedTokenizerFast,
-    fp32_modules: Sequence[str],
-) -> RecipeInputs:
-    """Find the teacher, and turn the corpus into tokens."""
-    config = context.config
-    tokens = tokenize(corpus, tokenizer, config.dataset)
-    if config.qat.post_training is not None:
-        check_calibration(config.qat.post_training, tokens[TRAIN])
-    teacher = None
-    if config.distillation is not None:
-        path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
-        teacher = Teacher.of(config, config.distillation, corpus, path)
-    collate, checkpoints = collator(tokenizer, config.dataset), context.checkpoints
-    return RecipeInputs(
-        corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, teacher, context.scratch
+    key = f"{LINEAR}-{baseline_key(config, seed, ingredients)}"
+    cached(key, write, lambda entry: shutil.copytree(entry, folder))
+    context.tracker.log_figures({time_of(LINEAR): time.perf_counter() - started})
+    stored = _stored(context, Artifact(LINEAR, folder))
+    classifier = linear.LinearClassifier(stored.path)
+    test, validation = (
+        Answers(classifier.logits(corpus.splits[split]["text"], corpus.label_names), labels)
+        for split, labels in (
+            (TEST, prepared.test.labels),
+            (VALIDATION, prepared.validation.labels),
+        )
     )
-
-
-def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
-    max_length = context.config.dataset.max_length
-    described = corpus_report.describe(corpus, tokens, max_length)
-    corpus_report.write_corpus(context.reports, tokens, described, max_length)
-    corpus_report.show_corpus(corpus.name, described)
-    digests, source = corpus.digests, corpus.source
-    context.tracker.log_inputs(
-        RunInput(split, rows, f"{corpus.name}-{split}", digests[split], source)
-        for split, rows in corpus.splits.items()
-    )
-    context.tracker.log_figures(described.figures)
+    result = result_of(stored, test, validation)
+    accuracy = result.validation_metrics.accuracy
+    seconds = time.perf_counter() - started
+    log.info("linear model: validation accuracy %.4f, after %.1f s", accuracy, seconds)
+    return {LINEAR: result}
 
 
 def train(context: Context, prepared: Prepared) -> list[Stage]:
@@ -360,6 +285,12 @@ def ship(context: Context, prepared: Prepared, results: Mapping[str, Result]) ->
     if variant in config.export.formats:
         tracker.log_model(results[variant].artifact.path, variant, texts[:EXAMPLE_TEXTS])
     tracker.log_figures(final_figures(results, benchmarks, variant))
+    if LINEAR in results:
+        labels = prepared.validation.labels
+        verdict = beats_baseline(results[variant], results[LINEAR], labels)
+        tracker.log_tags({BASELINE_TAG: verdict.line})
+        if not verdict.is_better:
+            log.warning("%s: a linear model would do", verdict.line)
     return Shipped(variant, benchmarks)
 
 

@@ -28,6 +28,7 @@ from pipeline.names import (
     FP32,
     INT8,
     LATENCY_P50_MS,
+    LINEAR,
     LOSS,
     SHIPPED_TAG,
     SIZE_MB,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 TRAINING_S = "training_s"  # summed here over the stages of a run; runs do not log it
 FIGURES = (
     DEFAULT_OBJECTIVE,
+    figure_of(LINEAR, DEFAULT_OBJECTIVE),
     ACCURACY,
     *interval_of(ACCURACY),
     ACCURACY_DROP,

@@ -12,6 +12,7 @@ from pipeline.config.ranges import numbers
 from pipeline.config.schema import (
     FASTEST,
     QUANTIZABLE_OP_TYPES,
+    BaselineConfig,
     Config,
     DatasetConfig,
     DistillationConfig,
@@ -45,6 +46,7 @@ def check(config: Config) -> None:
     _check_loss(config.loss, config.trainer)
     _check_distillation(config.distillation)
     _check_weight_pruning(config.pruning)
+    _check_baseline(config.baseline)
     _check_export(config.export)
     _check_int8_export(config.export, config.qat)
     _check_dataset(config.dataset)
@@ -183,6 +185,17 @@ def _check_weight_pruning(pruning: PruningConfig | None) -> None:
             f"pruning.end_step={pruning.end_step} must be above "
             f"pruning.start_step={pruning.start_step}."
         )
+
+
+def _check_baseline(baseline: BaselineConfig | None) -> None:
+    if baseline is None:
+        return
+    for key in ("word_ngram_range", "char_ngram_range"):
+        ends = getattr(baseline, key)
+        if len(ends) != 2 or not 1 <= ends[0] <= ends[1]:
+            raise PipelineError(
+                f"baseline.{key}={ends} must be the smallest and the largest length, such as [1,2]."
+            )
 
 
 def _check_export(export: ExportConfig) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pipeline.config.schema import Config, DatasetConfig, TrainerConfig
+from pipeline.config.schema import BaselineConfig, Config, DatasetConfig, TrainerConfig
 from pipeline.errors import redacted
 from pipeline.names import (
     FIGURES_VERSION_TAG,
@@ -30,7 +30,8 @@ from pipeline.names import (
 FIGURES_VERSION = "1"
 # Libraries whose versions may move trained weights, a figure of a run, and a text's tokens.
 TRAINING_LIBRARIES = ("torch", "transformers", "tokenizers", "optimum-intel", "neural-compressor")
-DECIDING_LIBRARIES = (*TRAINING_LIBRARIES, "onnxruntime", "openvino", "nncf")
+DECIDING_LIBRARIES = (*TRAINING_LIBRARIES, "onnxruntime", "openvino", "nncf", "scikit-learn")
+BASELINE_LIBRARIES = ("scikit-learn", "skops")
 TOKEN_LIBRARIES = ("transformers", "tokenizers", "datasets")
 # Groups and keys that change no figure: where a run is stored, and the sweep around it.
 GROUPS_WITHOUT_EFFECT = ("tracking", "sweep", "objective", "rerun")
@@ -42,7 +43,10 @@ SAVING_KEYS = ("save_strategy", "save_steps", "save_total_limit")
 # and checkpoints of then go on; they may go with the next major version.
 RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "full"}}
 # Keys that it did not have. With its default, such a key is in no identity.
-ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"dataset": {"encoding": None}}
+ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "dataset": {"encoding": None},
+    "baseline": asdict(BaselineConfig()),
+}
 
 
 def deciding_config(config: Config) -> dict[str, Any]:
@@ -60,8 +64,12 @@ def in_terms_of_0_1_0(groups: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         groups: nested dicts by group, as from deciding_config().
+
+    Returns:
+        The groups; those that have added keys alone, all with their defaults, are left out.
     """
-    return {name: _group_of_0_1_0(name, group) for name, group in groups.items()}
+    then = {name: _group_of_0_1_0(name, group) for name, group in groups.items()}
+    return {name: group for name, group in then.items() if group != {} or not groups[name]}
 
 
 def _group_of_0_1_0(name: str, group: Any) -> Any:
@@ -230,6 +238,25 @@ def tokens_key(config: DatasetConfig, digests: Mapping[str, str], tokenizer: Seq
             "max_length": config.max_length,
             "pairs": config.text_pair_column is not None,
             "libraries": libraries(TOKEN_LIBRARIES),
+        }
+    )
+
+
+def baseline_key(config: BaselineConfig, seed: int, ingredients: Ingredients) -> str:
+    """Name a linear model in the cache.
+
+    Args:
+        config: the baseline group.
+        seed: seed by which its training texts are chosen.
+        ingredients: the data of the run.
+    """
+    return key_of(
+        {
+            "baseline": asdict(config),
+            "seed": seed,
+            "train": ingredients.digests[TRAIN],
+            "label_names": list(ingredients.label_names),
+            "libraries": libraries(BASELINE_LIBRARIES),
         }
     )
 

@@ -21,6 +21,7 @@ from pipeline.names import (
     HIGHER_IS_BETTER,
     INT8,
     INT8_FORMATS,
+    LINEAR,
     LOAD_S,
     LOSS,
     PEAK_MEMORY_MB,
@@ -84,6 +85,11 @@ def trained_variants(config: Config) -> tuple[str, ...]:
     return (FP32, INT8) if config.qat.quantizes else (FP32,)
 
 
+def baseline_variants(config: Config) -> tuple[str, ...]:
+    """Return the variants that a run of a config is compared with."""
+    return () if config.baseline is None else (LINEAR,)
+
+
 def exported_variants(config: Config) -> tuple[str, ...]:
     """Return the variants that a run of a config exports; without quantization none is INT8."""
     made = (*FP32_FORMATS, *INT8_FORMATS) if config.qat.quantizes else FP32_FORMATS
@@ -103,6 +109,7 @@ def promised_figures(config: Config) -> frozenset[str]:
     names |= {time_of(phase) for phase in config.qat.phases}
     if config.qat.post_training is not None:
         names.add(time_of(POST_TRAINING))
+    names |= {time_of(variant) for variant in baseline_variants(config)}
     if config.pruning is not None:
         names |= {figure_of(variant, SPARSITY) for variant in trained}
     if config.distillation is not None:
@@ -110,7 +117,8 @@ def promised_figures(config: Config) -> frozenset[str]:
         names |= {figure_of(TEACHER, on_validation(figure)) for figure in SCORED}
     names |= {figure_of(variant, RELOAD_MAX_ABS_DIFFERENCE) for variant in trained}
     names |= {figure_of(variant, DIFFERING_PREDICTIONS) for variant in exported}
-    for variant in (*trained, *exported):
+    variants = (*baseline_variants(config), *trained, *exported)
+    for variant in variants:
         names |= {figure_of(variant, figure) for figure in (*SCORED, SIZE_MB, ECE)}
         names |= {
             figure_of(variant, end) for figure in WITH_INTERVAL for end in interval_of(figure)
@@ -119,9 +127,7 @@ def promised_figures(config: Config) -> frozenset[str]:
     if config.benchmark.repetitions:
         names.add(SPEEDUP)
         timed = list(_timed(config))
-        names |= {
-            figure_of(variant, figure) for variant in (*trained, *exported) for figure in timed
-        }
+        names |= {figure_of(variant, figure) for variant in variants for figure in timed}
     return frozenset(names)
 
 

@@ -311,6 +311,28 @@ class PruningConfig:
 
 
 @dataclass
+class BaselineConfig:
+    """Set the linear model that stands beside every run: TF-IDF under logistic regression.
+
+    It is scikit-learn's, and its keys are those of TfidfVectorizer and LogisticRegression.
+
+    Args:
+        word_ngram_range: smallest and largest number of words in a feature.
+        char_ngram_range: smallest and largest number of characters in a feature, within words.
+        min_df: number of training texts that a feature has to be in.
+        C: inverse of the strength of regularization.
+        max_train_samples: number of training texts to use, chosen by dataset.split_seed; null uses
+            all.
+    """
+
+    word_ngram_range: list[int] = field(default_factory=lambda: [1, 2])
+    char_ngram_range: list[int] = field(default_factory=lambda: [2, 4])
+    min_df: int = number(1, at_least=1)
+    C: float = number(10.0, above=0)
+    max_train_samples: Optional[int] = number(100_000, at_least=1)
+
+
+@dataclass
 class ExportConfig:
     """Choose the deployable directories that a run makes of its model.
 
@@ -403,6 +425,7 @@ class Config:
         loss: what training minimizes.
         distillation: the teacher; null trains without one.
         pruning: how weights are pruned; null prunes none.
+        baseline: the linear model that the run is compared with; null compares with none.
         export: the deployable directories.
         benchmark: how artifacts are timed.
         tracking: where MLflow stores the run.
@@ -418,6 +441,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     distillation: Optional[DistillationConfig] = None
     pruning: Optional[PruningConfig] = None
+    baseline: Optional[BaselineConfig] = None
     export: ExportConfig = field(default_factory=ExportConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -10,6 +10,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from pipeline.inference.classifier import (
     read_tokenizer,
 )
 from pipeline.inference.session import ONNX_FILE, open_session
-from pipeline.names import FP32, INT8
+from pipeline.names import FP32, INT8, LINEAR
 
 MIN_CALLS = 5
 MAX_SECONDS = 4.0  # of one turn at one shape, however slow the model
@@ -31,15 +33,16 @@ WARM_UP_CALLS = 3
 BATCHES_IN_TURN = 64  # batches of different texts that a turn goes round in
 TORCH_VARIANTS = frozenset({FP32, INT8})
 
-Call = Callable[[np.ndarray, np.ndarray], object]
-Batch = tuple[np.ndarray, np.ndarray]
+Call = Callable[..., object]
+Batch = tuple[object, ...]  # the arguments of a call
+Shape = tuple[int, int | None]
 Rows = Sequence[Sequence[int]]
 
 
 def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None:
     # JSON lines go to the real standard output; whatever a library prints goes to the errors.
     answers, sys.stdout = sys.stdout, sys.stderr
-    rows, padding = _tokens(directory, texts_file)
+    make = _batches(variant, directory, texts_file)
     call: Call = _nothing_loaded
     for line in sys.stdin:
         request = json.loads(line)
@@ -48,24 +51,27 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
             importlib.import_module(_library(variant, directory))
             started = time.perf_counter()
             call = _load(variant, directory, threads)
-            call(*make_batch(rows, padding, (1, 16), 0))
+            call(*make((1, 16), 0))
             answer = {"load_s": time.perf_counter() - started}
         elif "end" in request:
             answer = {"peak_mb": _peak_mb()}
         else:
             shape = (request["batch"], request["tokens"])
-            batches = [make_batch(rows, padding, shape, index) for index in range(BATCHES_IN_TURN)]
+            batches = [make(shape, index) for index in range(BATCHES_IN_TURN)]
             answer = {"times_s": _turn(call, batches, request["seconds"])}
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _tokens(directory: Path, texts_file: Path) -> tuple[Rows, int]:
+def _batches(variant: str, directory: Path, texts_file: Path) -> Callable[[Shape, int], Batch]:
+    """Return what makes the batch of a shape and number: of texts, or of their tokens."""
     corpus = json.loads(texts_file.read_text(encoding="utf-8"))
+    if variant == LINEAR:
+        return partial(make_texts, corpus["texts"])
     tokenizer = read_tokenizer(directory)
     if corpus["max_length"] is not None:
         tokenizer.enable_truncation(corpus["max_length"])
-    encodings = tokenizer.encode_batch(corpus["texts"])
-    return [encoding.ids for encoding in encodings], pad_token_id(read_config(directory))
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(corpus["texts"])]
+    return partial(make_batch, rows, pad_token_id(read_config(directory)))
 
 
 def _peak_mb() -> float:
@@ -81,7 +87,7 @@ def _peak_mb() -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def _nothing_loaded(input_ids: np.ndarray, attention_mask: np.ndarray) -> object:
+def _nothing_loaded(*_: object) -> object:
     raise RuntimeError("the first request has to be load")
 
 
@@ -99,7 +105,24 @@ def _turn(call: Call, batches: Sequence[Batch], seconds: float) -> list[float]:
     return times
 
 
-def make_batch(rows: Rows, pad_token_id: int, shape: tuple[int, int | None], index: int) -> Batch:
+def make_texts(texts: Sequence[str], shape: Shape, index: int) -> tuple[list[str]]:
+    """Make a batch of consecutive texts, or of their words strung together to a given number.
+
+    Args:
+        texts: the texts.
+        shape: texts in the batch, and words of each; None leaves the texts as they are.
+        index: number of the batch, which decides the text that it starts with.
+    """
+    batch, words = shape
+    if words is None:
+        return ([texts[(index * batch + row) % len(texts)] for row in range(batch)],)
+    start = index % len(texts)
+    in_order = " ".join((*texts[start:], *texts[:start])).split()
+    strung = islice(cycle(in_order), batch * words)
+    return ([" ".join(islice(strung, words)) for _ in range(batch)],)
+
+
+def make_batch(rows: Rows, pad_token_id: int, shape: Shape, index: int) -> Batch:
     """Make a batch of consecutive texts, or of their tokens strung together to a given length.
 
     Args:
@@ -124,12 +147,18 @@ def make_batch(rows: Rows, pad_token_id: int, shape: tuple[int, int | None], ind
 
 
 def _library(variant: str, directory: Path) -> str:
+    if variant == LINEAR:
+        return "pipeline.baseline.linear"
     if variant in TORCH_VARIANTS:
         return "pipeline.models.artifact"
     return "onnxruntime" if (directory / ONNX_FILE).is_file() else "openvino"
 
 
 def _load(variant: str, directory: Path, threads: int) -> Call:
+    if variant == LINEAR:  # scikit-learn computes it on one thread
+        from pipeline.baseline.linear import LinearClassifier
+
+        return LinearClassifier(directory).probabilities
     if variant not in TORCH_VARIANTS:
         return open_session(directory, threads)
     import torch

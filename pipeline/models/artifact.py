@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.inference.classifier import MODEL_CONFIG_FILE
 from pipeline.names import INT8
 
-WEIGHT_SUFFIXES = frozenset({".bin", ".onnx", ".safetensors", ".xml"})
+WEIGHT_SUFFIXES = frozenset({".bin", ".onnx", ".safetensors", ".skops", ".xml"})
 BYTES_PER_MB = 1e6
 # What transformers, torch and Neural Compressor raise for files that are missing, cut or no models.
 LOAD_ERRORS = (
@@ -39,8 +39,9 @@ class Artifact:
     """A model directory on disk.
 
     Args:
-        variant: fp32, int8, onnx_fp32, onnx_int8 or openvino_int8; the prefix of its figures.
-        path: directory with config, weights and tokenizer.
+        variant: linear, fp32, int8, onnx_fp32, onnx_int8 or openvino_int8; the prefix of its
+            figures.
+        path: directory with config, weights and tokenizer; the linear model is one file.
     """
 
     variant: str

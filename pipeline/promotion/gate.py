@@ -31,12 +31,15 @@ class Gate:
             (Bonferroni): the best of many seems better than it is.
         min_gain: share by which a candidate that is not more accurate than the champion has to be
             smaller or faster.
+        beats_baseline: whether it has to be more accurate than the linear model of its run; if not,
+            or if its run has none, than answering the most frequent class to everything.
     """
 
     max_accuracy_drop: float = number(0.01, at_least=-1, at_most=1)
     min_speedup: float = number(1.0, at_least=0)
     significance: float = number(0.05, above=0, below=1)
     min_gain: float = number(0.05, at_least=0, below=1)
+    beats_baseline: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Floor:
-    """An answer that costs nothing, which a model has to beat.
+    """The cheapest answers, which a model has to beat.
 
     Args:
         name: what it is, as the gate's table says.

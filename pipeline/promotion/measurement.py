@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.baseline.linear import LinearClassifier
 from pipeline.config.schema import BenchmarkConfig, DatasetConfig
 from pipeline.data.corpus import Corpus, load_corpus
 from pipeline.data.rows import listed
@@ -88,6 +89,20 @@ def time_both(candidate: Measured, champion: Measured, corpus: Corpus) -> tuple[
         for name, model in models.items()
     )
     return first, second
+
+
+def floor_of(linear: Path | None, corpus: Corpus) -> Floor:
+    """Return what a model has to beat.
+
+    Args:
+        linear: directory of the linear model; None takes the most frequent class.
+        corpus: labelled texts of the candidate's run.
+    """
+    if linear is None:
+        return most_frequent_class(corpus)
+    texts, labels = corpus.splits[VALIDATION]["text"], corpus.splits[VALIDATION]["label"]
+    logits = LinearClassifier(linear).logits(texts, corpus.label_names)
+    return Floor("that of the linear model", logits.argmax(-1) == np.array(labels))
 
 
 def most_frequent_class(corpus: Corpus) -> Floor:

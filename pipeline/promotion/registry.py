@@ -23,6 +23,7 @@ from pipeline.names import (
     DEFAULT_OBJECTIVE,
     FINISHED,
     FP32,
+    LINEAR,
     MODEL,
     PARENT_TAG,
     PROMOTION_FILE,
@@ -163,6 +164,16 @@ class Registry:
         """
         folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{CONFIG}")
         return cast(Config, OmegaConf.to_object(read_logged(Path(folder))))
+
+    def linear_directory(self, run_id: str) -> Path | None:
+        """Fetch the linear model that a run was compared with; None if there was none.
+
+        Args:
+            run_id: id of the run.
+        """
+        if not self._client.list_artifacts(run_id, LINEAR):
+            return None
+        return Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{LINEAR}"))
 
     def best_of_sweep(self, sweep: str) -> str:
         """Return the id of a sweep's FINISHED run that is best by the sweep's first objective.

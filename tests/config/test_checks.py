@@ -55,6 +55,12 @@ from tests.conftest import composed
             "export.ship=openvino",
             "export.ship=openvino is not in export.formats; did you mean openvino_int8",
         ),
+        (
+            "baseline.word_ngram_range=[2,1]",
+            "baseline.word_ngram_range=[2, 1] must be the smallest and the largest length, such as",
+        ),
+        ("baseline.char_ngram_range=[3]", "baseline.char_ngram_range=[3] must be the smallest"),
+        ("baseline.C=0", "baseline.C=0.0 must be above 0"),
         ("benchmark.repetitions=-1", "benchmark.repetitions=-1 must be at least 0"),
         (
             "qat.fp32_op_types=[Linear]",

@@ -120,7 +120,8 @@ def own_store(deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def any_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A gate that the micro model passes, whose speed is all overhead."""
-    (tmp_path / "any.yaml").write_text("max_accuracy_drop: 1.0\nmin_speedup: 0.0\nmin_gain: 0.9\n")
+    loose = "max_accuracy_drop: 1.0\nmin_speedup: 0.0\nmin_gain: 0.9\nbeats_baseline: false\n"
+    (tmp_path / "any.yaml").write_text(loose)
     (tmp_path / "strict.yaml").write_text("max_accuracy_drop: -1.0\nmin_speedup: 0.0\n")
     monkeypatch.setattr("pipeline.promotion.gate.GATES", tmp_path)
 

@@ -103,7 +103,9 @@ def test_a_run_is_trained_used_and_promoted_from_an_empty_folder(
     assert {path.name for path in installed.folder.iterdir()} == {"configs", "mlruns"}
 
     gate = installed.folder / "any.yaml"
-    gate.write_text("max_accuracy_drop: 1.0\nmin_speedup: 0.0\n", encoding="utf-8")
+    gate.write_text(
+        "max_accuracy_drop: 1.0\nmin_speedup: 0.0\nbeats_baseline: false\n", encoding="utf-8"
+    )
     predict = ["pipeline.predict", "--model", run_id, "snow and ice"]
     promote = ["pipeline.promote", run_id, "--gate", "any.yaml"]
     report = ["pipeline.report", run_id]

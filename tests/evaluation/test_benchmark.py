@@ -7,7 +7,7 @@ import pytest
 from pipeline.config.schema import BenchmarkConfig
 from pipeline.errors import PipelineError
 from pipeline.evaluation.benchmark import Benchmark, Point, benchmark, choose
-from pipeline.evaluation.benchmark_worker import make_batch
+from pipeline.evaluation.benchmark_worker import make_batch, make_texts
 from pipeline.models.artifact import Artifact
 
 ROWS = [[1, 10, 11, 2], [1, 12, 2], [1, 13, 14, 15, 2]]
@@ -84,3 +84,10 @@ def test_a_worker_names_the_damaged_file_of_its_artifact(tmp_path: Path, micro_m
     (tmp_path / "tokenizer.json").write_text("")
     with pytest.raises(PipelineError, match="ended early: .*tokenizer.json is missing or damaged"):
         benchmark([Artifact("fp32", tmp_path)], ["rain"], 32, BenchmarkConfig(repetitions=1))
+
+
+def test_the_linear_model_gets_texts_or_as_many_of_their_words() -> None:
+    texts = ["snow and ice", "fire", "rain again"]
+    assert make_texts(texts, (2, None), 1) == (["rain again", "snow and ice"],)
+    (strung,) = make_texts(texts, (2, 5), 1)
+    assert strung == ["fire rain again snow and", "ice fire rain again snow"]

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pipeline.evaluation.significance import mcnemar
+from pipeline.evaluation.significance import beats_baseline, mcnemar
 
 
 def right(*rows: int) -> np.ndarray:
@@ -26,3 +28,25 @@ def test_the_p_value_is_that_of_a_fair_coin(only_first: int, only_second: int) -
     discordant = only_first + only_second
     assert p_value == pytest.approx(2 * binom.cdf(only_second, discordant, 0.5))
     assert p_value == mcnemar(~first, first), "the two are told apart by the caller"
+
+
+@pytest.mark.parametrize(
+    ("only_shipped", "only_linear", "is_better"), [(30, 5, True), (12, 5, False), (5, 30, False)]
+)
+def test_the_linear_model_is_beaten_only_by_more_than_chance(
+    only_shipped: int, only_linear: int, is_better: bool
+) -> None:
+    labels = np.zeros(100, dtype=np.int64)
+    shipped, linear = np.ones(100, dtype=np.int64), np.ones(100, dtype=np.int64)
+    shipped[:50] = linear[:50] = 0
+    shipped[50 : 50 + only_shipped] = 0
+    linear[100 - only_linear :] = 0
+    verdict = beats_baseline(
+        SimpleNamespace(validation_predictions=shipped),
+        SimpleNamespace(validation_predictions=linear),
+        labels,
+    )
+    assert verdict.is_better is is_better
+    assert verdict.line.startswith("beaten: " if is_better else "not beaten: ")
+    figures = f"validation accuracy {(50 + only_shipped) / 100:.4f} against "
+    assert f"{figures}{(50 + only_linear) / 100:.4f} of the linear model" in verdict.line

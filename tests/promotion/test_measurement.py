@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.schema import DatasetConfig
+from pipeline.baseline import linear
+from pipeline.config.schema import BaselineConfig, DatasetConfig
 from pipeline.data.corpus import load_corpus
 from pipeline.errors import PipelineError
 from pipeline.promotion import measurement
-from pipeline.promotion.measurement import measure, most_frequent_class, read_again
+from pipeline.promotion.measurement import floor_of, measure, most_frequent_class, read_again
 
 
 @pytest.fixture
@@ -60,3 +61,14 @@ def test_the_floor_is_the_constant_that_is_right_most_often(dataset: DatasetConf
     assert floor.right.mean() == np.bincount(labels).max() / len(labels)
     name = corpus.label_names[np.bincount(labels).argmax()]
     assert floor.name == f"that of answering {name} to everything"
+
+
+def test_the_linear_model_of_a_run_is_its_floor(dataset: DatasetConfig, tmp_path: Path) -> None:
+    corpus = load_corpus(dataset)
+    rows = corpus.splits["train"]
+    labels = [corpus.label_names[label] for label in rows["label"]]
+    linear.save(linear.train(rows["text"], labels, BaselineConfig(), 0), tmp_path / "linear")
+    floor = floor_of(tmp_path / "linear", corpus)
+    assert floor.name == "that of the linear model"
+    assert floor.right.mean() > 0.9
+    assert floor_of(None, corpus).name.startswith("that of answering ")

@@ -1,0 +1,1 @@
+"""The linear model that a network has to beat."""

@@ -1,0 +1,108 @@
+"""Train, store and read the linear model that a network has to beat.
+
+TF-IDF of words and of characters under logistic regression, from scikit-learn: what most people
+would try first, in seconds and without a pretrained model.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import skops.io
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
+
+from pipeline.config.schema import BaselineConfig
+from pipeline.errors import PipelineError
+
+MODEL_FILE = "model.skops"
+log = logging.getLogger(__name__)
+# Log-probability of a class that the training texts lack.
+NEVER = -50.0
+
+
+def train(
+    texts: Sequence[str], labels: Sequence[str], config: BaselineConfig, seed: int
+) -> Pipeline:
+    """Train the model.
+
+    Args:
+        texts: training texts.
+        labels: name of the class of each text; at least two different ones.
+        config: the baseline group.
+        seed: seed of the choice of texts, if there are more than config.max_train_samples.
+
+    Returns:
+        A scikit-learn Pipeline from texts to names of classes.
+    """
+    limit = config.max_train_samples
+    if limit is not None and limit < len(texts):
+        log.info("linear model: trained on %d of %d texts", limit, len(texts))
+        chosen = np.random.default_rng(seed).permutation(len(texts))[:limit]
+        texts, labels = [texts[row] for row in chosen], [labels[row] for row in chosen]
+    options = {"sublinear_tf": True, "min_df": config.min_df, "dtype": np.float32}
+    features = make_union(
+        TfidfVectorizer(ngram_range=tuple(config.word_ngram_range), **options),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=tuple(config.char_ngram_range), **options),
+    )
+    return make_pipeline(features, LogisticRegression(C=config.C)).fit(list(texts), labels)
+
+
+def save(model: Pipeline, folder: Path) -> None:
+    """Write a model to a folder that does not exist yet, without a pickle.
+
+    Args:
+        model: trained model.
+        folder: directory to make.
+    """
+    folder.mkdir()
+    skops.io.dump(model, folder / MODEL_FILE)
+
+
+class LinearClassifier:
+    """A stored linear model.
+
+    Args:
+        folder: directory that save() wrote.
+
+    Raises:
+        PipelineError: it holds no such model, or types that scikit-learn does not bring; nothing of
+            it runs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        file = folder / MODEL_FILE
+        try:
+            unknown = skops.io.get_untrusted_types(file=file)
+            if unknown:
+                raise PipelineError(f"{file} holds types that are not trusted: {unknown[0]}.")
+            self._model: Pipeline = skops.io.load(file)
+        except PipelineError:
+            raise
+        except Exception as error:  # zip, JSON, NumPy and scikit-learn have no common base
+            raise PipelineError(f"{file} holds no linear model: {error}") from error
+
+    def logits(self, texts: Sequence[str], label_names: Sequence[str]) -> np.ndarray:
+        """Score texts.
+
+        Args:
+            texts: any number of texts.
+            label_names: classes in the order of the columns.
+
+        Returns:
+            Logarithms of the classes' probabilities, (texts, classes), float32.
+        """
+        known = {name: place for place, name in enumerate(self._model.classes_)}
+        scores = np.log(np.maximum(self.probabilities(texts), np.exp(NEVER)))
+        logits = np.full((len(texts), len(label_names)), NEVER, np.float32)
+        for column, name in enumerate(label_names):
+            if name in known:
+                logits[:, column] = scores[:, known[name]]
+        return logits
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the probability of each class of the training texts, (texts, classes)."""
+        found: np.ndarray = self._model.predict_proba(list(texts))
+        return found
