@@ -192,7 +192,7 @@ def _check_baseline(baseline: BaselineConfig | None) -> None:
         return
     for key in ("word_ngram_range", "char_ngram_range"):
         ends = getattr(baseline, key)
-        if len(ends) != 2 or not 1 <= ends[0] <= ends[1]:
+        if len(ends) != 2 or ends[0] > ends[1]:
             raise PipelineError(
                 f"baseline.{key}={ends} must be the smallest and the largest length, such as [1,2]."
             )

@@ -325,8 +325,12 @@ class BaselineConfig:
             all.
     """
 
-    word_ngram_range: list[int] = field(default_factory=lambda: [1, 2])
-    char_ngram_range: list[int] = field(default_factory=lambda: [2, 4])
+    word_ngram_range: list[int] = field(
+        default_factory=lambda: [1, 2], metadata={RANGE: Range(at_least=1)}
+    )
+    char_ngram_range: list[int] = field(
+        default_factory=lambda: [2, 4], metadata={RANGE: Range(at_least=1)}
+    )
     min_df: int = number(1, at_least=1)
     C: float = number(10.0, above=0)
     max_train_samples: Optional[int] = number(100_000, at_least=1)

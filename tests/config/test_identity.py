@@ -15,6 +15,7 @@ from pipeline.config.identity import (
     weights_identity,
 )
 from pipeline.config.schema import (
+    BaselineConfig,
     Config,
     DatasetConfig,
     DistillationConfig,
@@ -33,6 +34,7 @@ CONFIG = Config(
     DatasetConfig(name="micro", path="owner/micro", label_names=["cold", "hot"]),
     QatConfig("direct", {"qat": PhaseConfig(quantize=True)}),
     TrainerConfig(),
+    baseline=BaselineConfig(),
     tracking=TrackingConfig("sqlite:///a.db"),
 )
 DIGESTS = {"train": "a" * 16, "validation": "b" * 16, "test": "c" * 16}
@@ -44,6 +46,11 @@ TEACHING = replace(
 
 def test_the_hash_of_a_config_is_that_of_version_0_1_0() -> None:
     assert config_hash(CONFIG) == "9140a5765012a751", "a sweep begun before goes on"
+
+
+@pytest.mark.parametrize("baseline", [None, BaselineConfig(C=1.0)])
+def test_another_baseline_or_none_is_another_config(baseline: BaselineConfig | None) -> None:
+    assert config_hash(replace(CONFIG, baseline=baseline)) != config_hash(CONFIG)
 
 
 @pytest.mark.parametrize(
