@@ -163,6 +163,7 @@ def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> 
         "dataset.max_length=32",
         "trainer.learning_rate=5e-3",
         "trainer.num_train_epochs=2",
+        "baseline=none",
         "export=none",
         "export.calibration_samples=20",
         "benchmark=none",

@@ -3,8 +3,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from pipeline.config.resolve import check_repeatable, read_logged, schema_keys, unknown_key
+from pipeline.config.resolve import (
+    check_repeatable,
+    read_logged,
+    resolve,
+    schema_keys,
+    unknown_key,
+)
+from pipeline.config.schema import BaselineConfig
 from pipeline.errors import PipelineError
+from tests.conftest import composed
 
 
 def test_an_added_key_that_no_schema_has_is_refused_with_the_nearest() -> None:
@@ -88,3 +96,9 @@ def test_a_damaged_logged_config_is_one_line(tmp_path: Path, text: str, line: st
 def test_a_missing_logged_config_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="config.yaml is missing or damaged"):
         read_logged(tmp_path)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_linear_model_is_there_unless_it_is_left_out() -> None:
+    assert resolve(composed("experiment=quickstart")).baseline == BaselineConfig()
+    assert resolve(composed("experiment=quickstart", "baseline=none")).baseline is None

@@ -122,6 +122,7 @@ def any_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A gate that the micro model passes, whose speed is all overhead."""
     loose = "max_accuracy_drop: 1.0\nmin_speedup: 0.0\nmin_gain: 0.9\nbeats_baseline: false\n"
     (tmp_path / "any.yaml").write_text(loose)
+    (tmp_path / "honest.yaml").write_text("max_accuracy_drop: 1.0\nmin_speedup: 0.0\n")
     (tmp_path / "strict.yaml").write_text("max_accuracy_drop: -1.0\nmin_speedup: 0.0\n")
     monkeypatch.setattr("pipeline.promotion.gate.GATES", tmp_path)
 

@@ -79,6 +79,21 @@ def test_candidate_and_champion_are_measured_side_by_side(
     assert "of its latency; one of them must be 90% less" in refusal
 
 
+@pytest.mark.usefixtures("any_gate")
+def test_a_model_that_is_no_better_than_the_linear_one_is_told_and_refused(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Single words decide the classes of the micro corpus, so that nothing beats a linear model."""
+    metrics, tag = deployed.run.data.metrics, deployed.run.data.tags["baseline"]
+    accuracy, linear = metrics["validation_accuracy"], metrics["linear/validation_accuracy"]
+    assert tag.startswith(f"not beaten: validation accuracy {accuracy:.4f} against {linear:.4f}")
+    assert {"linear/accuracy", "linear/latency_p50_ms", "linear/size_mb"} <= metrics.keys()
+    capsys.readouterr()
+    assert promote.main([deployed.run.info.run_id, "--gate", "honest"]) == 1
+    assert "failed at floor: validation accuracy" in (refusal := capsys.readouterr().err)
+    assert "that of the linear model; it has to be above 0" in refusal
+
+
 def test_a_run_that_cannot_be_promoted_says_why(
     deployed: Deployed, own_store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

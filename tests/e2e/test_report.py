@@ -88,8 +88,8 @@ def test_the_page_renders_in_a_browser(deployed: Deployed, tmp_path: Path) -> No
         check=True,
     )
     seen = html.unescape(done.stdout)
-    assert seen.count("</svg>") == 10, (
-        "corpus, five confusion matrices, calibration, lengths, modules, cost"
+    assert seen.count("</svg>") == 11, (
+        "corpus, six confusion matrices, calibration, lengths, modules, cost"
     )
     for shown in SHOWN:
         assert shown in seen
