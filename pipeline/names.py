@@ -5,13 +5,13 @@ says what a run of a config logs.
 """
 
 # Variants: the prefix of an artifact's figures, and the folder that it is stored in.
+LINEAR = "linear"  # the baseline
 FP32 = "fp32"
 INT8 = "int8"
 ONNX_FP32 = "onnx_fp32"
 ONNX_INT8 = "onnx_int8"
 OPENVINO_INT8 = "openvino_int8"
 FP32_FORMATS = (ONNX_FP32,)
-LINEAR = "linear"  # the baseline
 INT8_FORMATS = (ONNX_INT8, OPENVINO_INT8)
 
 # Splits, and what MLflow calls them as inputs of a run.

@@ -135,8 +135,8 @@ def compare_with_baseline(
     labels = [corpus.label_names[label] for label in train_split["label"]]
     seed = context.config.dataset.split_seed
 
-    def write(folder: Path) -> None:
-        linear.save(linear.train(train_split["text"], labels, config, seed), folder)
+    def write(entry: Path) -> None:
+        linear.save(linear.train(train_split["text"], labels, config, seed), entry)
 
     key = f"{LINEAR}-{baseline_key(config, seed, ingredients)}"
     cached(key, write, lambda entry: shutil.copytree(entry, folder))
@@ -144,8 +144,8 @@ def compare_with_baseline(
     stored = _stored(context, Artifact(LINEAR, folder))
     classifier = linear.LinearClassifier(stored.path)
     test, validation = (
-        Answers(classifier.logits(corpus.splits[split]["text"], corpus.label_names), labels)
-        for split, labels in (
+        Answers(classifier.logits(corpus.splits[split]["text"], corpus.label_names), truth)
+        for split, truth in (
             (TEST, prepared.test.labels),
             (VALIDATION, prepared.validation.labels),
         )

@@ -35,7 +35,11 @@ def train(
         seed: seed of the choice of texts, if there are more than config.max_train_samples.
 
     Returns:
-        A scikit-learn Pipeline from texts to names of classes.
+        A scikit-learn Pipeline from texts to names of classes. Texts without words, as of emoji,
+        have the features of their characters alone.
+
+    Raises:
+        PipelineError: the texts have no features at all, as with a min_df that is too large.
     """
     limit = config.max_train_samples
     if limit is not None and limit < len(texts):
@@ -43,11 +47,20 @@ def train(
         chosen = np.random.default_rng(seed).permutation(len(texts))[:limit]
         texts, labels = [texts[row] for row in chosen], [labels[row] for row in chosen]
     options = {"sublinear_tf": True, "min_df": config.min_df, "dtype": np.float32}
-    features = make_union(
-        TfidfVectorizer(ngram_range=tuple(config.word_ngram_range), **options),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=tuple(config.char_ngram_range), **options),
+    words = TfidfVectorizer(ngram_range=tuple(config.word_ngram_range), **options)
+    characters = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=tuple(config.char_ngram_range), **options
     )
-    return make_pipeline(features, LogisticRegression(C=config.C)).fit(list(texts), labels)
+    has_words = any(map(words.build_analyzer(), texts))
+    features = make_union(words, characters) if has_words else make_union(characters)
+    model = make_pipeline(features, LogisticRegression(C=config.C))
+    try:
+        return model.fit(list(texts), labels)
+    except ValueError as error:
+        raise PipelineError(
+            f"the linear model cannot be trained: {str(error).splitlines()[0]}; lower "
+            "baseline.min_df, or leave it out with baseline=none."
+        ) from error
 
 
 def save(model: Pipeline, folder: Path) -> None:

@@ -48,6 +48,18 @@ def test_it_learns_a_real_table_and_the_same_one_twice(micro_corpus: Path, tmp_p
     assert np.array_equal(*answers)
 
 
+def test_texts_without_words_are_learned_by_their_characters(tmp_path: Path) -> None:
+    texts = ["\U0001f600 !", "\U0001f600\U0001f600", "\U0001f622 ?", "\U0001f622\U0001f622"]
+    save(train(texts, ["glad", "glad", "sad", "sad"], BaselineConfig(), 0), tmp_path / "linear")
+    logits = LinearClassifier(tmp_path / "linear").logits(["\U0001f622 !"], ["glad", "sad"])
+    assert logits.argmax() == 1
+
+
+def test_texts_without_a_common_feature_are_told_with_a_way_out() -> None:
+    with pytest.raises(PipelineError, match=r"cannot be trained: .*baseline.min_df, or .*=none"):
+        train(TEXTS, LABELS, BaselineConfig(min_df=50), 0)
+
+
 def test_of_many_texts_some_are_taken_by_the_seed() -> None:
     texts = [f"{word} {number}" for number in range(100) for word in ("ice", "fire")]
     labels = ["cold", "hot"] * 100
