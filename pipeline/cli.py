@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     from pipeline.data.corpus import Corpus
 
 
-@hydra.main(config_path=str(Path(__file__).with_name("conf")), config_name="config")
+CONF = Path(__file__).with_name("conf")
+NO_OPTION = "none"  # of a group that a run may be without
+# What Hydra 1.4 says of a key below a group that is null.
+_OF_NO_GROUP = re.compile(r"Error merging override (?P<override>(?P<group>\w+)\.\S+)")
+
+
+@hydra.main(config_path=str(CONF), config_name="config")
 def _job(config: DictConfig) -> None:
     """Run one job: a single run exits with its error, a job of a sweep leaves the others to run."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -174,10 +180,20 @@ def explain(error: BaseException | str) -> str:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
             return unknown_key(str(cause.full_key))
         return f"{cause.full_key}: {str(cause).splitlines()[0]}."
+    if into_nothing := _OF_NO_GROUP.match(str(error)):
+        return _without(into_nothing["group"], into_nothing["override"])
     lines = [
         line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line
     ]
     return " ".join(line if line.endswith((".", ";")) else f"{line};" for line in lines).rstrip(";")
+
+
+def _without(group: str, override: str) -> str:
+    """Say that an override is of a group that the run does not have."""
+    options = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    added = "" if NO_OPTION in options else "+"  # of a group that is not among the defaults
+    accepted = ", ".join(f"{added}{group}={name}" for name in options if name != NO_OPTION)
+    return f"{override}: this run has no {group}; choose one: {accepted}."
 
 
 def _in_quotes(error: OverrideParseException) -> str:

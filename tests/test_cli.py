@@ -129,3 +129,20 @@ assert not heavy, heavy
                 "learning_rate: 0.0003",
             ):
                 assert taught in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "accepted"),
+    [
+        (["baseline=none", "baseline.C=3"], "no baseline; choose one: baseline=linear."),
+        (
+            ["pruning.pattern=1x1"],
+            "no pruning; choose one: +pruning=magnitude, +pruning=snip_momentum.",
+        ),
+    ],
+)
+def test_a_key_of_a_group_that_the_run_does_not_have_is_told_with_the_way_to_it(
+    command: Command, typed: list[str], accepted: str
+) -> None:
+    output = command(*typed)
+    assert (output.code, output.error) == (2, f"error: {typed[-1]}: this run has {accepted}")
