@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 
 from pipeline.config.schema import PhaseConfig, QatConfig
 
+WEIGHT_AVERAGING = 1.0  # share of a step's range in a weight's range
 LEVELS = 255  # of an embedding's row, unsigned 8 bits
 EPS = torch.finfo(torch.float32).eps  # the smallest scale, as in torch's observers
 
@@ -50,6 +51,7 @@ class FakeQuantization(TrainerCallback):
             quantize_weights_per_tensor(model)
         if self._recipe.activation_scheme == "sym":
             quantize_activations_around_zero(model)
+        follow_weights(model)
         self._replaced = replace_forward(model)
 
     def on_step_begin(
@@ -67,6 +69,20 @@ class FakeQuantization(TrainerCallback):
         """Give the modules their own computation back, before they are converted."""
         for module in self._replaced:
             del module.forward
+
+
+def follow_weights(model: nn.Module) -> None:
+    """Let the range of a weight be that of its values in each step.
+
+    torch averages it over a hundred steps, as it does for activations: a weight that grows faster,
+    such as that of a new head, is clipped, and learns no further.
+
+    Args:
+        model: model that Neural Compressor has prepared.
+    """
+    for name, module in model.named_modules():
+        if name.endswith(".weight_fake_quant") and type(module) is FusedMovingAvgObsFakeQuantize:
+            module.activation_post_process.averaging_constant = WEIGHT_AVERAGING
 
 
 def replace_forward(model: nn.Module) -> list[nn.Module]:

@@ -10,9 +10,11 @@ from torch.ao.quantization import (
     FusedMovingAvgObsFakeQuantize,
     default_embedding_qat_qconfig,
     default_fused_per_channel_wt_fake_quant,
+    get_default_qat_qconfig,
 )
 
 from pipeline.compression.fake_quantization import (
+    follow_weights,
     quantize_activations_around_zero,
     quantize_weights_per_tensor,
     replace_forward,
@@ -129,3 +131,15 @@ def test_schemes_are_as_asked_for_and_shared_modules_stay_shared() -> None:
     assert linear.weight_fake_quant.scale.item() == pytest.approx(
         linear.weight.abs().max().item() / 127.5, rel=1e-5
     )
+
+
+def test_the_range_of_a_weight_follows_its_values_at_once() -> None:
+    linear = qat.Linear(4, 3, qconfig=get_default_qat_qconfig("x86"))
+    replace_forward(linear)
+    follow_weights(nn.ModuleList([linear]))
+    for factor in (1, 5):
+        with torch.no_grad():
+            linear.weight.mul_(factor)
+        linear(torch.ones(1, 4))
+        expected = linear.weight.abs().amax(dim=1) / 127.5
+        torch.testing.assert_close(linear.weight_fake_quant.scale, expected.detach())
