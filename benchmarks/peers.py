@@ -157,7 +157,7 @@ def train(options: argparse.Namespace, seed: int, folder: str) -> Path:
         The folder with the run's artifacts.
     """
     overrides = [
-        "experiment=emotion",
+        "dataset=emotion",
         f"model.name_or_path={options.model}",
         "model.num_hidden_layers=2",
         f"dataset.data_dir={options.data_dir}",

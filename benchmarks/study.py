@@ -73,7 +73,7 @@ def main() -> None:
     inputs = ["experiment=quickstart"]
     name = "study-reviews"
     if options.data_dir:
-        inputs = ["experiment=emotion", "model=minilm", f"dataset.data_dir={options.data_dir}"]
+        inputs = ["model=minilm", "dataset=emotion", f"dataset.data_dir={options.data_dir}"]
         name = "study-emotion"
     shared = [
         *options.overrides,

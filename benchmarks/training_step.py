@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.console import third_parties
@@ -160,12 +160,13 @@ def step_ms(kind: str, shortcuts: Shortcuts, inputs: Inputs) -> float:
             collate=collator(inputs.tokenizer, inputs.dataset),
             loss=loss_function(LossConfig(), labels, num_labels, 0.0),
             distillation=inc_distillation(DistillationConfig("teacher")) if is_distilled else None,
+            hidden_states_weight=0.0,
             checkpoints=Checkpoints(Path(folder), resumed=False, chosen=None),
             log_curves=log_curves,
-            classification_token_only=shortcuts.classification_token_only,
+            model=replace(MODEL, classification_token_only=shortcuts.classification_token_only),
         )
-        model = load_model(MODEL, inputs.label_names)
-        train(model, step_phase(kind, shortcuts), training_inputs, first_step=0)
+        start = load_model(MODEL, inputs.label_names)
+        train(start, step_phase(kind, shortcuts), training_inputs, first_step=0)
     steps = zip(ends[WARM_UP_STEPS:], ends[WARM_UP_STEPS + 1 :], strict=False)
     return 1000 * statistics.median(after - before for before, after in steps)
 

@@ -166,6 +166,16 @@ def time_of(stage: str) -> str:
 TOTAL_TIME = time_of("total")
 
 
+def epochs_of(phase: str) -> str:
+    """Name the length of a training phase: epochs/finetune."""
+    return f"epochs/{phase}"
+
+
+def learning_rate_of(phase: str) -> str:
+    """Name the peak learning rate of a training phase: learning_rate/finetune."""
+    return f"learning_rate/{phase}"
+
+
 def confusion_table(variant: str) -> str:
     """Name the file of a variant's confusion matrix."""
     return f"confusion_{variant}.csv"

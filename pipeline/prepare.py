@@ -18,7 +18,13 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import Tokens, collator, tokenize
 from pipeline.evaluation.metrics import Evaluator
 from pipeline.models.export import check_exportable
-from pipeline.models.load import check_max_length, check_quantizable, load_model, load_tokenizer
+from pipeline.models.load import (
+    Pretrained,
+    check_max_length,
+    check_quantizable,
+    load_model,
+    load_tokenizer,
+)
 from pipeline.names import REPORTS, TEST, TRAIN, VALIDATION
 from pipeline.reports import corpus as corpus_report
 from pipeline.tracking.locate_model import fp32_directory
@@ -56,14 +62,14 @@ class Prepared:
     """A run that is ready to train.
 
     Args:
-        model: pretrained encoder under a new head.
+        start: pretrained encoder under a head.
         model_config: its config before training.
         inputs: what the recipe is applied to.
         test: runs models over the test split.
         validation: runs models over the validation split.
     """
 
-    model: PreTrainedModel
+    start: Pretrained
     model_config: PretrainedConfig
     inputs: RecipeInputs
     test: Evaluator
@@ -85,15 +91,15 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     config = context.config
     set_seed(config.trainer.seed)
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
-    model = load_model(config.model, corpus.label_names)
-    model_config = deepcopy(model.config)
-    fp32_modules = _check_model(model, config)
+    start = load_model(config.model, corpus.label_names)
+    model_config = deepcopy(start.model.config)
+    fp32_modules = _check_model(start.model, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
     _describe_corpus(context, corpus, inputs.tokens)
     batch_size = config.trainer.per_device_eval_batch_size
     test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)
     validation = Evaluator(inputs.tokens[VALIDATION], inputs.collate, batch_size)
-    return Prepared(model, model_config, inputs, test, validation)
+    return Prepared(start, model_config, inputs, test, validation)
 
 
 def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:

@@ -165,14 +165,14 @@ def train(context: Context, prepared: Prepared) -> list[Stage]:
         prepared: model and inputs.
     """
     config, tracker = context.config, context.tracker
-    pretrained = prepared.test.metrics(prepared.model)
+    pretrained = prepared.test.metrics(prepared.start.model)
     before = {ACCURACY: pretrained.accuracy, LOSS: pretrained.loss}
     tracker.log_figures({figure_of(PRETRAINED, name): value for name, value in before.items()})
     log.info("before training: test accuracy %.4f, loss %.4f", pretrained.accuracy, pretrained.loss)
     log_curves: LogCurves = tracker.log_curves
     if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
         log_curves = with_median_pruner(log_curves, config.sweep, tracker.sibling_curves)
-    stages = train_recipe(config, prepared.model, prepared.inputs, log_curves, tracker.log_figures)
+    stages = train_recipe(config, prepared.start, prepared.inputs, log_curves, tracker.log_figures)
     _describe_quantization(context, prepared, stages[-1])
     figures, variant = stages[-1].evaluate(), stages[-1].variant
     line = "in memory, %s: validation accuracy %.4f, loss %.4f"

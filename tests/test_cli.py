@@ -126,7 +126,7 @@ assert not heavy, heavy
                 "experiment=quickstart",
                 "qat: direct, finetune_then_qat, none",
                 "trainer:",
-                "learning_rate: 0.0003",
+                "warmup_ratio: 0.1",
             ):
                 assert taught in done.stdout
 

@@ -259,7 +259,10 @@ def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> lis
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:
     params = comparable_params(run.data.params)
-    layers = params.get("model.num_hidden_layers", "None")
+    layers = params.get("model.layers", "None")
+    depth = params.get("model.num_hidden_layers", "None")
+    if layers != "None":
+        depth = str(layers.count(",") + 1)
     digests = digests_of(run)
     return Row(
         run_id=run.info.run_id,
@@ -268,7 +271,7 @@ def _row(run: "Run", objectives: Sequence[str]) -> Row:
         status=status_of(run),
         reason=reason_of(run),
         model=model_label(
-            params.get("model.name_or_path", ""), None if layers == "None" else int(layers)
+            params.get("model.name_or_path", ""), None if depth == "None" else int(depth)
         ),
         dataset=params.get("dataset.name", ""),
         data="/".join(digests[name] for name in MEASURED_ON if name in digests),

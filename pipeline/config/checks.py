@@ -51,6 +51,7 @@ def check(config: Config) -> None:
     _check_int8_export(config.export, config.qat)
     _check_dataset(config.dataset)
     _check_dataset_paths(config.dataset)
+    _check_layers(config.model.layers)
     _check_model_path(config.model.name_or_path)
     _check_checkpoint_paths(config.trainer)
 
@@ -118,7 +119,8 @@ def _check_best_checkpoint(trainer: TrainerConfig) -> None:
         strategy = trainer.eval_strategy if trainer.eval_strategy != "no" else "epoch"
         raise PipelineError(
             "trainer.load_best_model_at_end=true needs a checkpoint at every evaluation; set "
-            f"trainer.save_strategy={strategy} and trainer.eval_strategy={strategy}."
+            f"trainer.save_strategy={strategy} and trainer.eval_strategy={strategy}, or "
+            "trainer.load_best_model_at_end=false."
         )
     if trainer.save_strategy == "steps" and trainer.save_steps % (trainer.eval_steps or 1):
         raise PipelineError(
@@ -277,6 +279,13 @@ def _check_dataset_paths(dataset: DatasetConfig) -> None:
 
 def _is_there(key: str, value: str) -> bool:
     return exists(value) if key == "data_dir" else bool(matching(value))
+
+
+def _check_layers(layers: list[int] | None) -> None:
+    if layers is not None and (not layers or layers != sorted(set(layers))):
+        raise PipelineError(
+            f"model.layers={layers} must name each layer once, in ascending order, such as [1,4]."
+        )
 
 
 def _check_model_path(name_or_path: str) -> None:

@@ -27,7 +27,7 @@ from pipeline.names import (
 
 # Raise it with every change of the code after which the same ingredients give other figures: what
 # was made before is then made again. Version 0.1.0 has none.
-FIGURES_VERSION = "1"
+FIGURES_VERSION = "2"
 # Libraries whose versions may move trained weights, a figure of a run, and a text's tokens.
 TRAINING_LIBRARIES = ("torch", "transformers", "tokenizers", "optimum-intel", "neural-compressor")
 DECIDING_LIBRARIES = (*TRAINING_LIBRARIES, "onnxruntime", "openvino", "nncf", "scikit-learn")
@@ -39,12 +39,12 @@ TRAINER_KEYS_WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkp
 # Groups that decide the trained weights, and keys of the trainer among them that do not.
 WEIGHT_GROUPS = ("model", "dataset", "qat", "trainer", "loss", "distillation", "pruning")
 SAVING_KEYS = ("save_strategy", "save_steps", "save_total_limit")
-# Keys that the schema had in version 0.1.0. Their defaults stay in every identity, so that sweeps
-# and checkpoints of then go on; they may go with the next major version.
+# Keys that the schema had in version 0.1.0, with the only value that can be repeated.
 RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "full"}}
-# Keys that it did not have. With its default, such a key is in no identity.
+# Keys that it did not have: a comparison does not show them with their defaults.
 ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"encoding": None},
+    "model": {"layers": None, "head_learning_rate_factor": 10.0},
     "baseline": asdict(BaselineConfig()),
 }
 
@@ -57,27 +57,6 @@ def deciding_config(config: Config) -> dict[str, Any]:
     """
     parts = asdict(config)
     return {name: parts[name] for name in parts if name not in GROUPS_WITHOUT_EFFECT}
-
-
-def in_terms_of_0_1_0(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Add retired keys with their defaults to the groups of a config, and leave out added ones.
-
-    Args:
-        groups: nested dicts by group, as from deciding_config().
-
-    Returns:
-        The groups; those that have added keys alone, all with their defaults, are left out.
-    """
-    then = {name: _group_of_0_1_0(name, group) for name, group in groups.items()}
-    return {name: group for name, group in then.items() if group != {} or not groups[name]}
-
-
-def _group_of_0_1_0(name: str, group: Any) -> Any:
-    if not isinstance(group, Mapping):
-        return group
-    added = ADDED_DEFAULTS.get(name, {})
-    kept = {key: value for key, value in group.items() if key not in added or value != added[key]}
-    return {**kept, **RETIRED_DEFAULTS.get(name, {})}
 
 
 def comparable_params(params: Mapping[str, str]) -> dict[str, str]:
@@ -185,7 +164,7 @@ def config_hash(config: Config) -> str:
     Returns:
         The same digits for runs that differ in their storage, sweep or progress bar alone.
     """
-    parts = in_terms_of_0_1_0(deciding_config(config))
+    parts = deciding_config(config)
     for name in TRAINER_KEYS_WITHOUT_EFFECT:
         del parts["trainer"][name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -204,7 +183,7 @@ def weights_identity(config: Config, ingredients: Ingredients) -> dict[str, str]
     keys = {
         key: value
         for key, value in flatten(config).items()
-        if key.partition(".")[0] in WEIGHT_GROUPS and not _is_added_default(key, value)
+        if key.partition(".")[0] in WEIGHT_GROUPS
     }
     for name in _keys_without_effect(config.trainer):
         del keys[f"trainer.{name}"]
@@ -276,6 +255,8 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
         "digests": dict(ingredients.digests),
         **_weights_tags(ingredients),
     }
+    if config.distillation is not None and config.distillation.hidden_states_weight:
+        parts["hidden_state"] = True
     if trained is not None:
         options = asdict(trained)
         for name in _keys_without_effect(trained):
@@ -283,15 +264,11 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
         parts |= {
             "trainer": options,
             "loss": asdict(config.loss),
+            "is_kept": config.distillation is not None and config.distillation.student_from_teacher,
             "classification_token_only": config.model.classification_token_only,
+            "head_learning_rate_factor": config.model.head_learning_rate_factor,
         }
     return key_of(parts)
-
-
-def _is_added_default(key: str, value: str) -> bool:
-    group, _, name = key.partition(".")
-    added = ADDED_DEFAULTS.get(group, {})
-    return name in added and value == str(added[name])
 
 
 def flatten(config: Config) -> dict[str, str]:

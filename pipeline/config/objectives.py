@@ -38,8 +38,10 @@ from pipeline.names import (
     TOTAL_TIME,
     WITH_INTERVAL,
     at_length,
+    epochs_of,
     figure_of,
     interval_of,
+    learning_rate_of,
     on_validation,
     time_of,
 )
@@ -106,7 +108,8 @@ def promised_figures(config: Config) -> frozenset[str]:
     names = {*SCORED, *map(on_validation, SCORED), ACCURACY_DROP, SIZE_RATIO, TOTAL_TIME}
     names |= {*interval_of(ACCURACY), *interval_of(F1_MACRO)}
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
-    names |= {time_of(phase) for phase in config.qat.phases}
+    for phase in config.qat.phases:
+        names |= {time_of(phase), epochs_of(phase), learning_rate_of(phase)}
     if config.qat.post_training is not None:
         names.add(time_of(POST_TRAINING))
     names |= {time_of(variant) for variant in baseline_variants(config)}

@@ -27,8 +27,12 @@ class ModelConfig:
     Args:
         name_or_path: model id on the Hugging Face Hub, or a local directory.
         revision: branch, tag or commit on the Hub.
-        num_hidden_layers: number of the checkpoint's layers to keep, counted from the first; null
-            keeps all.
+        num_hidden_layers: number of the checkpoint's layers to keep; null keeps all. Of equal parts
+            of the checkpoint, each gives its middle layer: 2 of 6 are layers 1 and 4.
+        layers: the layers to keep, by their numbers from 0 in ascending order; null takes
+            num_hidden_layers of them. Given, they count and num_hidden_layers does not.
+        head_learning_rate_factor: factor of the learning rate for what the checkpoint lacks, in the
+            first phase: the classifier, and the pooler if it has none.
         classification_token_only: whether training computes the last layer for the classification
             token alone. Gradients are the same (the other tokens' outputs are never read) and a
             step is shorter.
@@ -37,7 +41,14 @@ class ModelConfig:
     name_or_path: str = MISSING
     revision: Optional[str] = None
     num_hidden_layers: Optional[int] = number(None, at_least=1)
+    layers: Optional[list[int]] = field(default=None, metadata={RANGE: Range(at_least=0)})
+    head_learning_rate_factor: float = number(10.0, above=0)
     classification_token_only: bool = True
+
+    @property
+    def depth(self) -> int | None:
+        """Number of layers that are kept; None keeps all."""
+        return self.num_hidden_layers if self.layers is None else len(self.layers)
 
 
 @dataclass
@@ -111,8 +122,12 @@ class PhaseConfig:
     Args:
         quantize: whether the phase inserts fake-quantization and converts the model to INT8 at its
             end.
-        num_train_epochs: length of the phase in epochs; null takes trainer.num_train_epochs.
-        learning_rate: peak learning rate of the phase; null takes trainer.learning_rate.
+        num_train_epochs: length of the phase in epochs; null takes num_train_epochs_factor times
+            that of the trainer group.
+        learning_rate: peak learning rate of the phase; null takes learning_rate_factor times that
+            of the trainer group.
+        num_train_epochs_factor: length of the phase, where trainer.num_train_epochs is 1.
+        learning_rate_factor: peak learning rate of the phase, where trainer.learning_rate is 1.
         freeze_embeddings: whether the phase leaves the embedding tables as they are.
         freeze_observers_after: share of a quantizing phase's steps, above 0 and below 1, after
             which the ranges of activations and weights stay as they are; null lets them follow to
@@ -122,6 +137,8 @@ class PhaseConfig:
     quantize: bool = MISSING
     num_train_epochs: Optional[float] = number(None, above=0)
     learning_rate: Optional[float] = number(None, above=0)
+    num_train_epochs_factor: float = number(1.0, above=0)
+    learning_rate_factor: float = number(1.0, above=0)
     freeze_embeddings: bool = False
     freeze_observers_after: Optional[float] = share()
 
@@ -188,6 +205,8 @@ class TrainerConfig:
     """Set transformers.TrainingArguments by their own names; their documentation applies.
 
     Args:
+        num_train_epochs: length of a phase in epochs; null follows the corpus.
+        learning_rate: peak learning rate of a phase; null follows the encoder.
         early_stopping_patience: number of evaluations without improvement after which a phase ends
             (EarlyStoppingCallback); null never ends one early.
         early_stopping_threshold: how much the metric has to improve to count.
@@ -198,12 +217,12 @@ class TrainerConfig:
             newest checkpoint, or one of the checkpoint-N folders in it.
     """
 
-    num_train_epochs: float = number(2.0, above=0)
+    num_train_epochs: Optional[float] = number(None, above=0)
     max_steps: int = number(-1, at_least=1, also=-1)
     per_device_train_batch_size: int = number(32, at_least=1)
     per_device_eval_batch_size: int = number(64, at_least=1)
     gradient_accumulation_steps: int = number(1, at_least=1)
-    learning_rate: float = number(3e-4, above=0)
+    learning_rate: Optional[float] = number(None, above=0)
     lr_scheduler_type: Literal[
         "linear",
         "cosine",
@@ -268,18 +287,25 @@ class DistillationConfig:
             keeps all.
         num_train_epochs: epochs of that fine-tuning; null takes trainer.num_train_epochs.
         learning_rate: learning rate of that fine-tuning; null takes trainer.learning_rate.
+        student_from_teacher: whether the trained model starts from layers of the teacher (those
+            that the model group keeps), instead of from model.name_or_path.
         temperature: number that both models' logits are divided by.
         loss_weights: shares of the labels' loss and of the teacher's; their sum is 1.
+        hidden_states_weight: weight of the mean squared distance between both models' last hidden
+            states of the classification token, each normalized to mean 0 and variance 1; it is
+            added to the loss.
     """
 
     teacher: str = MISSING
     num_hidden_layers: Optional[int] = number(None, at_least=1)
     num_train_epochs: Optional[float] = number(None, above=0)
     learning_rate: Optional[float] = number(None, above=0)
+    student_from_teacher: bool = False
     temperature: float = number(2.0, above=0)
     loss_weights: list[float] = field(
         default_factory=lambda: [0.5, 0.5], metadata={RANGE: Range(at_least=0, at_most=1)}
     )
+    hidden_states_weight: float = number(0.0, at_least=0)
 
 
 @dataclass

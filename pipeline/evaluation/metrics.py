@@ -1,6 +1,7 @@
 """Run a model over a tokenized split, and score its logits: accuracy, loss and macro F1."""
 
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import datasets
@@ -13,7 +14,8 @@ from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate, integers
 from pipeline.names import ACCURACY, F1_MACRO, LOSS
 
 TEACHER_LOGITS = "teacher_logits"  # column that distillation adds to train
-NOT_FOR_MODELS = (LABELS, LENGTH, NUM_TOKENS, TEACHER_LOGITS)
+TEACHER_HIDDEN_STATE = "teacher_hidden_state"  # the same, of the classification token
+NOT_FOR_MODELS = (LABELS, LENGTH, NUM_TOKENS, TEACHER_LOGITS, TEACHER_HIDDEN_STATE)
 _FEATURES = datasets.Features(
     {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
 )
@@ -96,13 +98,27 @@ class Evaluator:
     def logits(self, model: torch.nn.Module) -> np.ndarray:
         """Run a model over the split.
 
-        Rows are batched by length, so that little is padded, and put back in order.
-
         Args:
             model: sequence classifier, FP32 or INT8, on the CPU.
 
         Returns:
             Logits, (rows, num_labels), float32.
+        """
+        return self.outputs(model, lambda inputs: model(**inputs).logits)
+
+    def outputs(
+        self, model: torch.nn.Module, compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    ) -> np.ndarray:
+        """Compute something of each text with a model.
+
+        Rows are batched by length, so that little is padded, and put back in order.
+
+        Args:
+            model: sequence classifier, FP32 or INT8, on the CPU; it is set to evaluate.
+            compute: takes the model's inputs of a batch; returns (batch, ...).
+
+        Returns:
+            The results, (rows, ...).
         """
         order = np.argsort(integers(self.rows, LENGTH), kind="stable")
         inputs = model_inputs(self.rows)
@@ -115,10 +131,10 @@ class Evaluator:
                     dict(zip(batch, values, strict=True))
                     for values in zip(*batch.values(), strict=True)
                 ]
-                chunks.append(model(**self.collate(features)).logits.numpy())
-        logits = np.concatenate(chunks)
-        restored = np.empty_like(logits)
-        restored[order] = logits
+                chunks.append(compute(self.collate(features)).numpy())
+        results = np.concatenate(chunks)
+        restored = np.empty_like(results)
+        restored[order] = results
         return restored
 
     def metrics(self, model: torch.nn.Module) -> Metrics:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from pipeline.config.hub import LOCAL_HINT, looks_local
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
+from pipeline.models.head import start_near_identity
 
 # What a model directory has to hold: one file of each kind.
 DIRECTORY_FILES = {
@@ -39,6 +41,11 @@ DIRECTORY_FILES = {
         "sentencepiece.bpe.model",
     ),
 }
+# Architectures whose first layers are kept, by model_type, with the reason.
+WITHOUT_LAYERS_TO_CHOOSE = {
+    "albert": "all layers of ALBERT have the same weights",
+    "modernbert": "a layer of ModernBERT attends far or near by its place",
+}
 LISTED_FILES = 10  # that an error names
 POSITION_TABLES = ("position_embeddings", "embed_positions")
 
@@ -48,6 +55,20 @@ _RELOADS_DIFFERENT = (
     "converted"
 )
 NOT_QUANTIZABLE = {"deberta": _RELOADS_DIFFERENT, "deberta-v2": _RELOADS_DIFFERENT}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A classifier that is ready to be fine-tuned.
+
+    Args:
+        model: pretrained encoder under a head.
+        new_parameters: names of the parameters that the checkpoint lacks: the classifier, and the
+            pooler if it has none.
+    """
+
+    model: PreTrainedModel
+    new_parameters: frozenset[str]
 
 
 def check_quantizable(model: PreTrainedModel) -> None:
@@ -122,8 +143,10 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
     return tokenizer
 
 
-def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedModel:
-    """Load the pretrained encoder with a new classification head of one logit per label.
+def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
+    """Load the pretrained encoder with a classification head of one logit per label.
+
+    The head is new, unless the checkpoint has one of that shape.
 
     Attention is eager: SDPA differs from it by 1e-7, which flips roundings in an INT8 model, and
     the implementation is not saved with the weights. Weights are read as safetensors or with
@@ -139,10 +162,14 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedMod
             than asked for.
     """
     _check_directory(config)
+    architecture = _architecture(config, label_names)
+    kept = kept_layers(config, architecture)
+    if kept is not None and architecture.model_type in WITHOUT_LAYERS_TO_CHOOSE:
+        architecture.num_hidden_layers = len(kept)
     model, info = _from_pretrained(
         AutoModelForSequenceClassification,
         config,
-        config=_architecture(config, label_names),
+        config=architecture,
         attn_implementation="eager",
         ignore_mismatched_sizes=True,  # a checkpoint with another head: the head is new anyway
         output_loading_info=True,
@@ -156,11 +183,62 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> PreTrainedMod
             f"{config.name_or_path} does not hold the weights of a {model.config.model_type} "
             f"encoder: {len(missing)} tensors are missing, among them {missing[0]}."
         )
-    return model
+    if kept is not None:
+        _keep(model, kept)
+    new_parameters = frozenset(info["missing_keys"]) | frozenset(info["mismatched_keys"])
+    start_near_identity(model, new_parameters)
+    return Pretrained(model, new_parameters)
+
+
+def kept_layers(config: ModelConfig, architecture: PretrainedConfig) -> tuple[int, ...] | None:
+    """Say which layers of a checkpoint are kept.
+
+    Args:
+        config: the model group.
+        architecture: config of the checkpoint.
+
+    Returns:
+        Their numbers from 0, in ascending order; None if all of them are kept.
+
+    Raises:
+        PipelineError: the checkpoint has fewer layers, or none to choose from.
+    """
+    available = getattr(architecture, "num_hidden_layers", None)
+    name, kind = config.name_or_path, architecture.model_type
+    if available is None:
+        return None
+    if config.layers is None:
+        count = config.num_hidden_layers or available
+        if count > available:
+            raise PipelineError(
+                f"model.num_hidden_layers={count} but {name} has {available} layers."
+            )
+        if count == available:
+            return None
+        return tuple(int((part + 0.5) * available / count) for part in range(count))
+    if kind in WITHOUT_LAYERS_TO_CHOOSE:
+        reason = WITHOUT_LAYERS_TO_CHOOSE[kind]
+        raise PipelineError(f"model.layers={config.layers}: {reason}; use model.num_hidden_layers.")
+    if config.layers[-1] >= available:
+        raise PipelineError(
+            f"model.layers={config.layers} but {name} has the layers 0 to {available - 1}."
+        )
+    return tuple(config.layers)
+
+
+def _keep(model: PreTrainedModel, kept: Sequence[int]) -> None:
+    """Take all other layers out of a model."""
+    count = model.config.num_hidden_layers
+    for module in model.base_model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.ModuleList) and len(child) == count > len(kept):
+                setattr(module, name, torch.nn.ModuleList(child[layer] for layer in kept))
+                model.config.num_hidden_layers = len(kept)
+                return
 
 
 def _architecture(config: ModelConfig, label_names: Sequence[str]) -> PretrainedConfig:
-    architecture = _from_pretrained(
+    return _from_pretrained(
         AutoConfig,
         config,
         num_labels=len(label_names),
@@ -168,15 +246,6 @@ def _architecture(config: ModelConfig, label_names: Sequence[str]) -> Pretrained
         label2id={name: index for index, name in enumerate(label_names)},
         problem_type="single_label_classification",  # whatever the checkpoint was trained for
     )
-    layers = getattr(architecture, "num_hidden_layers", None)
-    if config.num_hidden_layers is not None and layers is not None:
-        if config.num_hidden_layers > layers:
-            raise PipelineError(
-                f"model.num_hidden_layers={config.num_hidden_layers} but {config.name_or_path} "
-                f"has {layers} layers."
-            )
-        architecture.num_hidden_layers = config.num_hidden_layers
-    return architecture
 
 
 def _check_directory(config: ModelConfig) -> None:

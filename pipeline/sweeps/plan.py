@@ -11,17 +11,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.identity import deciding_config, in_terms_of_0_1_0
+from pipeline.config.identity import deciding_config
 from pipeline.config.schema import Config
-from pipeline.names import DEFAULT_OBJECTIVE
 
-GRID = "pipeline.sweeps.sweepers.Grid"
-# The sweepers' paths in version 0.1.0. Identities keep them, so that sweeps of then go on.
-SWEEPER_IDENTITIES = {
-    GRID: "pipeline.sweepers.Grid",
-    "pipeline.sweeps.sweepers.Search": "pipeline.sweepers.Search",
-}
-OLD_DEFAULT_OBJECTIVE = "accuracy"  # in version 0.1.0
 # Overrides that decide no figure: the same sweep may be continued with others.
 OVERRIDES_WITHOUT_EFFECT = ("sweep.", "tracking")
 
@@ -77,20 +69,13 @@ def _name(first: Config, space: Mapping[str, str]) -> str:
     return f"sweep·{model}·{dataset}·{first.sweep.name or swept}"
 
 
-def _objective_identity(objective: list[str], sweeper: str) -> list[str]:
-    """Keep the identity of a grid of version 0.1.0, whose jobs no objective decides."""
-    is_default_grid = objective == [DEFAULT_OBJECTIVE] and sweeper == GRID
-    return [OLD_DEFAULT_OBJECTIVE] if is_default_grid else objective
-
-
 def _identity(base: Mapping[Any, Any], first: Config, space: Mapping[str, str]) -> str:
     deciding = deciding_config(first)
-    sweeper = base["hydra"]["sweeper"]["_target_"]
     identity = {
-        "config": in_terms_of_0_1_0({key: base[key] for key in base if key in deciding}),
+        "config": {key: base[key] for key in base if key in deciding},
         "space": space,
-        "objective": _objective_identity(first.objective, sweeper),
-        "sweeper": SWEEPER_IDENTITIES.get(sweeper, sweeper),
+        "objective": first.objective,
+        "sweeper": base["hydra"]["sweeper"]["_target_"],
         "overrides": [
             line
             for line in base["hydra"]["overrides"]["task"]

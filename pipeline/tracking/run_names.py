@@ -24,13 +24,14 @@ def run_name(config: Config) -> str:
         config: resolved config of the run.
     """
     params = flatten(config)
+    rate = config.trainer.learning_rate
     swept = [key for key in config.sweep.swept if key in params and key not in ALWAYS_NAMED]
     return "·".join(
         [
-            model_label(config.model.name_or_path, config.model.num_hidden_layers),
+            model_label(config.model.name_or_path, config.model.depth),
             config.dataset.name,
             recipe_label(config),
-            f"lr{short_number(config.trainer.learning_rate)}",
+            *([] if rate is None else [f"lr{short_number(rate)}"]),
             *(f"{_short_key(key)}{_short_value(params[key])}" for key in swept),
         ]
     )

@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ LOCK_FILE = ".lock"
 CHECKPOINT_PREFIX = "checkpoint-"
 END_FOLDER = "end"  # of a phase, beside its checkpoints
 END_FILE = "phase.json"
+GIVEN_UP_FILE = "given_up.json"  # in the folder of a phase: the steps of each attempt
 log = logging.getLogger(__name__)
 
 
@@ -96,6 +98,24 @@ class Checkpoints:
         save_weights(end.weights, folder)
         record = {"steps": end.steps, "seconds": end.seconds, "history": end.history}
         write_json(folder / END_FILE, record)
+
+    def given_up(self, phase: str) -> tuple[int, ...]:
+        """Return the optimizer steps of each attempt at a phase that has learned nothing."""
+        file = self.folder / phase / GIVEN_UP_FILE
+        return tuple(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else ()
+
+    def give_up(self, phase: str, steps: Sequence[int]) -> None:
+        """Remove the checkpoints of an attempt that has learned nothing.
+
+        Args:
+            phase: name of the phase.
+            steps: optimizer steps of each such attempt.
+        """
+        folder = self.folder / phase
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / GIVEN_UP_FILE, list(steps))
+        for checkpoint in _newest_first(folder):
+            shutil.rmtree(checkpoint)
 
 
 @contextlib.contextmanager

@@ -4,10 +4,12 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import datasets
 import numpy as np
+import torch
 from neural_compressor import DistillationConfig as IncDistillationConfig
 from neural_compressor.config import KnowledgeDistillationLossConfig
 from torch import nn
@@ -15,17 +17,26 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
     set_seed,
 )
 
 from pipeline.config.identity import Ingredients, teacher_key
-from pipeline.config.schema import Config, DistillationConfig, ModelConfig, PhaseConfig, QatConfig
+from pipeline.config.schema import (
+    Config,
+    DistillationConfig,
+    ModelConfig,
+    PhaseConfig,
+    QatConfig,
+    TrainerConfig,
+)
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Tokens, collator, integers, tokenize
 from pipeline.errors import PipelineError
-from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator, score
-from pipeline.models.load import check_max_length, load_model, load_tokenizer
+from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator, score
+from pipeline.models.load import Pretrained, check_max_length, load_model, load_tokenizer
 from pipeline.models.source import model_version
 from pipeline.names import (
     ACCURACY,
@@ -39,10 +50,12 @@ from pipeline.names import (
 )
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loss import loss_function
-from pipeline.training.phases import PHASE_OPTIONS, Phase
+from pipeline.training.phases import PHASE_OPTIONS, Phase, scheduled
+from pipeline.training.schedule import task_of
 from pipeline.training.train_phase import TrainingInputs, train
 
 FIGURES_FILE = "figures.json"
+MODEL_FOLDER = "model"  # of a teacher that was fine-tuned, beside its answers
 log = logging.getLogger(__name__)
 
 
@@ -51,17 +64,35 @@ class Teaching:
     """The answers of a teacher.
 
     Args:
-        logits: logits of train, in its order: a dataset with the column teacher_logits, mapped
-            into memory.
+        answers: what it says of train, in its order: a dataset with the column teacher_logits, and
+            teacher_hidden_state if that is taught, mapped into memory.
         figures: the teacher's figures on test and validation, by their names in MLflow.
+        student: layers of the teacher under its head, to be trained; None if the trained model
+            starts from another checkpoint.
     """
 
-    logits: datasets.Dataset
+    answers: datasets.Dataset
     figures: dict[str, float]
+    student: Pretrained | None
+
+    def check_width(self, model: PreTrainedModel) -> None:
+        """Make sure that a model has hidden states as wide as those that are taught.
+
+        Raises:
+            PipelineError: they are of another width.
+        """
+        if TEACHER_HIDDEN_STATE not in self.answers.column_names:
+            return
+        width, own = len(self.answers[0][TEACHER_HIDDEN_STATE]), model.config.hidden_size
+        if width != own:
+            raise PipelineError(
+                f"distillation.hidden_states_weight needs a teacher as wide as the model: the "
+                f"teacher's hidden states are {width} wide, the model's {own}; 0 leaves them out."
+            )
 
     def join(self, train: datasets.Dataset) -> datasets.Dataset:
-        """Put the logits beside the tokens of train."""
-        return datasets.concatenate_datasets([train, self.logits], axis=1)
+        """Put the answers beside the tokens of train."""
+        return datasets.concatenate_datasets([train, self.answers], axis=1)
 
 
 @dataclass(frozen=True)
@@ -99,6 +130,8 @@ class Teacher:
         """
         model = ModelConfig(name_or_path, num_hidden_layers=distillation.num_hidden_layers)
         is_classifier = _is_classifier(model, corpus.label_names)
+        if is_classifier and distillation.student_from_teacher:
+            _check_order(model, corpus.label_names)
         return cls(config, distillation, corpus, model, is_classifier)
 
 
@@ -113,14 +146,13 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
         PipelineError: the teacher cannot be loaded.
     """
     name = teacher.distillation.teacher
-    rows = len(teacher.corpus.splits[TRAIN])
 
     def write(folder: Path) -> None:
         what = "answers the training texts" if teacher.is_classifier else "is fine-tuned first"
         log.info("teacher %s: %s", name, what)
         _write_answers(teacher, work_dir, folder)
 
-    teaching = cached(f"teacher-{_key(teacher)}", write, lambda folder: _read(folder, rows))
+    teaching = cached(f"teacher-{_key(teacher)}", write, partial(_read, teacher))
     figures = teaching.figures
     accuracy = figures[figure_of(TEACHER, ACCURACY)]
     log.info("teacher %s: test accuracy %.4f", name, accuracy)
@@ -184,83 +216,127 @@ def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
     return True
 
 
+def _check_order(model: ModelConfig, label_names: Sequence[str]) -> None:
+    """Refuse a teacher whose head has the labels in another order than the corpus."""
+    config = AutoConfig.from_pretrained(model.name_or_path, trust_remote_code=False)
+    labels = [config.id2label[index] for index in range(config.num_labels)]
+    if labels != list(label_names):
+        raise PipelineError(
+            f"distillation.teacher={model.name_or_path} has the labels in the order "
+            f"{', '.join(labels)}; with distillation.student_from_teacher=true, "
+            f"dataset.label_names=[{','.join(labels)}] has to say so."
+        )
+
+
 def _key(teacher: Teacher) -> str:
     corpus, model = teacher.corpus, teacher.model
     source = f"{model_version(model) or model.name_or_path}, {model.num_hidden_layers} layers"
     ingredients = Ingredients(corpus.digests, corpus.label_names, source)
-    trained = None if teacher.is_classifier else _fine_tuning(teacher).trainer
+    trained = None if teacher.is_classifier else _fine_tuning(teacher)
     return teacher_key(teacher.config, ingredients, trained)
 
 
-def _read(folder: Path, rows: int) -> Teaching:
+def _read(teacher: Teacher, folder: Path) -> Teaching:
     """Load answers, and touch the last one: a file that was cut is told here."""
     figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
-    logits = datasets.load_from_disk(str(folder))
-    if len(logits) != rows:
-        raise ValueError(f"{folder} has {len(logits)} answers for {rows} texts")
-    _ = logits[-1]
-    return Teaching(logits, figures)
+    answers = datasets.load_from_disk(str(folder))
+    rows = len(teacher.corpus.splits[TRAIN])
+    if len(answers) != rows:
+        raise ValueError(f"{folder} has {len(answers)} answers for {rows} texts")
+    _ = answers[-1]
+    student = None
+    if teacher.distillation.student_from_teacher:
+        own = teacher.model.name_or_path
+        source = own if teacher.is_classifier else str(folder / MODEL_FOLDER)
+        layers = replace(teacher.config.model, name_or_path=source, revision=None)
+        student = load_model(layers, teacher.corpus.label_names)
+    return Teaching(answers, figures, student)
 
 
 def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
-    """Write the logits of train and the figures on validation and test into a folder."""
+    """Write the answers to train and the figures on validation and test into a folder."""
     config, label_names = teacher.config, teacher.corpus.label_names
     tokenizer = load_tokenizer(teacher.model, config.dataset.max_length)
     tokens = tokenize(teacher.corpus, tokenizer, config.dataset)
     collate = collator(tokenizer, config.dataset)
     order = list(range(len(label_names)))
     if teacher.is_classifier:
-        name = teacher.model.name_or_path
-        model = AutoModelForSequenceClassification.from_pretrained(
-            name,
-            config=AutoConfig.from_pretrained(name, trust_remote_code=False),
-            trust_remote_code=False,
-            attn_implementation="eager",
-        )
+        model = _classifier(teacher.model.name_or_path)
         order = [model.config.label2id[name] for name in label_names]
     else:
-        phase = _fine_tuning(teacher)
-        smoothing = phase.trainer.label_smoothing_factor
-        labels = integers(tokens[TRAIN], LABELS)
-        inputs = TrainingInputs(
-            splits=tokens,
-            tokenizer=tokenizer,
-            collate=collate,
-            loss=loss_function(config.loss, labels, len(label_names), smoothing),
-            distillation=None,
-            checkpoints=Checkpoints(work_dir / "teacher", resumed=False, chosen=None),
-            log_curves=lambda entries, step: None,
-            classification_token_only=config.model.classification_token_only,
-        )
-        # The draws of the student's head, which came before, are not part of the teacher.
-        set_seed(config.trainer.seed)
-        model = load_model(teacher.model, label_names)
-        check_max_length(model, config.dataset.max_length)
-        model = train(model, phase, inputs, first_step=0).model
+        model = _fine_tuned(teacher, tokens, tokenizer, work_dir)
+    if teacher.distillation.student_from_teacher and not teacher.is_classifier:
+        model.save_pretrained(folder / MODEL_FOLDER)
+        tokenizer.save_pretrained(folder / MODEL_FOLDER)
     batch_size = config.trainer.per_device_eval_batch_size
-    logits = {
-        split: Evaluator(tokens[split], collate, batch_size).logits(model)[:, order]
-        for split in SPLITS
-    }
-    features = datasets.Features({TEACHER_LOGITS: datasets.Sequence(datasets.Value("float32"))})
-    taught = datasets.Dataset.from_dict({TEACHER_LOGITS: logits[TRAIN]}, features=features)
-    taught.save_to_disk(str(folder))
+    logits, states = {}, {}
+    for split in SPLITS:
+        evaluator = Evaluator(tokens[split], collate, batch_size)
+        answers = evaluator.outputs(model, partial(_logits_and_state, model))
+        logits[split] = answers[:, : len(label_names)][:, order]
+        states[split] = answers[:, len(label_names) :]
+    columns = {TEACHER_LOGITS: logits[TRAIN]}
+    if teacher.distillation.hidden_states_weight:
+        columns[TEACHER_HIDDEN_STATE] = states[TRAIN]
+    floats = datasets.Sequence(datasets.Value("float32"))
+    features = datasets.Features(dict.fromkeys(columns, floats))
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
     figures = _figures(logits, tokens)
     (folder / FIGURES_FILE).write_text(json.dumps(figures) + "\n", encoding="utf-8")
 
 
-def _fine_tuning(teacher: Teacher) -> Phase:
-    """Make the phase in which an encoder learns to be a teacher."""
+def _logits_and_state(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Put a batch's logits beside its last hidden states of the classification token."""
+    outputs = model(**inputs, output_hidden_states=True)
+    return torch.cat([outputs.logits, outputs.hidden_states[-1][:, 0]], dim=1)
+
+
+def _classifier(name_or_path: str) -> PreTrainedModel:
+    return AutoModelForSequenceClassification.from_pretrained(
+        name_or_path,
+        config=AutoConfig.from_pretrained(name_or_path, trust_remote_code=False),
+        trust_remote_code=False,
+        attn_implementation="eager",
+    )
+
+
+def _fine_tuned(
+    teacher: Teacher, tokens: Tokens, tokenizer: PreTrainedTokenizerFast, work_dir: Path
+) -> PreTrainedModel:
+    """Fine-tune an encoder to be a teacher."""
+    config, label_names = teacher.config, teacher.corpus.label_names
+    smoothing = config.trainer.label_smoothing_factor
+    labels = integers(tokens[TRAIN], LABELS)
+    inputs = TrainingInputs(
+        splits=tokens,
+        tokenizer=tokenizer,
+        collate=collator(tokenizer, config.dataset),
+        loss=loss_function(config.loss, labels, len(label_names), smoothing),
+        distillation=None,
+        hidden_states_weight=0.0,
+        checkpoints=Checkpoints(work_dir / "teacher", resumed=False, chosen=None),
+        log_curves=lambda entries, step: None,
+        model=config.model,
+    )
+    # The draws of the student's head, which came before, are not part of the teacher.
+    set_seed(config.trainer.seed)
+    start = load_model(teacher.model, label_names)
+    check_max_length(start.model, config.dataset.max_length)
+    trainer = scheduled(_fine_tuning(teacher), task_of(start.model, len(labels)))
+    recipe = QatConfig(TEACHER)
+    phase = Phase(TEACHER, trainer, PhaseConfig(quantize=False), recipe, None, None)
+    return train(start, phase, inputs, first_step=0).model
+
+
+def _fine_tuning(teacher: Teacher) -> TrainerConfig:
+    """Return the trainer group of the phase in which an encoder learns to be a teacher."""
     distillation = teacher.distillation
     options = {
         key: getattr(distillation, key)
         for key in PHASE_OPTIONS
         if getattr(distillation, key) is not None
     }
-    trainer = replace(
-        teacher.config.trainer, **options, output_dir=None, resume_from_checkpoint=None
-    )
-    return Phase(TEACHER, trainer, PhaseConfig(quantize=False), QatConfig(TEACHER), None, None)
+    return replace(teacher.config.trainer, **options, output_dir=None, resume_from_checkpoint=None)
 
 
 def _figures(logits: Mapping[str, np.ndarray], tokens: Tokens) -> dict[str, float]:

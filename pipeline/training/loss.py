@@ -12,6 +12,17 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits (batch, num_labels) and label ids (batch,) to the batch's mean loss."""
 
 
+def hidden_state_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Compute the mean squared distance of normalized hidden states.
+
+    Args:
+        student: hidden states, (batch, hidden).
+        teacher: those of the teacher on the same texts, (batch, hidden).
+    """
+    first, second = (functional.layer_norm(each, each.shape[-1:]) for each in (student, teacher))
+    return functional.mse_loss(first, second)
+
+
 def loss_function(
     config: LossConfig, labels: np.ndarray, num_labels: int, label_smoothing: float
 ) -> Loss:

@@ -23,7 +23,7 @@ from pipeline.config.schema import Config, PostTrainingConfig
 from pipeline.data.tokens import LENGTH, NUM_TOKENS, Collate, Tokens
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator
-from pipeline.names import ACCURACY, POST_TRAINING, TRAIN, VALIDATION
+from pipeline.names import ACCURACY, POST_TRAINING, TRAIN, VALIDATION, time_of
 from pipeline.training.stage import Stage
 
 CALIBRATION_BATCH = 8
@@ -110,7 +110,7 @@ def quantize(model: PreTrainedModel, config: Config, inputs: PostTrainingInputs)
         op_statistics=statistics,
         int8_modules=converted,
         steps=0,
-        seconds=seconds,
+        figures={time_of(POST_TRAINING): seconds},
         evaluate=partial(evaluator.figures, int8_model),
         save=partial(shutil.copytree, folder, dirs_exist_ok=True),
     )

@@ -4,18 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Collate, Tokens, integers
-from pipeline.names import TRAIN, time_of
+from pipeline.models.load import Pretrained
+from pipeline.names import TRAIN
 from pipeline.training.callbacks import LogCurves
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.distillation import Teacher, inc_distillation, teach
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import phases
 from pipeline.training.post_training import PostTrainingInputs, quantize
+from pipeline.training.schedule import task_of
 from pipeline.training.stage import Stage
 from pipeline.training.train_phase import TrainingInputs, train
 
@@ -50,7 +52,7 @@ class RecipeInputs:
 
 def train_recipe(
     config: Config,
-    model: PreTrainedModel,
+    start: Pretrained,
     inputs: RecipeInputs,
     log_curves: LogCurves,
     log_figures: LogFigures,
@@ -59,7 +61,7 @@ def train_recipe(
 
     Args:
         config: resolved config of the run.
-        model: pretrained encoder under a new head; trained in place.
+        start: pretrained encoder under a head; trained in place.
         inputs: what the recipe is applied to.
         log_curves: takes the entries of curves and their step over all phases.
         log_figures: takes the teacher's figures and the time of each stage.
@@ -72,19 +74,22 @@ def train_recipe(
         teaching = teach(inputs.teacher, inputs.work_dir)
         log_figures(teaching.figures)
         splits[TRAIN] = teaching.join(splits[TRAIN])
+        start = teaching.student or start
+        teaching.check_width(start.model)
     training = _training_inputs(config, inputs, splits, log_curves)
     stages: list[Stage] = []
-    for phase in phases(config, inputs.fp32_modules, len(splits[TRAIN])):
+    task = task_of(start.model, len(splits[TRAIN]))
+    for phase in phases(config, inputs.fp32_modules, task):
         first_step = sum(stage.steps for stage in stages)
-        stages.append(train(model, phase, training, first_step))
-        model = stages[-1].model
-        log_figures({time_of(phase.name): stages[-1].seconds})
+        stages.append(train(start, phase, training, first_step))
+        start = Pretrained(stages[-1].model, new_parameters=frozenset())
+        log_figures(stages[-1].figures)
     if config.qat.post_training is not None:
         quantization = PostTrainingInputs(
             splits, inputs.collate, inputs.fp32_modules, inputs.work_dir
         )
-        stages.append(quantize(model, config, quantization))
-        log_figures({time_of(stages[-1].name): stages[-1].seconds})
+        stages.append(quantize(start.model, config, quantization))
+        log_figures(stages[-1].figures)
     return stages
 
 
@@ -105,16 +110,18 @@ def _training_inputs(
 ) -> TrainingInputs:
     num_labels = len(inputs.corpus.label_names)
     smoothing = config.trainer.label_smoothing_factor
-    distillation = None
+    distillation, states_weight = None, 0.0
     if config.distillation is not None:
         distillation = inc_distillation(config.distillation)
+        states_weight = config.distillation.hidden_states_weight
     return TrainingInputs(
         splits=splits,
         tokenizer=inputs.tokenizer,
         collate=inputs.collate,
         loss=loss_function(config.loss, integers(splits[TRAIN], LABELS), num_labels, smoothing),
         distillation=distillation,
+        hidden_states_weight=states_weight,
         checkpoints=inputs.checkpoints,
         log_curves=log_curves,
-        classification_token_only=config.model.classification_token_only,
+        model=config.model,
     )

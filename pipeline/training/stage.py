@@ -23,7 +23,7 @@ class Stage:
         op_statistics: Mixed Precision Statistics; empty if nothing was quantized.
         int8_modules: names of the modules that were converted, as in the plain model.
         steps: optimizer steps.
-        seconds: wall time in seconds.
+        figures: its wall time, length and learning rate, by their names in MLflow.
         evaluate: runs the model on the validation split; accuracy, f1_macro and loss.
         save: writes weights and config into a directory.
     """
@@ -34,7 +34,7 @@ class Stage:
     op_statistics: tuple[OpStatistics, ...]
     int8_modules: frozenset[str]
     steps: int
-    seconds: float
+    figures: Mapping[str, float]
     evaluate: Callable[[], Mapping[str, float]]
     save: Callable[[Path], None]
 

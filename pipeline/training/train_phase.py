@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +26,14 @@ from transformers import (
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.modules import int8_modules
 from pipeline.compression.statistics import captured_statistics
-from pipeline.config.schema import TrainerConfig
+from pipeline.config.schema import ModelConfig, TrainerConfig
 from pipeline.cpus import available_cpus
-from pipeline.data.tokens import LENGTH, NUM_TOKENS, Collate, Tokens, integers
+from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate, Tokens, integers
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
 from pipeline.models.first_token import FirstTokenOnly
-from pipeline.names import SCORED, TRAIN, VALIDATION
+from pipeline.models.load import Pretrained
+from pipeline.names import SCORED, TRAIN, VALIDATION, epochs_of, learning_rate_of, time_of
 from pipeline.training.callbacks import (
     Curves,
     EvaluationLines,
@@ -40,12 +42,15 @@ from pipeline.training.callbacks import (
     ProgressBar,
 )
 from pipeline.training.checkpoints import Checkpoints, PhaseEnd
+from pipeline.training.learning import LearningWatch, NothingLearnedError
 from pipeline.training.loss import Loss
 from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
 from pipeline.training.trainer import AFTER_TRAINING, PhaseTrainer
 
 log = logging.getLogger(__name__)
+RESTARTS = 2  # of a phase that learns nothing
+RESTART_FACTOR = 1 / 3  # of its learning rate, each time
 # Keys of the trainer group that TrainingArguments does not have, or that are set here.
 OTHER_KEYS = (
     "early_stopping_patience",
@@ -65,9 +70,10 @@ class TrainingInputs:
         collate: pads a list of rows to tensors.
         loss: function that training minimizes.
         distillation: Neural Compressor's config of the teacher's share; None without a teacher.
+        hidden_states_weight: weight of the distance to the teacher's hidden states.
         checkpoints: checkpoints of the run, and which one to go on from.
         log_curves: takes the entries of curves and their step over all phases.
-        classification_token_only: see ModelConfig.
+        model: the model group: how its layers and its head are trained.
     """
 
     splits: Tokens
@@ -75,16 +81,19 @@ class TrainingInputs:
     collate: Collate
     loss: Loss
     distillation: DistillationConfig | None
+    hidden_states_weight: float
     checkpoints: Checkpoints
     log_curves: LogCurves
-    classification_token_only: bool
+    model: ModelConfig
 
 
-def train(model: PreTrainedModel, phase: Phase, inputs: TrainingInputs, first_step: int) -> Stage:
+def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: int) -> Stage:
     """Train one phase with INCTrainer, or take over what an earlier start of the run trained.
 
+    A phase that learns nothing starts again with a lower rate, RESTARTS times at most.
+
     Args:
-        model: FP32 classifier; a quantizing phase converts it in place.
+        start: FP32 classifier; trained in place, and converted by a quantizing phase.
         phase: length, learning rate, pruning and quantization.
         inputs: what all phases train with.
         first_step: optimizer steps of earlier phases.
@@ -93,20 +102,51 @@ def train(model: PreTrainedModel, phase: Phase, inputs: TrainingInputs, first_st
         PipelineError: the loss is not finite (the line names the step), or a checkpoint cannot be
             restored.
     """
-    curves = Curves(inputs.log_curves, first_step)
+    given_up = inputs.checkpoints.given_up(phase.name)
+    while len(given_up) < RESTARTS:
+        labels = integers(inputs.splits[TRAIN], LABELS)
+        watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels)
+        copy = replace(start, model=deepcopy(start.model))
+        watched = replace(inputs, loss=watch)
+        try:
+            return _train(copy, _lowered(phase, given_up), watched, first_step, [watch])
+        except NothingLearnedError as error:
+            given_up = (*given_up, error.steps)
+            inputs.checkpoints.give_up(phase.name, given_up)
+            rate = _lowered(phase, given_up).trainer.learning_rate
+            line = "phase %s has learned nothing in %d steps (%s); it starts again at %g"
+            log.warning(line, phase.name, error.steps, error, rate)
+    return _train(start, _lowered(phase, given_up), inputs, first_step, [])
+
+
+def _lowered(phase: Phase, given_up: Sequence[int]) -> Phase:
+    """Lower the learning rate of a phase by the attempts that were given up."""
+    return phase.slowed(RESTART_FACTOR ** len(given_up))
+
+
+def _train(
+    start: Pretrained,
+    phase: Phase,
+    inputs: TrainingInputs,
+    first_step: int,
+    callbacks: Sequence[TrainerCallback],
+) -> Stage:
+    earlier_steps = sum(inputs.checkpoints.given_up(phase.name))
+    curves = Curves(inputs.log_curves, first_step + earlier_steps)
     end = inputs.checkpoints.end(phase.name)
     if end is not None and phase.quantization is None:
-        return _stage_of_earlier_start(model, phase, end, inputs, curves)
-    kind = "QAT" if phase.quantization else "FP32"
-    log.info("phase %s: %s, learning rate %g", phase.name, kind, phase.trainer.learning_rate)
-    float_state = FloatState(set(model.state_dict()))
-    trainer = _phase_trainer(model, phase, inputs, [curves, float_state, EvaluationLines()])
+        return _stage_of_earlier_start(start.model, phase, end, inputs, curves)
+    log.info(_line(phase))
+    float_state = FloatState(set(start.model.state_dict()))
+    callbacks = [*callbacks, curves, float_state, EvaluationLines()]
+    trainer = _phase_trainer(start, phase, inputs, callbacks)
     checkpoint = inputs.checkpoints.last(phase.name)
     if checkpoint is not None:
         log.info("phase %s: going on from %s", phase.name, checkpoint.name)
     resumed_from = None if checkpoint is None else str(checkpoint)
-    with captured_statistics() as statistics, _frozen(model, phase.config.freeze_embeddings):
+    with captured_statistics() as statistics, _frozen(start.model, phase.config.freeze_embeddings):
         result = trainer.train(resume_from_checkpoint=resumed_from)
+    steps, history = result.global_step + earlier_steps, trainer.state.log_history
     seconds = result.metrics["train_runtime"]
     log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
     if phase.quantization is not None and not statistics:
@@ -115,8 +155,7 @@ def train(model: PreTrainedModel, phase: Phase, inputs: TrainingInputs, first_st
             "converted."
         )
     if phase.trainer.output_dir is not None or checkpoint is not None:
-        history = trainer.state.log_history
-        end = PhaseEnd(float_state.weights, result.global_step, seconds, history)
+        end = PhaseEnd(float_state.weights, steps, seconds, history)
         inputs.checkpoints.write_end(phase.name, end)
     return Stage(
         name=phase.name,
@@ -124,8 +163,8 @@ def train(model: PreTrainedModel, phase: Phase, inputs: TrainingInputs, first_st
         float_state=float_state.weights,
         op_statistics=tuple(statistics),
         int8_modules=int8_modules(trainer.model),
-        steps=result.global_step,
-        seconds=seconds,
+        steps=steps,
+        figures=_figures(phase, seconds, history),
         evaluate=partial(_evaluate, trainer),
         save=lambda folder: trainer.save_model(str(folder)),
     )
@@ -148,8 +187,10 @@ def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArgum
     if config.dataloader_num_workers > cpus:
         log.info("dataloader_num_workers: %d, one for each CPU", cpus)
         options["dataloader_num_workers"] = cpus
+    is_kept = config.output_dir is not None or config.resume_from_checkpoint is not None
     return TrainingArguments(
         output_dir=str(output_dir),
+        save_only_model=not is_kept,  # nobody goes on from the checkpoints of a scratch folder
         do_train=True,  # INCTrainer (optimum-intel 1.27) would not quantize, and not say so
         use_cpu=True,  # Neural Compressor converts for the CPU
         report_to=[],  # curves go through Curves, batched
@@ -160,13 +201,13 @@ def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArgum
 
 
 def _phase_trainer(
-    model: PreTrainedModel,
+    start: Pretrained,
     phase: Phase,
     inputs: TrainingInputs,
     callbacks: list[TrainerCallback],
 ) -> PhaseTrainer:
     config = phase.trainer
-    if inputs.classification_token_only:
+    if inputs.model.classification_token_only:
         callbacks.append(FirstTokenOnly())
     if config.early_stopping_patience is not None:
         patience, threshold = config.early_stopping_patience, config.early_stopping_threshold
@@ -178,7 +219,10 @@ def _phase_trainer(
     trainer = PhaseTrainer(
         loss=inputs.loss,
         fake_quantization=fake_quantization,
-        model=model,
+        new_parameters=start.new_parameters,
+        head_learning_rate_factor=inputs.model.head_learning_rate_factor,
+        hidden_states_weight=inputs.hidden_states_weight,
+        model=start.model,
         args=training_arguments(config, inputs.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
         distillation_config=inputs.distillation,
@@ -214,10 +258,28 @@ def _stage_of_earlier_start(
         op_statistics=(),
         int8_modules=frozenset(),
         steps=end.steps,
-        seconds=end.seconds,
+        figures=_figures(phase, end.seconds, end.history),
         evaluate=partial(evaluator.figures, model),
         save=model.save_pretrained,
     )
+
+
+def _line(phase: Phase) -> str:
+    kind, config = "QAT" if phase.quantization else "FP32", phase.trainer
+    length = f"epochs: {config.num_train_epochs:.3g}"
+    if config.max_steps > 0:
+        length = f"steps: {config.max_steps}"
+    return f"phase {phase.name}: {kind}, {length}, learning rate: {config.learning_rate:.2g}"
+
+
+def _figures(
+    phase: Phase, seconds: float, history: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Name what a phase took and how it was trained."""
+    figures = {time_of(phase.name): seconds, epochs_of(phase.name): history[-1]["epoch"]}
+    if phase.trainer.learning_rate is not None:
+        figures[learning_rate_of(phase.name)] = phase.trainer.learning_rate
+    return figures
 
 
 def _evaluate(trainer: PhaseTrainer) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import logging
 import math
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
 from pipeline.console.disk import disk_errors
 from pipeline.errors import PipelineError, reason_line
-from pipeline.evaluation.metrics import TEACHER_LOGITS
+from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
 from pipeline.training.checkpoint_files import (
     UnloggedLoss,
     damage,
@@ -27,7 +28,8 @@ from pipeline.training.checkpoint_files import (
     save_weights,
 )
 from pipeline.training.checkpoints import CHECKPOINT_PREFIX
-from pipeline.training.loss import Loss
+from pipeline.training.loss import Loss, hidden_state_distance
+from pipeline.training.optimizer import scale_learning_rate
 
 log = logging.getLogger(__name__)
 # Prefix of evaluations after training: not "eval", so that they are no points of the curve.
@@ -44,15 +46,28 @@ class PhaseTrainer(CompressionTrainer):
         loss: function that training minimizes.
         fake_quantization: adapts fake-quantization as soon as Neural Compressor has inserted it;
             None for an FP32 phase.
+        new_parameters: names of the parameters that the checkpoint lacks.
+        head_learning_rate_factor: factor of the learning rate for these.
+        hidden_states_weight: weight of the distance to a teacher's hidden states.
         options: INCTrainer's arguments.
     """
 
     def __init__(
-        self, *, loss: Loss, fake_quantization: FakeQuantization | None, **options: Any
+        self,
+        *,
+        loss: Loss,
+        fake_quantization: FakeQuantization | None,
+        new_parameters: Collection[str],
+        head_learning_rate_factor: float,
+        hidden_states_weight: float,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._loss = loss
+        self._new_parameters = new_parameters
+        self._head_learning_rate_factor = head_learning_rate_factor
         self._fake_quantization = fake_quantization
+        self._hidden_states_weight = hidden_states_weight
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
         self._loss_since_log = torch.zeros(())
@@ -61,6 +76,12 @@ class PhaseTrainer(CompressionTrainer):
         for callbacks in self._compression_manager.callbacks.callbacks_list:
             if isinstance(callbacks, QuantizationAwareTrainingCallbacks):
                 callbacks.register_hook("on_train_begin", self._after_fake_quantization)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Keep the teacher's hidden states, as INCTrainer keeps its logits."""
+        super()._set_signature_columns_if_needed()
+        if TEACHER_HIDDEN_STATE not in self._signature_columns:
+            self._signature_columns.append(TEACHER_HIDDEN_STATE)
 
     def training_step(
         self, model: Any, inputs: Any, num_items_in_batch: Any = None
@@ -81,6 +102,13 @@ class PhaseTrainer(CompressionTrainer):
             )
         return loss
 
+    def create_optimizer(self) -> torch.optim.Optimizer:
+        """Make the optimizer, with a learning rate of its own for what is new."""
+        optimizer = super().create_optimizer()
+        new = [self.model.get_parameter(name) for name in sorted(self._new_parameters)]
+        scale_learning_rate(optimizer, new, self._head_learning_rate_factor)
+        return optimizer
+
     def compute_loss(
         self,
         model: Any,
@@ -90,10 +118,13 @@ class PhaseTrainer(CompressionTrainer):
     ) -> Any:
         """Compute the loss group's loss in training, and cross-entropy in evaluation.
 
-        Rows with a teacher's logits add the teacher's share.
+        Rows with a teacher's logits add the teacher's share, and those with its hidden state the
+        distance to that.
         """
         teacher_logits = inputs.pop(TEACHER_LOGITS, None)
-        outputs = model(**inputs)
+        hidden_state = inputs.pop(TEACHER_HIDDEN_STATE, None)
+        taught_states = {} if hidden_state is None else {"output_hidden_states": True}
+        outputs = model(**inputs, **taught_states)
         loss = outputs.loss
         if model.training:
             loss = self._loss(outputs.logits, inputs["labels"])
@@ -101,6 +132,9 @@ class PhaseTrainer(CompressionTrainer):
             weight, teacher_weight = self.distillation_callback.criterion.loss_weights
             teacher_loss = self.compute_distillation_loss((outputs.logits,), (teacher_logits,))
             loss = (weight * loss + teacher_weight * teacher_loss) / (weight + teacher_weight)
+        if model.training and hidden_state is not None:
+            distance = hidden_state_distance(outputs.hidden_states[-1][:, 0], hidden_state)
+            loss = loss + self._hidden_states_weight * distance
         return (loss, outputs) if return_outputs else loss
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -20,7 +20,7 @@ def batch() -> dict[str, torch.Tensor]:
 def test_a_model_does_not_differ_from_itself(
     micro_model: Path, batch: dict[str, torch.Tensor]
 ) -> None:
-    model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
+    model = load_model(ModelConfig(str(micro_model)), ("cold", "hot")).model
     table = layer_errors(model, model, batch, frozenset())
     assert len(table) == 3 + 5 + 14
     assert set(table["precision"]) == {"FP32"}
@@ -31,8 +31,8 @@ def test_a_model_does_not_differ_from_itself(
 def test_an_error_shows_where_it_is_made_and_behind_it(
     micro_model: Path, batch: dict[str, torch.Tensor]
 ) -> None:
-    model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
-    other = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
+    model = load_model(ModelConfig(str(micro_model)), ("cold", "hot")).model
+    other = load_model(ModelConfig(str(micro_model)), ("cold", "hot")).model
     with torch.no_grad():
         for parameter in other.bert.encoder.layer[1].intermediate.dense.parameters():
             parameter.mul_(1.1)

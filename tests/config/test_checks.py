@@ -45,6 +45,9 @@ from tests.conftest import composed
         ("dataset.encoding=utf-7000", "dataset.encoding=utf-7000 is no encoding of text; accepted"),
         ("dataset.encoding=base64", "dataset.encoding=base64 is no encoding of text; accepted"),
         ("model.name_or_path=./nowhere", "model.name_or_path=./nowhere is not a directory"),
+        ("model.layers=[4,1]", "model.layers=[4, 1] must name each layer once, in ascending order"),
+        ("model.layers=[]", "model.layers=[] must name each layer once"),
+        ("model.layers=[-1]", "model.layers=-1 must be at least 0"),
         ("dataset=files", "dataset.train_file has no value; give dataset.train_file=FILE"),
         (
             "export.formats=[onnx_int4]",
@@ -75,8 +78,8 @@ from tests.conftest import composed
             "qat.phases.qat.freeze_observers_after=1.0",
             "freeze_observers_after=1.0 must be above 0 and below 1",
         ),
-        ("trainer.early_stopping_patience=2", "needs trainer.load_best_model_at_end=true"),
-        ("trainer.load_best_model_at_end=true", "set trainer.save_strategy=epoch"),
+        ("trainer.save_strategy=no", "set trainer.save_strategy=epoch"),
+        ("trainer.eval_strategy=no", "or trainer.load_best_model_at_end=false"),
         ("loss.focal_gamma=-1", "loss.focal_gamma=-1.0 must be at least 0"),
         ("qat.fp32_modules=[bert.pooler]", "does not know modules; choose export=none"),
         ("tracking.tracking_uri=???", "tracking.tracking_uri has no value"),
@@ -139,6 +142,10 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
                 "trainer.save_strategy=epoch",
             ],
             "the best checkpoint may be from before the weights were pruned",
+        ),
+        (
+            ["trainer.early_stopping_patience=2", "trainer.load_best_model_at_end=false"],
+            "needs trainer.load_best_model_at_end=true",
         ),
         (
             ["+distillation=teacher"],

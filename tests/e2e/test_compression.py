@@ -1,5 +1,6 @@
 """Whole runs with what Neural Compressor offers besides quantization-aware training."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,6 +171,46 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
         assert output.code == 0, output.err
         assert "phase teacher" in output.err, f"{other} makes another teacher"
     assert {"int8/accuracy", "teacher/validation_accuracy"} <= set(two.data.metrics)
+
+
+def test_a_student_starts_from_the_teacher_and_is_taught_its_hidden_states(
+    command: Command, micro: list[str], store: str, micro_model: Path
+) -> None:
+    typed = [
+        *micro,
+        "+distillation=teacher",
+        f"distillation.teacher={micro_model}",
+        "distillation.student_from_teacher=true",
+        "distillation.hidden_states_weight=1",
+        "distillation.num_train_epochs=6",
+        "distillation.learning_rate=5e-3",
+    ]
+    # All layers, and a rate at which nothing moves: the student is the teacher.
+    output = command(*typed, "qat=none", "trainer.learning_rate=1e-12")
+    assert output.code == 0, output.err
+    # One layer, in both phases.
+    output = command(*typed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
+    assert output.code == 0, output.err
+    assert "phase teacher" not in output.err, "it is the same teacher"
+    same, small = runs(store)
+    for figure in ("accuracy", "validation_accuracy", "loss"):
+        taught, teacher = (same.data.metrics[f"{each}/{figure}"] for each in ("fp32", "teacher"))
+        assert taught == pytest.approx(teacher, abs=1e-5), figure
+    assert small.data.metrics["int8/accuracy"] > 0.6
+    config = json.loads((Path(small.info.artifact_uri[7:]) / "int8/config.json").read_text())
+    assert config["num_hidden_layers"] == 1
+
+
+def test_a_student_is_refused_from_a_teacher_whose_labels_have_another_order(
+    command: Command, micro: list[str], store: str
+) -> None:
+    assert command(*micro, "qat=none").code == 0
+    (run,) = runs(store)
+    typed = [*micro, "qat=none", "+distillation=teacher", "dataset.label_names=[wet,hot,cold]"]
+    typed += [f"distillation.teacher={run.info.run_id}", "distillation.student_from_teacher=true"]
+    output = command(*typed)
+    assert output.code == 2
+    assert "dataset.label_names=[cold,hot,wet] has to say so" in output.error
 
 
 def test_a_teacher_that_learned_nothing_is_warned_of(

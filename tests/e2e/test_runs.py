@@ -103,9 +103,9 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     }
     assert [file.name for file in artifacts(run).rglob("*.bin")] == ["pytorch_model.bin"]
 
-    # Two phases of 6 and 1 epochs over 8 batches: one curve of 56 steps.
+    # Two phases of 6 and 1.5 epochs over 8 batches: one curve of 60 steps.
     history = MlflowClient(store).get_metric_history(run.info.run_id, "validation/accuracy")
-    assert [point.step for point in history] == [8, 16, 24, 32, 40, 48, 56]
+    assert [point.step for point in history] == [8, 16, 24, 32, 40, 48, 56, 60]
 
     # The terminal tells the story and the next step.
     for shown in ("Mixed Precision Statistics", "fp32", "int8", "macro F1", "MB", "truncated"):

@@ -50,7 +50,7 @@ def test_logits_come_in_the_order_of_the_texts(micro_model: Path, micro_corpus: 
     tokenizer = AutoTokenizer.from_pretrained(micro_model)
     corpus = load_corpus(config)
     tokens = tokenize(corpus, tokenizer, config)["test"]
-    model = load_model(ModelConfig(str(micro_model)), corpus.label_names)
+    model = load_model(ModelConfig(str(micro_model)), corpus.label_names).model
     evaluator = Evaluator(tokens, collator(tokenizer, config), batch_size=7)
     logits = evaluator.logits(model)
     assert logits.shape == (60, 3)

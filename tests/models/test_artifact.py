@@ -15,7 +15,7 @@ from pipeline.models.load import load_model
 
 @pytest.fixture
 def saved(tmp_path: Path, micro_model: Path) -> Artifact:
-    model = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
+    model = load_model(ModelConfig(str(micro_model)), ("cold", "hot")).model
     tokenizer = AutoTokenizer.from_pretrained(micro_model)
     return save_artifact("fp32", model.save_pretrained, tokenizer, tmp_path / "fp32")
 

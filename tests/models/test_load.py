@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AlbertConfig,
+    BertConfig,
     BertForSequenceClassification,
     BertModel,
     PreTrainedModel,
@@ -13,30 +15,55 @@ from transformers import (
 
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.models.load import check_max_length, load_model, load_tokenizer
+from pipeline.models.load import check_max_length, kept_layers, load_model, load_tokenizer
 
 LABELS = ("cold", "hot", "wet")
 
 
 def test_the_head_has_one_logit_a_label_and_attention_is_eager(micro_model: Path) -> None:
-    model = load_model(ModelConfig(str(micro_model)), LABELS)
+    model = load_model(ModelConfig(str(micro_model)), LABELS).model
     assert model.config.id2label == {0: "cold", 1: "hot", 2: "wet"}
     assert model.classifier.out_features == 3
     assert model.config._attn_implementation == "eager"
 
 
 def test_the_encoder_has_the_weights_of_the_checkpoint(micro_model: Path) -> None:
-    model = load_model(ModelConfig(str(micro_model)), LABELS)
+    model = load_model(ModelConfig(str(micro_model)), LABELS).model
     for name, weight in BertModel.from_pretrained(micro_model).state_dict().items():
         assert torch.equal(model.bert.state_dict()[name], weight), name
 
 
-def test_the_first_layers_can_be_kept_alone(micro_model: Path) -> None:
-    cut = load_model(ModelConfig(str(micro_model), num_hidden_layers=1), LABELS)
-    whole = load_model(ModelConfig(str(micro_model)), LABELS)
-    assert len(cut.bert.encoder.layer) == 1
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [({"num_hidden_layers": 1}, 1), ({"layers": [0]}, 0), ({"layers": [1]}, 1)],
+)
+def test_some_layers_can_be_kept_alone(
+    micro_model: Path, tmp_path: Path, config: dict[str, object], kept: int
+) -> None:
+    cut = load_model(ModelConfig(str(micro_model), **config), LABELS).model
+    whole = load_model(ModelConfig(str(micro_model)), LABELS).model
+    assert len(cut.bert.encoder.layer) == cut.config.num_hidden_layers == 1
     for name, weight in cut.bert.encoder.layer[0].state_dict().items():
-        assert torch.equal(whole.bert.encoder.layer[0].state_dict()[name], weight)
+        assert torch.equal(whole.bert.encoder.layer[kept].state_dict()[name], weight)
+    cut.save_pretrained(tmp_path)
+    reloaded = type(cut).from_pretrained(tmp_path, attn_implementation="eager").eval()
+    ids = torch.tensor([[2, 5, 3]])
+    assert torch.equal(reloaded(ids).logits, cut.eval()(ids).logits)
+
+
+def test_each_of_equal_parts_gives_its_middle_layer() -> None:
+    architecture = BertConfig(num_hidden_layers=6)
+    kept = [kept_layers(ModelConfig("a", num_hidden_layers=n), architecture) for n in range(1, 7)]
+    assert kept == [(3,), (1, 4), (1, 3, 5), (0, 2, 3, 5), (0, 1, 3, 4, 5), None]
+    assert kept_layers(ModelConfig("a"), architecture) is None
+
+
+def test_layers_that_are_not_there_or_not_to_be_chosen_are_refused() -> None:
+    six = BertConfig(num_hidden_layers=6)
+    with pytest.raises(PipelineError, match=r"layers=\[1, 6\] but a has the layers 0 to 5"):
+        kept_layers(ModelConfig("a", layers=[1, 6]), six)
+    with pytest.raises(PipelineError, match="all layers of ALBERT have the same weights; use"):
+        kept_layers(ModelConfig("a", layers=[1]), AlbertConfig(num_hidden_layers=6))
 
 
 def test_more_layers_than_there_are_are_refused(micro_model: Path) -> None:
@@ -51,7 +78,7 @@ def test_a_checkpoint_of_another_task_becomes_a_classifier(
     shutil.copytree(micro_model, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "problem_type": "regression"}))
-    model = load_model(ModelConfig(str(folder)), LABELS)
+    model = load_model(ModelConfig(str(folder)), LABELS).model
     ids, labels = torch.tensor([[2, 5, 3]]), torch.tensor([1])
     answer = model.eval()(input_ids=ids, labels=labels)
     assert torch.equal(answer.loss, torch.nn.functional.cross_entropy(answer.logits, labels))

@@ -1,4 +1,4 @@
-"""Pin the keys by which sweeps of version 0.1.0 are recognized and continued."""
+"""The key by which a sweep is recognized and continued."""
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -27,24 +27,6 @@ def planned(*overrides: str, space: dict[str, str]) -> Plan:
     with open_dict(job):
         job.pop("hydra")
     return plan_of(config, resolve(job), space)
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(
-    ("overrides", "space", "key"),
-    [
-        (("experiment=quickstart",), {"trainer.seed": "1,2"}, "5ca106a26cf215d3"),
-        (
-            ("experiment=quickstart", "hydra/sweeper=optuna", "objective=[accuracy]"),
-            {"trainer.learning_rate": "interval(1e-4,1e-3)"},
-            "6449f25f38227fcb",
-        ),
-    ],
-)
-def test_a_sweep_of_0_1_0_has_the_key_that_it_had(
-    overrides: tuple[str, ...], space: dict[str, str], key: str
-) -> None:
-    assert planned(*overrides, space=space).key == key
 
 
 @pytest.mark.usefixtures("here")

@@ -29,12 +29,17 @@ CONFIG = Config(
         "finetune_then_qat",
         {"finetune": PhaseConfig(quantize=False), "qat": PhaseConfig(True, 1, 1e-4)},
     ),
-    TrainerConfig(),
+    TrainerConfig(learning_rate=3e-4),
 )
 
 
 def test_a_run_is_named_by_model_corpus_recipe_and_learning_rate() -> None:
     assert run_name(CONFIG) == "minilm-2L·reviews·finetune_then_qat·lr3e-4"
+
+
+def test_a_rate_that_follows_the_encoder_is_not_named() -> None:
+    config = replace(CONFIG, trainer=TrainerConfig())
+    assert run_name(config) == "minilm-2L·reviews·finetune_then_qat"
 
 
 def test_a_job_is_named_by_every_other_swept_key_as_well() -> None:

@@ -36,7 +36,7 @@ def config(tmp_path: Path, store: str) -> Config:
         ModelConfig("owner/bert-micro", num_hidden_layers=2),
         DatasetConfig(name="micro", path="owner/micro", label_names=["cold", "hot"]),
         QatConfig("direct", {"qat": PhaseConfig(quantize=True)}),
-        TrainerConfig(),
+        TrainerConfig(learning_rate=3e-4),
         tracking=TrackingConfig(store, artifact_location=str(tmp_path / "artifacts")),
     )
 

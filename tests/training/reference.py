@@ -26,12 +26,14 @@ from transformers import (
     set_seed,
 )
 
+from pipeline.compression import fake_quantization
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.config.schema import (
     Config,
     DatasetConfig,
     DistillationConfig,
     LossConfig,
+    ModelConfig,
     PhaseConfig,
     PostTrainingConfig,
     PruningConfig,
@@ -40,11 +42,13 @@ from pipeline.config.schema import (
 )
 from pipeline.data.tokens import LENGTH, NUM_TOKENS, collator
 from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator
+from pipeline.models.load import Pretrained
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.distillation import inc_distillation
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import phases
 from pipeline.training.post_training import PostTrainingInputs, quantize
+from pipeline.training.schedule import task_of
 from pipeline.training.stage import Stage
 from pipeline.training.train_phase import TrainingInputs, train
 
@@ -80,6 +84,7 @@ def measure(name: str) -> dict[str, Any]:
     trainer = TrainerConfig(
         per_device_train_batch_size=16,
         learning_rate=3e-3,
+        warmup_ratio=0.0,
         logging_steps=2,
         num_train_epochs=1,
         gradient_accumulation_steps=accumulation,
@@ -89,6 +94,7 @@ def measure(name: str) -> dict[str, Any]:
     counted: list[int] = []
     # Neural Compressor takes 7 bits for activations on a CPU without VNNI, 8 with it.
     inc_util.CpuInfo = type("CpuInfo", (), {"vnni": True})
+    fake_quantization.WEIGHT_AVERAGING = 0.01  # torch's
     original = FakeQuantization.prepare
     FakeQuantization.prepare = lambda self, model: (  # type: ignore[method-assign]
         original(self, model),
@@ -103,6 +109,7 @@ def measure(name: str) -> dict[str, Any]:
             logits = evaluator.logits(stages[-1].model)
     finally:
         FakeQuantization.prepare = original  # type: ignore[method-assign]
+        fake_quantization.WEIGHT_AVERAGING = 1.0
     return {
         "curve": [[step, entries] for step, entries in curve],
         "fake_quantizations": counted,
@@ -124,19 +131,20 @@ def _train(config: Config, folder: Path, log_curves: Callable[..., None]) -> lis
         collate=_collate(),
         loss=loss_function(LossConfig(), splits["train"]["labels"], CLASSES, 0.0),
         distillation=config.distillation and inc_distillation(config.distillation),
+        hidden_states_weight=0.0,
         checkpoints=Checkpoints(folder, resumed=False, chosen=None),
         log_curves=log_curves,
-        classification_token_only=True,
+        model=ModelConfig(head_learning_rate_factor=1.0),
     )
-    model = _model()
+    start = Pretrained(_model(), new_parameters=frozenset())
     set_seed(0)
     stages: list[Stage] = []
-    for phase in phases(config, (), len(splits["train"])):
-        stages.append(train(model, phase, inputs, sum(stage.steps for stage in stages)))
-        model = stages[-1].model
+    for phase in phases(config, (), task_of(start.model, ROWS["train"])):
+        stages.append(train(start, phase, inputs, sum(stage.steps for stage in stages)))
+        start = Pretrained(stages[-1].model, new_parameters=frozenset())
     if config.qat.post_training is not None:
         quantization = PostTrainingInputs(splits, _collate(), (), folder)
-        stages.append(quantize(model, config, quantization))
+        stages.append(quantize(start.model, config, quantization))
     return stages
 
 

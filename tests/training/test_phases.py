@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.config.schema import Config, PhaseConfig, PruningConfig, QatConfig, TrainerConfig
 from pipeline.training.phases import optimizer_steps, phases
+from pipeline.training.schedule import Task
 
 RECIPE = QatConfig(
     "finetune_then_qat",
@@ -12,24 +13,29 @@ RECIPE = QatConfig(
         "qat": PhaseConfig(quantize=True, num_train_epochs=1, learning_rate=1e-4),
     },
 )
+TASK = Task(train_rows=100, num_labels=2, hidden_size=128, num_hidden_layers=2)
 CONFIG = Config(qat=RECIPE, trainer=TrainerConfig(num_train_epochs=3, learning_rate=3e-4, seed=7))
 
 
 def test_a_phase_takes_from_the_trainer_what_it_does_not_say() -> None:
-    finetune, qat = phases(CONFIG, (), 100)
+    finetune, qat = phases(CONFIG, (), TASK)
     assert (finetune.trainer.num_train_epochs, finetune.trainer.learning_rate) == (3, 3e-4)
     assert (qat.trainer.num_train_epochs, qat.trainer.learning_rate) == (1, 1e-4)
     assert finetune.trainer.seed == qat.trainer.seed == 7
 
 
 def test_only_a_quantizing_phase_has_a_quantization_config() -> None:
-    finetune, qat = phases(CONFIG, (), 100)
+    finetune, qat = phases(CONFIG, (), TASK)
     assert finetune.quantization is None
     assert qat.quantization is not None
 
 
 def test_the_first_phase_prunes_and_the_next_one_keeps_the_zeros() -> None:
-    finetune, qat = phases(replace(CONFIG, pruning=PruningConfig("magnitude", "1x1", 0.7)), (), 320)
+    finetune, qat = phases(
+        replace(CONFIG, pruning=PruningConfig("magnitude", "1x1", 0.7)),
+        (),
+        replace(TASK, train_rows=320),
+    )
     assert finetune.pruning.weight_compression.pruning_type == "magnitude"
     assert finetune.pruning.weight_compression.end_step == 15, "half of 30 steps"
     assert qat.pruning.weight_compression.pruning_type == "pattern_lock"

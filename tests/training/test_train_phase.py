@@ -1,3 +1,5 @@
+import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -76,12 +78,13 @@ def trained(
             collate=collator(tokenizer, data),
             loss=loss_function(LossConfig(), tokens["train"]["labels"], 3, 0.0),
             distillation=None,
+            hidden_states_weight=0.0,
             checkpoints=Checkpoints(tmp_path, resumed=False, chosen=None),
             log_curves=lambda entries, step: curve.append((step, dict(entries))),
-            classification_token_only=short,
+            model=ModelConfig(str(micro_model), classification_token_only=short),
         )
-        model = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
-        return train(model, phase, inputs, first_step=100), curve
+        start = load_model(inputs.model, ("cold", "hot", "wet"))
+        return train(start, phase, inputs, first_step=100), curve
 
     return train_phase
 
@@ -153,7 +156,7 @@ def test_the_float_weights_are_those_before_conversion(
     trained: Callable[..., tuple[Stage, Curve]], micro_model: Path
 ) -> None:
     done, _ = trained(quantize=True)
-    plain = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet"))
+    plain = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet")).model
     restored = done.float_model(plain.config)
     assert set(done.float_state) == set(plain.state_dict())
     assert not torch.equal(restored.classifier.weight, plain.classifier.weight)
@@ -221,8 +224,26 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_no_half_is_left_behind(
 
     monkeypatch.setattr(PhaseTrainer, fails, full)
     with pytest.raises(PipelineError, match="checkpoint-8 cannot be written: a disk is full"):
-        trained(quantize=False, save_strategy="epoch")
+        trained(quantize=False, save_strategy="epoch", output_dir=str(tmp_path))
     assert [folder.name for folder in tmp_path.rglob("checkpoint-*")] == kept
+
+
+def test_a_phase_that_learns_nothing_starts_again_with_a_lower_rate(
+    trained: Callable[..., tuple[Stage, Curve]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done, curve = trained(quantize=True, learning_rate=0.03, num_train_epochs=8)
+    lines = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert lines
+    assert re.match(
+        r"phase test has learned nothing in 30 steps .*; it starts again at 0\.01", lines[0]
+    )
+    assert json.loads((tmp_path / "test/given_up.json").read_text()) == [30] * len(lines)
+    assert done.steps == 64 + 30 * len(lines)
+    steps = [step for step, entries in curve if "train/loss" in entries]
+    assert steps == sorted(set(steps)), "the points of all attempts follow each other"
+    assert done.evaluate()["accuracy"] > 0.5
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(

@@ -1,0 +1,40 @@
+"""Start a head that the checkpoint lacks near the identity, where its activation allows that.
+
+A pooler with random weights has to be unlearned before the classifier sees what the encoder knows.
+tanh is close to the identity for small values, so that a pooler of SCALE times the identity hands
+the classification token on almost as it is. ReLU and GELU would cut off its negative half: heads
+with these keep the weights that transformers draws.
+"""
+
+from collections.abc import Collection
+
+import torch
+from transformers import PreTrainedModel
+
+SCALE = 0.5
+# By model_type, the square Linear whose output goes through tanh (transformers 4.57).
+TANH_LINEAR = {
+    "albert": "albert.pooler",
+    "bert": "bert.pooler.dense",
+    "camembert": "classifier.dense",
+    "mpnet": "classifier.dense",
+    "roberta": "classifier.dense",
+    "squeezebert": "transformer.pooler.dense",
+    "xlm-roberta": "classifier.dense",
+}
+
+
+def start_near_identity(model: PreTrainedModel, new_parameters: Collection[str]) -> None:
+    """Set the pooler to SCALE times the identity, if the checkpoint has none.
+
+    Args:
+        model: classifier; changed in place.
+        new_parameters: names of the parameters that the checkpoint lacks.
+    """
+    name = TANH_LINEAR.get(model.config.model_type)
+    if name is None or f"{name}.weight" not in new_parameters:
+        return
+    linear = model.get_submodule(name)
+    with torch.no_grad():
+        torch.nn.init.eye_(linear.weight).mul_(SCALE)
+        torch.nn.init.zeros_(linear.bias)

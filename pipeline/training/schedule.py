@@ -1,0 +1,69 @@
+"""Choose how long and how fast a run trains, where its config does not say.
+
+docs/train.md says what the numbers were measured on.
+"""
+
+import math
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+# Epochs of a fine-tuning on 1,000 texts; they fall with the root of the number of texts.
+EPOCHS = 11.0
+EPOCHS_PER_LABEL = 0.1
+FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
+# Peak learning rate of an encoder with two layers, up to this width; wider and deeper ones are
+# trained more slowly.
+LEARNING_RATE = 3e-4
+WIDTH = 384
+DEPTH = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the length and the rate of training follow.
+
+    Args:
+        train_rows: texts of the training split.
+        num_labels: classes.
+        hidden_size: width of the encoder.
+        num_hidden_layers: its layers.
+    """
+
+    train_rows: int
+    num_labels: int
+    hidden_size: int
+    num_hidden_layers: int
+
+
+def task_of(model: PreTrainedModel, train_rows: int) -> Task:
+    """Describe a task.
+
+    Args:
+        model: the classifier that is trained.
+        train_rows: texts of the training split.
+    """
+    config = model.config
+    return Task(train_rows, config.num_labels, config.hidden_size, config.num_hidden_layers)
+
+
+def default_epochs(task: Task) -> int:
+    """Return the number of epochs of a fine-tuning.
+
+    Args:
+        task: size of the corpus and number of its classes.
+    """
+    of_a_thousand = EPOCHS + EPOCHS_PER_LABEL * task.num_labels
+    epochs = round(of_a_thousand / math.sqrt(task.train_rows / 1000))
+    return min(max(epochs, FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def default_learning_rate(task: Task) -> float:
+    """Return the peak learning rate of a fine-tuning.
+
+    Args:
+        task: width and depth of the encoder.
+    """
+    width = min(WIDTH / task.hidden_size, 1.0)
+    depth = max(task.num_hidden_layers, DEPTH) / DEPTH
+    return LEARNING_RATE * width**2 / math.sqrt(depth)

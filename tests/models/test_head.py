@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+)
+
+from pipeline.config.schema import ModelConfig
+from pipeline.models.head import SCALE, TANH_LINEAR, start_near_identity
+from pipeline.models.load import load_model
+
+SHAPE = {
+    "hidden_size": 32,
+    "embedding_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 50,
+    "num_labels": 3,
+}
+
+
+@pytest.mark.parametrize("model_type", TANH_LINEAR)
+def test_the_classifier_sees_the_classification_token_almost_as_it_is(model_type: str) -> None:
+    config = AutoConfig.for_model(model_type, **SHAPE)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    start_near_identity(model, {f"{TANH_LINEAR[model_type]}.weight"})
+    seen: list[torch.Tensor] = []
+    *_, classifier = (each for each in model.modules() if isinstance(each, torch.nn.Linear))
+    assert classifier.out_features == 3
+    classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hidden = model(torch.tensor([[2, 5, 3]]), output_hidden_states=True).hidden_states[-1]
+    torch.testing.assert_close(seen[0], torch.tanh(SCALE * hidden[:, 0]))
+
+
+def test_what_the_checkpoint_lacks_is_new_and_a_pooler_that_it_has_stays(
+    micro_model: Path, tmp_path: Path
+) -> None:
+    start = load_model(ModelConfig(str(micro_model)), ("cold", "hot"))
+    assert start.new_parameters == {"classifier.weight", "classifier.bias"}
+    assert not torch.equal(start.model.bert.pooler.dense.weight, SCALE * torch.eye(32))
+    encoder = start.model.bert
+    encoder.pooler = None
+    encoder.save_pretrained(tmp_path)
+    for file in micro_model.glob("*token*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    start = load_model(ModelConfig(str(tmp_path)), ("cold", "hot"))
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < start.new_parameters
+    assert torch.equal(start.model.bert.pooler.dense.weight, SCALE * torch.eye(32))
+    assert not start.model.bert.pooler.dense.bias.any()
+
+
+def test_a_head_of_another_size_is_new_and_one_of_this_size_is_not(
+    micro_model: Path, tmp_path: Path
+) -> None:
+    model = BertForSequenceClassification.from_pretrained(micro_model, num_labels=2)
+    model.save_pretrained(tmp_path)
+    for file in micro_model.glob("*token*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert load_model(ModelConfig(str(tmp_path)), ("a", "b")).new_parameters == set()
+    start = load_model(ModelConfig(str(tmp_path)), ("a", "b", "c"))
+    assert start.new_parameters == {"classifier.weight", "classifier.bias"}

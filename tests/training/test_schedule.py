@@ -1,0 +1,27 @@
+import pytest
+
+from pipeline.training.schedule import Task, default_epochs, default_learning_rate
+
+
+@pytest.mark.parametrize(
+    ("train_rows", "num_labels", "epochs"),
+    [(500, 2, 16), (2_000, 2, 8), (10_000, 2, 4), (1_000_000, 2, 1), (100, 2, 30)],
+)
+def test_few_texts_are_seen_more_often(train_rows: int, num_labels: int, epochs: int) -> None:
+    assert default_epochs(Task(train_rows, num_labels, 384, 2)) == epochs
+
+
+def test_many_classes_are_trained_for_longer() -> None:
+    few, many = (default_epochs(Task(15_000, labels, 384, 2)) for labels in (2, 150))
+    assert few < many
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "num_hidden_layers", "expected"),
+    [(384, 2, 3e-4), (128, 2, 3e-4), (384, 1, 3e-4), (384, 8, 1.5e-4), (768, 2, 7.5e-5)],
+)
+def test_wide_and_deep_encoders_are_trained_more_slowly(
+    hidden_size: int, num_hidden_layers: int, expected: float
+) -> None:
+    task = Task(1000, 2, hidden_size, num_hidden_layers)
+    assert default_learning_rate(task) == pytest.approx(expected)
