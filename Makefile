@@ -82,7 +82,7 @@ serve: $(SETUP) ## serve the champion on 127.0.0.1 (SERVE_PORT=5001)
 measure: assets ## measure what docs/measurements.md quotes (an hour and a half on 2 cores)
 	@for script in $(filter-out benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script || exit; done
 
-study: assets ## when is QAT worth it: PTQ, QAT and distillation, three seeds each (an hour on 2 cores; two on emotion, ARGS="--data-dir DIR")
+study: assets ## measure the recipes: few texts, teachers, layers, QAT (hours; goes on where it was stopped; ARGS="--part recipe --corpus NAME=DIR")
 	@$(BIN)/python benchmarks/study.py $(ARGS)
 
 test: $(SETUP) ## run what a change usually breaks: unit tests and one whole run of a micro model

@@ -1,92 +1,132 @@
-"""Measure when quantization-aware training is worth its time.
+"""Measure what the recipes are worth: the default, few texts, fewer layers, teachers, and QAT.
 
-python benchmarks/study.py [--data-dir DIR] [--seeds 1,2,3] [KEY=VALUE ...]
+python benchmarks/study.py [--part PART ...] [--corpus NAME=DIR ...] [--seeds 1,2,3] [--show]
+                           [KEY=VALUE ...]
 
-FP32, post-training quantization, QAT and distillation train the 2-layer MiniLM with each seed, on
-the reviews or on the corpus in DIR; the teacher is the same encoder with all its 6 layers. The runs
-are a sweep like any other: what is FINISHED is not run again. Prints a table in Markdown: mean and
-standard deviation over seeds, and the median of the training times.
+Each line of a part's table is a sweep over seeds, like any other: what is FINISHED is not run
+again, so that the same command goes on where it was stopped. The corpora are the reviews, and those
+in the directories that are given. Prints tables in Markdown, means with their 95 % intervals over
+seeds (Student's t), and draws the front of accuracy against latency.
 """
 
 import argparse
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
 
 from pipeline.console import third_parties
 
 third_parties.prepare()
 
-from _inputs import ENCODER
+from _inputs import CORPUS
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from scipy.stats import t as student
 
 from pipeline.names import (
     ACCURACY,
+    ACCURACY_DROP,
     FINISHED,
     FP32,
-    INT8,
     LATENCY_P50_MS,
-    ONNX_FP32,
-    ONNX_INT8,
-    POST_TRAINING,
+    LINEAR,
+    SHIPPED_TAG,
     SIZE_MB,
     SWEEP_TAG,
+    TEACHER,
+    TOTAL_TIME,
     figure_of,
-    time_of,
 )
 from pipeline.tracking.lookup import children_of
 from pipeline.tracking.store import DEFAULT_TRACKING_URI
 
-DYNAMIC_PTQ = "dynamic PTQ"  # its runs have the FP32 model too
-RECIPES: Mapping[str, Sequence[str]] = {
-    DYNAMIC_PTQ: ["qat=ptq_dynamic"],
-    "static PTQ": ["qat=ptq_static"],
-    "direct QAT": ["qat=direct"],
-    "finetune, then QAT": ["qat=finetune_then_qat"],
-    "finetune, then QAT, distilled": [
-        "qat=finetune_then_qat",
-        "+distillation=teacher",
-        f"distillation.teacher={ENCODER}",
-        "distillation.num_hidden_layers=6",
-        # At the students' 3e-4, one teacher of three learned nothing.
-        "distillation.learning_rate=1e-4",
-    ],
+FRONT_PICTURE = Path("docs/front.png")
+FRONT = "front"
+TEXTS = (500, 2000, 10_000, None)  # of train; None is all
+LAYERS = 6  # of the encoder
+COMPRESS = ["experiment=compress"]
+WHOLE = [f"model.num_hidden_layers={LAYERS}", "qat=none", "export=none", "benchmark=none"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A question, and the lines of the table that answers it.
+
+    Args:
+        question: what is asked.
+        lines: overrides of each line's runs.
+        seeds: seeds of each line's runs, unless the command line has others.
+    """
+
+    question: str
+    lines: Mapping[str, Sequence[str]]
+    seeds: str = "1,2,3"
+
+
+def texts_of(count: int | None) -> list[str]:
+    """Return the overrides that keep a number of training texts."""
+    return [] if count is None else [f"dataset.max_train_samples={count}"]
+
+
+PARTS: Mapping[str, Part] = {
+    "recipe": Part(
+        "Does the default recipe converge, on few texts too?",
+        {
+            **{f"{count or 'all'} texts": texts_of(count) for count in TEXTS},
+            **{f"{count or 'all'} texts, 6 layers": [*texts_of(count), *WHOLE] for count in TEXTS},
+        },
+    ),
+    "compress": Part(
+        "Does a teacher give its accuracy to two of its layers?",
+        {
+            "two layers": [],
+            "two layers of the teacher, taught": COMPRESS,
+            "the same, hidden states too": [*COMPRESS, "distillation.hidden_states_weight=1"],
+        },
+    ),
+    FRONT: Part(
+        "What does a layer cost, and what does it give?",
+        {
+            f"{layers} layers": [*COMPRESS, f"model.num_hidden_layers={layers}"]
+            for layers in range(1, LAYERS + 1)
+        },
+    ),
+    "qat": Part(
+        "When does QAT pay?",
+        {
+            f"{recipe}{setting}": [f"qat={recipe}", *overrides]
+            for setting, overrides in {
+                "": [],
+                ", 6 layers": [f"model.num_hidden_layers={LAYERS}"],
+                ", half of the weights pruned": ["+pruning=magnitude"],
+            }.items()
+            for recipe in ("ptq_dynamic", "ptq_static", "finetune_then_qat", "direct")
+        },
+        seeds="1,2,3,4,5",
+    ),
 }
-COMMON_OVERRIDES = [
-    "export=onnx",
-    f"export.ship={ONNX_INT8}",
-    "export.max_accuracy_loss=1.0",
-    "benchmark.repetitions=2",
-]
-FLOAT_TIMES = (time_of("finetune"),)
-ALL_TIMES = (*FLOAT_TIMES, time_of("qat"), time_of(POST_TRAINING))
+COMMON = ["export.max_accuracy_loss=1.0", "benchmark.repetitions=2"]
 HEADER = """\
-| recipe | accuracy, PyTorch | accuracy, ONNX | MB, ONNX | p50 ms, ONNX | training s |
-|---|---|---|---|---|---|"""
+| {} | linear | teacher | FP32 | shipped | FP32 - shipped | MB | p50 ms | run s |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
-    """Run what is missing, and print the table."""
+    """Run what is missing, and print the tables."""
     options = parser().parse_args()
-    inputs = ["experiment=quickstart"]
-    name = "study-reviews"
-    if options.data_dir:
-        inputs = ["model=minilm", "dataset=emotion", f"dataset.data_dir={options.data_dir}"]
-        name = "study-emotion"
-    shared = [
-        *options.overrides,
-        f"trainer.seed={options.seeds}",
-        f"tracking.experiment_name={name}",
-        f"sweep.name={name}",
-    ]
-    runs: dict[str, list[Run]] = {}
-    for recipe, overrides in RECIPES.items():
-        arguments = [*inputs, *COMMON_OVERRIDES, *overrides, *shared]
-        subprocess.run([sys.executable, "-m", "pipeline", "-m", *arguments], check=True)
-        runs[recipe] = newest_jobs(name)
-    print(table(runs))
+    corpora = {"reviews": CORPUS, **dict(each.split("=", 1) for each in options.corpus)}
+    for name in options.part or PARTS:
+        part = PARTS[name]
+        print(f"## {part.question}\n", flush=True)
+        for corpus, folder in corpora.items():
+            runs = dict(lines_of(name, corpus, folder, options))
+            print(HEADER.format(corpus), *map(cells, runs.items()), "", sep="\n", flush=True)
+            if name == FRONT:
+                draw_front(corpus, runs)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,18 +134,16 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    command.add_argument("--part", action="append", choices=PARTS, help="default: all of them")
     command.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder with a corpus of the classes that conf/dataset/emotion.yaml names "
-        "(default: the reviews)",
+        "--corpus",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="another corpus: a directory with train.csv, validation.csv and test.csv",
     )
-    command.add_argument(
-        "--seeds",
-        metavar="N,N,...",
-        default="1,2,3",
-        help="seeds of each recipe's runs (default: %(default)s)",
-    )
+    command.add_argument("--seeds", metavar="N,N,...", help="seeds of each line's runs")
+    command.add_argument("--show", action="store_true", help="run nothing, print what there is")
     command.add_argument(
         "overrides",
         metavar="KEY=VALUE",
@@ -115,70 +153,127 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-def newest_jobs(experiment_name: str) -> list[Run]:
-    """Read the finished jobs of the sweep that ended last.
+def lines_of(
+    name: str, corpus: str, folder: str, options: argparse.Namespace
+) -> Iterator[tuple[str, list[Run]]]:
+    """Run the sweeps of a part on one corpus.
+
+    Args:
+        name: name of the part.
+        corpus: name of the corpus.
+        folder: its directory.
+        options: the command line.
+
+    Yields:
+        Each line's label and its finished runs.
+    """
+    part = PARTS[name]
+    for number, (label, overrides) in enumerate(part.lines.items()):
+        sweep = f"{name}-{number}"
+        arguments = [
+            *(each for each in overrides if each.startswith("experiment=")),
+            "model=minilm",
+            "dataset=files",
+            f"dataset.name={corpus}",
+            f"dataset.data_dir={folder}",
+            *(each for each in overrides if not each.startswith("experiment=")),
+            *COMMON,
+            *options.overrides,
+            f"trainer.seed={options.seeds or part.seeds}",
+            f"tracking.experiment_name=study-{name}-{corpus}",
+            f"sweep.name={sweep}",
+        ]
+        if not options.show:
+            print(f"{name}, {corpus}: {label}", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, "-m", "pipeline", "-m", *arguments], check=True)
+        yield label, jobs_of(f"study-{name}-{corpus}", sweep)
+
+
+def jobs_of(experiment_name: str, sweep: str) -> list[Run]:
+    """Read the finished jobs of a line's newest sweep.
 
     Args:
         experiment_name: name of the MLflow experiment.
+        sweep: the sweep.name that its jobs were given.
     """
     client = MlflowClient(DEFAULT_TRACKING_URI)
     experiment = client.get_experiment_by_name(experiment_name)
-    (sweep,) = client.search_runs(
+    if experiment is None:
+        return []
+    found = client.search_runs(
         [experiment.experiment_id],
-        f"tags.`{SWEEP_TAG}` LIKE '%'",
-        order_by=["attributes.end_time DESC"],
+        f"tags.`{SWEEP_TAG}` LIKE '%' AND attributes.run_name LIKE '%·{sweep}'",
+        order_by=["attributes.start_time DESC"],
         max_results=1,
     )
-    return children_of(client, sweep, f"attributes.status = '{FINISHED}'")
+    return [run for each in found for run in children_of(client, each, f"status = '{FINISHED}'")]
 
 
-def table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """Lay the figures out: accuracy in PyTorch, and accuracy, size and latency of the ONNX file.
+def cells(line: tuple[str, Sequence[Run]]) -> str:
+    """Write a line of a table.
 
     Args:
-        runs: runs of each recipe, one for each seed.
+        line: label and runs.
     """
-    fp32 = f"| FP32 | {cells(FP32, ONNX_FP32, runs[DYNAMIC_PTQ], FLOAT_TIMES)} |"
-    int8 = [
-        f"| {recipe} | {cells(INT8, ONNX_INT8, recipe_runs, ALL_TIMES)} |"
-        for recipe, recipe_runs in runs.items()
+    label, runs = line
+    if not runs:
+        return f"| {label} |" + " |" * 8
+    shipped = runs[0].data.tags.get(SHIPPED_TAG, FP32)
+    figures = [
+        (figure_of(LINEAR, ACCURACY), 4),
+        (figure_of(TEACHER, ACCURACY), 4),
+        (figure_of(FP32, ACCURACY), 4),
+        (ACCURACY, 4),
+        (ACCURACY_DROP, 4),
+        (figure_of(shipped, SIZE_MB), 1),
+        (figure_of(shipped, LATENCY_P50_MS), 2),
+        (TOTAL_TIME, 0),
     ]
-    return "\n".join([HEADER, fp32, *int8])
+    return f"| {label} | " + " | ".join(mean(runs, *figure) for figure in figures) + " |"
 
 
-def cells(torch_variant: str, onnx_variant: str, runs: Sequence[Run], times: Sequence[str]) -> str:
-    """Write the figures of one line of the table.
-
-    Args:
-        torch_variant: variant in PyTorch.
-        onnx_variant: the same in ONNX Runtime.
-        runs: runs of the recipe, one for each seed.
-        times: names of the times that make up the training time.
-    """
-    size_mb = runs[0].data.metrics[figure_of(onnx_variant, SIZE_MB)]
-    seconds = [sum(run.data.metrics.get(name, 0.0) for name in times) for run in runs]
-    return " | ".join(
-        [
-            mean_and_deviation(runs, figure_of(torch_variant, ACCURACY), 4),
-            mean_and_deviation(runs, figure_of(onnx_variant, ACCURACY), 4),
-            f"{size_mb:.1f}",
-            mean_and_deviation(runs, figure_of(onnx_variant, LATENCY_P50_MS), 2),
-            f"{statistics.median(seconds):.0f}",
-        ]
-    )
-
-
-def mean_and_deviation(runs: Sequence[Run], figure: str, digits: int) -> str:
-    """Write the mean and the standard deviation of a figure over runs.
+def mean(runs: Sequence[Run], figure: str, digits: int) -> str:
+    """Write the mean of a figure over runs, with its 95 % interval where it differs.
 
     Args:
-        runs: runs that have the figure.
+        runs: runs that may have the figure.
         figure: name of the figure in MLflow.
         digits: digits after the point.
     """
-    values = [run.data.metrics[figure] for run in runs]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+    values = [run.data.metrics[figure] for run in runs if figure in run.data.metrics]
+    if not values:
+        return ""
+    text = f"{statistics.mean(values):.{digits}f}"
+    if len(values) == 1 or max(values) == min(values) or not digits:
+        return text
+    reach = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / sqrt(len(values))
+    return f"{text} ± {reach:.{digits}f}"
+
+
+def draw_front(corpus: str, runs: Mapping[str, Sequence[Run]]) -> None:
+    """Draw accuracy against latency, a point for each run.
+
+    Args:
+        corpus: name of the corpus.
+        runs: runs of each number of layers.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for label, line in runs.items():
+        shipped = [run.data.tags[SHIPPED_TAG] for run in line]
+        latencies = [
+            run.data.metrics[figure_of(variant, LATENCY_P50_MS)]
+            for run, variant in zip(line, shipped, strict=True)
+        ]
+        axes.scatter(latencies, [run.data.metrics[ACCURACY] for run in line], label=label)
+    axes.set(xlabel="p50 of one text, ms", ylabel="test accuracy, shipped file", title=corpus)
+    axes.legend()
+    figure.savefig(FRONT_PICTURE.with_stem(f"{FRONT_PICTURE.stem}_{corpus}"), dpi=120)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import torch
 from neural_compressor.compression.callbacks import QuantizationAwareTrainingCallbacks
 from safetensors import SafetensorError
 from torch.utils.data import SequentialSampler
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.upstream import CompressionTrainer
@@ -30,6 +29,7 @@ from pipeline.training.checkpoint_files import (
 from pipeline.training.checkpoints import CHECKPOINT_PREFIX
 from pipeline.training.loss import Loss, hidden_state_distance
 from pipeline.training.optimizer import scale_learning_rate
+from pipeline.training.sampler import LikeLengthSampler
 
 log = logging.getLogger(__name__)
 # Prefix of evaluations after training: not "eval", so that they are no points of the curve.
@@ -220,7 +220,7 @@ class PhaseTrainer(CompressionTrainer):
         if not self.args.group_by_length:
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return _LengthGroupedSampler(
+        return LikeLengthSampler(
             seed,
             self.args.train_batch_size * self.args.gradient_accumulation_steps,
             lengths=self.train_dataset[self.args.length_column_name],
@@ -230,21 +230,3 @@ class PhaseTrainer(CompressionTrainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler:
         """Keep the rows in their order, which is that of their lengths."""
         return SequentialSampler(eval_dataset)
-
-
-class _LengthGroupedSampler(LengthGroupedSampler):
-    """Draw each epoch by itself: a resumed run sees the rows in the order of an uninterrupted one.
-
-    Args:
-        seed: seed of the first epoch.
-        options: LengthGroupedSampler's arguments.
-    """
-
-    def __init__(self, seed: int, *options: Any, **more: Any) -> None:
-        super().__init__(*options, **more)
-        self._seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Seed the draw of an epoch; accelerate calls it before each."""
-        self.generator.manual_seed(self._seed + epoch)
