@@ -32,7 +32,7 @@ class ModelConfig:
         layers: the layers to keep, by their numbers from 0 in ascending order; null takes
             num_hidden_layers of them. Given, they count and num_hidden_layers does not.
         head_learning_rate_factor: factor of the learning rate for what the checkpoint lacks, in the
-            first phase: the classifier, and the pooler if it has none.
+            first phase: the classifier, and the pooler if it has none that was trained.
         classification_token_only: whether training computes the last layer for the classification
             token alone. Gradients are the same (the other tokens' outputs are never read) and a
             step is shorter.

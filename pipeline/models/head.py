@@ -24,17 +24,27 @@ TANH_LINEAR = {
 }
 
 
-def start_near_identity(model: PreTrainedModel, new_parameters: Collection[str]) -> None:
-    """Set the pooler to SCALE times the identity, if the checkpoint has none.
+def start_near_identity(model: PreTrainedModel, new_parameters: Collection[str]) -> frozenset[str]:
+    """Set the pooler to SCALE times the identity, if the checkpoint has none that was trained.
+
+    Many a checkpoint holds the pooler that transformers drew at random when it was made
+    (all-MiniLM-L6-v2 does): its bias is 0 to the last bit, which no trained one is.
 
     Args:
         model: classifier; changed in place.
         new_parameters: names of the parameters that the checkpoint lacks.
+
+    Returns:
+        Names of the parameters that the checkpoint lacks, or has as they were drawn.
     """
+    new = frozenset(new_parameters)
     name = TANH_LINEAR.get(model.config.model_type)
-    if name is None or f"{name}.weight" not in new_parameters:
-        return
+    if name is None:
+        return new
     linear = model.get_submodule(name)
+    if f"{name}.weight" not in new and linear.bias.any():
+        return new
     with torch.no_grad():
         torch.nn.init.eye_(linear.weight).mul_(SCALE)
         torch.nn.init.zeros_(linear.bias)
+    return new | {f"{name}.weight", f"{name}.bias"}

@@ -64,7 +64,7 @@ class Pretrained:
     Args:
         model: pretrained encoder under a head.
         new_parameters: names of the parameters that the checkpoint lacks: the classifier, and the
-            pooler if it has none.
+            pooler if it has none that was trained.
     """
 
     model: PreTrainedModel
@@ -185,9 +185,8 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
         )
     if kept is not None:
         _keep(model, kept)
-    new_parameters = frozenset(info["missing_keys"]) | frozenset(info["mismatched_keys"])
-    start_near_identity(model, new_parameters)
-    return Pretrained(model, new_parameters)
+    lacking = {*info["missing_keys"], *info["mismatched_keys"]}
+    return Pretrained(model, start_near_identity(model, lacking))
 
 
 def kept_layers(config: ModelConfig, architecture: PretrainedConfig) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 # Epochs of a fine-tuning on 1,000 texts; they fall with the root of the number of texts.
 EPOCHS = 11.0
-EPOCHS_PER_LABEL = 0.1
+EPOCHS_PER_LABEL = 0.15
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 30
 # Peak learning rate of an encoder with two layers, up to this width; wider and deeper ones are
 # trained more slowly.

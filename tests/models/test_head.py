@@ -53,6 +53,18 @@ def test_what_the_checkpoint_lacks_is_new_and_a_pooler_that_it_has_stays(
     assert not start.model.bert.pooler.dense.bias.any()
 
 
+def test_a_pooler_that_was_never_trained_is_new(micro_model: Path, tmp_path: Path) -> None:
+    encoder = load_model(ModelConfig(str(micro_model)), ("cold", "hot")).model.bert
+    torch.nn.init.normal_(encoder.pooler.dense.weight, std=0.01)
+    torch.nn.init.zeros_(encoder.pooler.dense.bias)
+    encoder.save_pretrained(tmp_path)
+    for file in micro_model.glob("*token*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    start = load_model(ModelConfig(str(tmp_path)), ("cold", "hot"))
+    assert "bert.pooler.dense.weight" in start.new_parameters
+    assert torch.equal(start.model.bert.pooler.dense.weight, SCALE * torch.eye(32))
+
+
 def test_a_head_of_another_size_is_new_and_one_of_this_size_is_not(
     micro_model: Path, tmp_path: Path
 ) -> None:
