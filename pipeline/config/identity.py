@@ -236,6 +236,7 @@ def baseline_key(config: BaselineConfig, seed: int, ingredients: Ingredients) ->
             "train": ingredients.digests[TRAIN],
             "label_names": list(ingredients.label_names),
             "libraries": libraries(BASELINE_LIBRARIES),
+            "figures": FIGURES_VERSION,
         }
     )
 

@@ -14,7 +14,9 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from pipeline.baseline.linear import MODEL_FILE
 from pipeline.compression.upstream import load_int8
+from pipeline.data.cache import cache_folder
 from tests.conftest import Output, micro_rows
 from tests.e2e.processes import Started
 from tests.e2e.servers import Server
@@ -312,3 +314,19 @@ def test_an_interrupted_run_ends_killed_and_leaves_no_scratch(
     assert run.info.status == "KILLED"
     assert "validation/accuracy" in run.data.metrics, "what was logged before is kept"
     assert not list(scratch.glob("pipeline-*"))
+
+
+def test_a_damaged_linear_model_of_the_cache_is_made_anew(
+    command: Command, micro: list[str], store: str
+) -> None:
+    typed = [*micro, "qat=none", "trainer.max_steps=1", "baseline.C=7"]
+    typed[typed.index("baseline=none")] = "baseline=linear"
+    assert command(*typed).code == 0
+    models = cache_folder().glob(f"linear-*/{MODEL_FILE}")
+    newest = max(models, key=lambda file: file.stat().st_mtime)
+    newest.write_bytes(b"")
+    output = command(*typed)
+    assert output.code == 0, output.err
+    assert f"{newest.parent.name} is damaged and made anew" in output.err
+    first, second = (run.data.metrics["linear/loss"] for run in runs(store))
+    assert first == second
