@@ -15,9 +15,10 @@ from transformers import TrainerCallback
 from pipeline.training.loss import Loss
 
 CHECKS = 10  # in a phase, at equal distances; those of its first half count
-SHORTEST_INTERVAL = 30  # steps
-# Of a constant answer's loss: a phase above it has learned nothing.
-NOTHING_LEARNED = 0.995
+SHORTEST_INTERVAL = 100  # steps: the warm-up of a short phase has no lesson
+# Of a constant answer's loss: a phase above it has learned nothing. One that learns, if slowly, is
+# below; one that gives all texts one answer follows the last batches, and is above.
+NOTHING_LEARNED = 0.999
 
 
 class NothingLearnedError(Exception):
@@ -51,6 +52,7 @@ class LearningWatch(TrainerCallback):
         counts = np.bincount(labels, minlength=num_labels)
         frequencies = torch.tensor(np.maximum(counts, 1) / len(labels), dtype=torch.float32)
         self._answers = (frequencies.log(), torch.zeros(num_labels))
+        self._is_over = False
         self._losses: list[float] = []
         self._constants: list[list[float]] = []
 
@@ -62,6 +64,8 @@ class LearningWatch(TrainerCallback):
             labels: label ids (batch,).
         """
         loss = self._loss(logits, labels)
+        if self._is_over:
+            return loss
         with torch.no_grad():
             self._losses.append(loss.item())
             self._constants.append(
@@ -76,10 +80,11 @@ class LearningWatch(TrainerCallback):
             NothingLearnedError: the loss in it is that of a constant answer.
         """
         interval = max(math.ceil(state.max_steps / CHECKS), SHORTEST_INTERVAL)
+        self._is_over = state.global_step > state.max_steps / 2
         place = state.global_step % interval
         if place == interval // 2:
             self._losses, self._constants = [], []
-        if place or not self._losses or state.global_step > state.max_steps / 2:
+        if place or self._is_over or not self._losses:
             return
         loss = float(np.mean(self._losses))
         constant = float(np.mean(self._constants, axis=0).min())

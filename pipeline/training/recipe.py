@@ -61,7 +61,7 @@ def train_recipe(
 
     Args:
         config: resolved config of the run.
-        start: pretrained encoder under a head; trained in place.
+        start: pretrained encoder under a head.
         inputs: what the recipe is applied to.
         log_curves: takes the entries of curves and their step over all phases.
         log_figures: takes the teacher's figures and the time of each stage.

@@ -93,7 +93,7 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
     A phase that learns nothing starts again with a lower rate, RESTARTS times at most.
 
     Args:
-        start: FP32 classifier; trained in place, and converted by a quantizing phase.
+        start: FP32 classifier; a copy is trained, and converted by a quantizing phase.
         phase: length, learning rate, pruning and quantization.
         inputs: what all phases train with.
         first_step: optimizer steps of earlier phases.

@@ -25,17 +25,17 @@ def watching(**options: object) -> LearningWatch:
     return LearningWatch(loss, LABELS, 2)
 
 
-def test_a_constant_answer_ends_the_phase_in_its_first_tenth() -> None:
+def test_a_constant_answer_ends_the_phase_in_its_first_tenth_or_hundred_steps() -> None:
     with pytest.raises(NothingLearnedError, match=r"0\.5623 for a constant answer") as caught:
         train(watching(), [CONSTANT] * 400)
-    assert caught.value.steps == 40
+    assert caught.value.steps == 100
 
 
 def test_a_phase_that_forgets_is_found_too() -> None:
     right = torch.nn.functional.one_hot(torch.tensor(LABELS)).float()
     with pytest.raises(NothingLearnedError) as caught:
-        train(watching(), [right] * 50 + [CONSTANT] * 350)
-    assert caught.value.steps == 80
+        train(watching(), [right] * 150 + [CONSTANT] * 250)
+    assert caught.value.steps == 200
 
 
 @pytest.mark.parametrize("options", [{}, {"class_weights": "balanced"}, {"focal_gamma": 2.0}])
@@ -50,4 +50,4 @@ def test_a_constant_answer_is_found_where_the_loss_weighs_the_classes() -> None:
 
 
 def test_a_short_phase_is_left_alone() -> None:
-    train(watching(), [CONSTANT] * 50)
+    train(watching(), [CONSTANT] * 190)

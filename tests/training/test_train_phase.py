@@ -233,14 +233,14 @@ def test_a_phase_that_learns_nothing_starts_again_with_a_lower_rate(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    done, curve = trained(quantize=True, learning_rate=0.03, num_train_epochs=8)
+    done, curve = trained(quantize=True, learning_rate=0.03, num_train_epochs=26)
     lines = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert lines
     assert re.match(
-        r"phase test has learned nothing in 30 steps .*; it starts again at 0\.01", lines[0]
+        r"phase test has learned nothing in 100 steps .*; it starts again at 0\.01", lines[0]
     )
-    assert json.loads((tmp_path / "test/given_up.json").read_text()) == [30] * len(lines)
-    assert done.steps == 64 + 30 * len(lines)
+    assert json.loads((tmp_path / "test/given_up.json").read_text()) == [100] * len(lines)
+    assert done.steps == 208 + 100 * len(lines)
     steps = [step for step, entries in curve if "train/loss" in entries]
     assert steps == sorted(set(steps)), "the points of all attempts follow each other"
     assert done.evaluate()["accuracy"] > 0.5
