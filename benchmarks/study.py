@@ -91,7 +91,7 @@ PARTS: Mapping[str, Part] = {
     FRONT: Part(
         "What does a layer cost, and what does it give?",
         {
-            f"{layers} layers": [*COMPRESS, f"model.num_hidden_layers={layers}"]
+            f"{layers} of {LAYERS} layers": [*COMPRESS, f"model.num_hidden_layers={layers}"]
             for layers in range(1, LAYERS + 1)
         },
     ),

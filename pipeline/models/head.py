@@ -39,7 +39,8 @@ def start_near_identity(model: PreTrainedModel, new_parameters: Collection[str])
     """
     new = frozenset(new_parameters)
     name = TANH_LINEAR.get(model.config.model_type)
-    if name is None:
+    # A classifier of the checkpoint was trained on its pooler, whatever that is.
+    if name is None or not new:
         return new
     linear = model.get_submodule(name)
     if f"{name}.weight" not in new and linear.bias.any():

@@ -269,15 +269,12 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
         model.save_pretrained(folder / MODEL_FOLDER)
         tokenizer.save_pretrained(folder / MODEL_FOLDER)
     batch_size = config.trainer.per_device_eval_batch_size
-    logits, states = {}, {}
-    for split in SPLITS:
-        evaluator = Evaluator(tokens[split], collate, batch_size)
-        answers = evaluator.outputs(model, partial(_logits_and_state, model))
-        logits[split] = answers[:, : len(label_names)][:, order]
-        states[split] = answers[:, len(label_names) :]
+    evaluators = {split: Evaluator(tokens[split], collate, batch_size) for split in SPLITS}
+    logits = {split: each.logits(model)[:, order] for split, each in evaluators.items()}
     columns = {TEACHER_LOGITS: logits[TRAIN]}
     if teacher.distillation.hidden_states_weight:
-        columns[TEACHER_HIDDEN_STATE] = states[TRAIN]
+        states = evaluators[TRAIN].outputs(model, partial(_hidden_state, model))
+        columns[TEACHER_HIDDEN_STATE] = states
     floats = datasets.Sequence(datasets.Value("float32"))
     features = datasets.Features(dict.fromkeys(columns, floats))
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
@@ -285,10 +282,10 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     (folder / FIGURES_FILE).write_text(json.dumps(figures) + "\n", encoding="utf-8")
 
 
-def _logits_and_state(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Put a batch's logits beside its last hidden states of the classification token."""
-    outputs = model(**inputs, output_hidden_states=True)
-    return torch.cat([outputs.logits, outputs.hidden_states[-1][:, 0]], dim=1)
+def _hidden_state(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the last hidden states of the classification token, (batch, hidden)."""
+    states: torch.Tensor = model(**inputs, output_hidden_states=True).hidden_states[-1]
+    return states[:, 0]
 
 
 def _classifier(name_or_path: str) -> PreTrainedModel:

@@ -28,6 +28,11 @@ def statistics(run: Run) -> pd.DataFrame:
     return pd.read_csv(folder / "reports/mixed_precision_statistics.csv").set_index("Op Type")
 
 
+def taught_by(teacher: str | Path) -> list[str]:
+    """Return the overrides that let a directory or a run teach."""
+    return ["+distillation=teacher", f"distillation.teacher={teacher}"]
+
+
 @pytest.mark.parametrize("recipe", ["ptq_dynamic", "ptq_static"])
 def test_post_training_quantization_leaves_what_a_qat_run_leaves(
     command: Command, micro: list[str], store: str, recipe: str
@@ -154,8 +159,7 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
 ) -> None:
     typed = [
         *micro,
-        "+distillation=teacher",
-        f"distillation.teacher={micro_model}",
+        *taught_by(micro_model),
         "trainer.num_train_epochs=6",
     ]
     first = command(*typed, "qat=none")
@@ -178,8 +182,7 @@ def test_a_student_starts_from_the_teacher_and_is_taught_its_hidden_states(
 ) -> None:
     typed = [
         *micro,
-        "+distillation=teacher",
-        f"distillation.teacher={micro_model}",
+        *taught_by(micro_model),
         "distillation.student_from_teacher=true",
         "distillation.hidden_states_weight=1",
         "distillation.num_train_epochs=6",
@@ -206,8 +209,8 @@ def test_a_student_is_refused_from_a_teacher_whose_labels_have_another_order(
 ) -> None:
     assert command(*micro, "qat=none").code == 0
     (run,) = runs(store)
-    typed = [*micro, "qat=none", "+distillation=teacher", "dataset.label_names=[wet,hot,cold]"]
-    typed += [f"distillation.teacher={run.info.run_id}", "distillation.student_from_teacher=true"]
+    typed = [*micro, "qat=none", "dataset.label_names=[wet,hot,cold]"]
+    typed += [*taught_by(run.info.run_id), "distillation.student_from_teacher=true"]
     output = command(*typed)
     assert output.code == 2
     assert "dataset.label_names=[cold,hot,wet] has to say so" in output.error
@@ -220,8 +223,7 @@ def test_a_teacher_that_learned_nothing_is_warned_of(
         *micro,
         "qat=none",
         "trainer.max_steps=1",
-        "+distillation=teacher",
-        f"distillation.teacher={micro_model}",
+        *taught_by(micro_model),
     ]
     output = command(
         *typed,
@@ -244,8 +246,7 @@ def test_a_finished_run_is_a_teacher_and_moves_the_weights(
     typed = [
         *micro,
         "qat=none",
-        "+distillation=teacher",
-        f"distillation.teacher={teacher.info.run_id}",
+        *taught_by(teacher.info.run_id),
     ]
     for weights in ("[0.5,0.5]", "[1.0,0.0]"):
         output = command(*typed, f"distillation.loss_weights={weights}")
@@ -270,7 +271,7 @@ def test_a_teacher_of_other_labels_is_refused_with_both_sets(
         == 0
     )
     (teacher,) = runs(store)
-    output = command(*micro, "+distillation=teacher", f"distillation.teacher={teacher.info.run_id}")
+    output = command(*micro, *taught_by(teacher.info.run_id))
     assert output.code == 2
     assert (
         "was trained for other labels: cold, damp, hot; the corpus has cold, hot, wet."
@@ -306,7 +307,7 @@ def test_pruning_goes_with_every_recipe_and_its_zeros_reach_the_file(
     expected: float,
     taught: bool,
 ) -> None:
-    teacher = ["+distillation=teacher", f"distillation.teacher={micro_model}"] if taught else []
+    teacher = taught_by(micro_model) if taught else []
     output = command(*micro, *options, *teacher)
     assert output.code == 0, output.err
     (run,) = runs(store)

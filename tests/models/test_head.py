@@ -65,6 +65,19 @@ def test_a_pooler_that_was_never_trained_is_new(micro_model: Path, tmp_path: Pat
     assert torch.equal(start.model.bert.pooler.dense.weight, SCALE * torch.eye(32))
 
 
+def test_a_classifier_keeps_the_pooler_that_it_was_trained_on(
+    micro_model: Path, tmp_path: Path
+) -> None:
+    model = BertForSequenceClassification.from_pretrained(micro_model, num_labels=2)
+    torch.nn.init.zeros_(model.bert.pooler.dense.bias)
+    model.save_pretrained(tmp_path)
+    for file in micro_model.glob("*token*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    start = load_model(ModelConfig(str(tmp_path)), ("a", "b"))
+    assert start.new_parameters == set()
+    assert torch.equal(start.model.bert.pooler.dense.weight, model.bert.pooler.dense.weight)
+
+
 def test_a_head_of_another_size_is_new_and_one_of_this_size_is_not(
     micro_model: Path, tmp_path: Path
 ) -> None:
