@@ -176,6 +176,11 @@ def learning_rate_of(phase: str) -> str:
     return f"learning_rate/{phase}"
 
 
+def bf16_of(phase: str) -> str:
+    """Name whether a training phase computed in bfloat16, 1 or 0: bf16/finetune."""
+    return f"bf16/{phase}"
+
+
 def confusion_table(variant: str) -> str:
     """Name the file of a variant's confusion matrix."""
     return f"confusion_{variant}.csv"

@@ -45,6 +45,7 @@ RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "f
 ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"encoding": None},
     "model": {"layers": None, "head_learning_rate_factor": 10.0},
+    "trainer": {"bf16": None},
     "baseline": asdict(BaselineConfig()),
 }
 

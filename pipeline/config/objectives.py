@@ -38,6 +38,7 @@ from pipeline.names import (
     TOTAL_TIME,
     WITH_INTERVAL,
     at_length,
+    bf16_of,
     epochs_of,
     figure_of,
     interval_of,
@@ -109,7 +110,7 @@ def promised_figures(config: Config) -> frozenset[str]:
     names |= {*interval_of(ACCURACY), *interval_of(F1_MACRO)}
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
     for phase in config.qat.phases:
-        names |= {time_of(phase), epochs_of(phase), learning_rate_of(phase)}
+        names |= {time_of(phase), epochs_of(phase), learning_rate_of(phase), bf16_of(phase)}
     if config.qat.post_training is not None:
         names.add(time_of(POST_TRAINING))
     names |= {time_of(variant) for variant in baseline_variants(config)}

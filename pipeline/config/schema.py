@@ -207,6 +207,8 @@ class TrainerConfig:
     Args:
         num_train_epochs: length of a phase in epochs; null follows the corpus.
         learning_rate: peak learning rate of a phase; null follows the encoder.
+        bf16: compute the forward pass of training in bfloat16; null does in phases that do not
+            quantize, on a CPU that has AMX or AVX512_BF16.
         early_stopping_patience: number of evaluations without improvement after which a phase ends
             (EarlyStoppingCallback); null never ends one early.
         early_stopping_threshold: how much the metric has to improve to count.
@@ -243,6 +245,7 @@ class TrainerConfig:
     optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "rmsprop"] = (
         "adamw_torch_fused"
     )
+    bf16: Optional[bool] = None
     group_by_length: bool = False
     eval_strategy: Literal["no", "steps", "epoch"] = "epoch"
     eval_steps: Optional[int] = number(None, at_least=1)

@@ -33,7 +33,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
 from pipeline.models.first_token import FirstTokenOnly
 from pipeline.models.load import Pretrained
-from pipeline.names import SCORED, TRAIN, VALIDATION, epochs_of, learning_rate_of, time_of
+from pipeline.names import SCORED, TRAIN, VALIDATION, bf16_of, epochs_of, learning_rate_of, time_of
 from pipeline.training.callbacks import (
     Curves,
     EvaluationLines,
@@ -53,6 +53,7 @@ RESTARTS = 2  # of a phase that learns nothing
 RESTART_FACTOR = 1 / 3  # of its learning rate, each time
 # Keys of the trainer group that TrainingArguments does not have, or that are set here.
 OTHER_KEYS = (
+    "bf16",  # accelerate (1.15) would leave its autocast on the model, for evaluation and export
     "early_stopping_patience",
     "early_stopping_threshold",
     "output_dir",
@@ -222,6 +223,7 @@ def _phase_trainer(
         new_parameters=start.new_parameters,
         head_learning_rate_factor=inputs.model.head_learning_rate_factor,
         hidden_states_weight=inputs.hidden_states_weight,
+        bfloat16=phase.bfloat16,
         model=start.model,
         args=training_arguments(config, inputs.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
@@ -266,6 +268,8 @@ def _stage_of_earlier_start(
 
 def _line(phase: Phase) -> str:
     kind, config = "QAT" if phase.quantization else "FP32", phase.trainer
+    if phase.bfloat16:
+        kind += " in bfloat16"
     length = f"epochs: {config.num_train_epochs:.3g}"
     if config.max_steps > 0:
         length = f"steps: {config.max_steps}"
@@ -276,7 +280,11 @@ def _figures(
     phase: Phase, seconds: float, history: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
     """Name what a phase took and how it was trained."""
-    figures = {time_of(phase.name): seconds, epochs_of(phase.name): history[-1]["epoch"]}
+    figures = {
+        time_of(phase.name): seconds,
+        epochs_of(phase.name): history[-1]["epoch"],
+        bf16_of(phase.name): float(phase.bfloat16),
+    }
     if phase.trainer.learning_rate is not None:
         figures[learning_rate_of(phase.name)] = phase.trainer.learning_rate
     return figures

@@ -49,6 +49,7 @@ class PhaseTrainer(CompressionTrainer):
         new_parameters: names of the parameters that the checkpoint lacks.
         head_learning_rate_factor: factor of the learning rate for these.
         hidden_states_weight: weight of the distance to a teacher's hidden states.
+        bfloat16: whether the forward pass of training is in bfloat16.
         options: INCTrainer's arguments.
     """
 
@@ -60,6 +61,7 @@ class PhaseTrainer(CompressionTrainer):
         new_parameters: Collection[str],
         head_learning_rate_factor: float,
         hidden_states_weight: float,
+        bfloat16: bool,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -68,6 +70,7 @@ class PhaseTrainer(CompressionTrainer):
         self._head_learning_rate_factor = head_learning_rate_factor
         self._fake_quantization = fake_quantization
         self._hidden_states_weight = hidden_states_weight
+        self._bfloat16 = bfloat16
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
         self._loss_since_log = torch.zeros(())
@@ -124,16 +127,17 @@ class PhaseTrainer(CompressionTrainer):
         teacher_logits = inputs.pop(TEACHER_LOGITS, None)
         hidden_state = inputs.pop(TEACHER_HIDDEN_STATE, None)
         taught_states = {} if hidden_state is None else {"output_hidden_states": True}
-        outputs = model(**inputs, **taught_states)
-        loss = outputs.loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16 and model.training):
+            outputs = model(**inputs, **taught_states)
+        loss, logits = outputs.loss, outputs.logits.float()
         if model.training:
-            loss = self._loss(outputs.logits, inputs["labels"])
+            loss = self._loss(logits, inputs["labels"])
         if model.training and teacher_logits is not None:
             weight, teacher_weight = self.distillation_callback.criterion.loss_weights
-            teacher_loss = self.compute_distillation_loss((outputs.logits,), (teacher_logits,))
+            teacher_loss = self.compute_distillation_loss((logits,), (teacher_logits,))
             loss = (weight * loss + teacher_weight * teacher_loss) / (weight + teacher_weight)
         if model.training and hidden_state is not None:
-            distance = hidden_state_distance(outputs.hidden_states[-1][:, 0], hidden_state)
+            distance = hidden_state_distance(outputs.hidden_states[-1][:, 0].float(), hidden_state)
             loss = loss + self._hidden_states_weight * distance
         return (loss, outputs) if return_outputs else loss
 

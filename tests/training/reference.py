@@ -88,6 +88,7 @@ def measure(name: str) -> dict[str, Any]:
         logging_steps=2,
         num_train_epochs=1,
         gradient_accumulation_steps=accumulation,
+        bf16=False,
     )
     config = replace(Config(), trainer=trainer, **options)
     curve: list[tuple[int, dict[str, float]]] = []

@@ -107,6 +107,32 @@ def test_a_float_phase_has_no_statistics_and_stays_float(
     assert all(parameter.dtype == torch.float32 for parameter in done.model.parameters())
 
 
+@pytest.mark.parametrize("quantize", [False, True])
+def test_bfloat16_is_for_the_forward_pass_of_training_alone(
+    trained: Callable[..., tuple[Stage, Curve]],
+    monkeypatch: pytest.MonkeyPatch,
+    quantize: bool,
+) -> None:
+    seen: set[tuple[bool, torch.dtype]] = set()
+
+    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        seen.add((module.training, output.dtype))
+
+    compute_loss = PhaseTrainer.compute_loss
+
+    def noting(trainer: PhaseTrainer, model: torch.nn.Module, *args: object, **options: object):
+        handle = model.bert.encoder.layer[0].output.dense.register_forward_hook(note)
+        result = compute_loss(trainer, model, *args, **options)
+        handle.remove()
+        return result
+
+    monkeypatch.setattr(PhaseTrainer, "compute_loss", noting)
+    done, curve = trained(quantize=quantize, bf16=True)
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
+    assert all(weight.dtype != torch.bfloat16 for weight in done.float_state.values())
+    assert curve[-1][1]["validation/accuracy"] > 0.9, "it learned"
+
+
 def test_the_mixed_precision_statistics_come_as_data(
     trained: Callable[..., tuple[Stage, Curve]],
 ) -> None:
