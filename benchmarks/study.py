@@ -1,7 +1,7 @@
 """Measure what the recipes are worth: the default, few texts, fewer layers, teachers, and QAT.
 
-python benchmarks/study.py [--part PART ...] [--corpus NAME=DIR ...] [--seeds 1,2,3] [--show]
-                           [KEY=VALUE ...]
+python benchmarks/study.py [--part PART ...] [--corpus NAME=DIR ...] [--line LABEL ...]
+                           [--seeds 1,2,3] [--show] [KEY=VALUE ...]
 
 Each line of a part's table is a sweep over seeds, like any other: what is FINISHED is not run
 again, so that the same command goes on where it was stopped. The corpora are the reviews, and those
@@ -49,7 +49,7 @@ FRONT = "front"
 TEXTS = (500, 2000, 10_000, None)  # of train; None is all
 LAYERS = 6  # of the encoder
 COMPRESS = ["experiment=compress"]
-WHOLE = [f"model.num_hidden_layers={LAYERS}", "qat=none", "export=none", "benchmark=none"]
+WHOLE = [f"model.num_hidden_layers={LAYERS}", "qat=none", "export=none"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ class Part:
         question: what is asked.
         lines: overrides of each line's runs.
         seeds: seeds of each line's runs, unless the command line has others.
+        benchmark: the benchmark group: times take minutes, and are not asked for everywhere.
     """
 
     question: str
     lines: Mapping[str, Sequence[str]]
     seeds: str = "1,2,3"
+    benchmark: str = "none"
 
 
 def texts_of(count: int | None) -> list[str]:
@@ -87,6 +89,7 @@ PARTS: Mapping[str, Part] = {
             "two layers of the teacher, taught": COMPRESS,
             "the same, hidden states too": [*COMPRESS, "distillation.hidden_states_weight=1"],
         },
+        benchmark="short",
     ),
     FRONT: Part(
         "What does a layer cost, and what does it give?",
@@ -94,6 +97,7 @@ PARTS: Mapping[str, Part] = {
             f"{layers} of {LAYERS} layers": [*COMPRESS, f"model.num_hidden_layers={layers}"]
             for layers in range(1, LAYERS + 1)
         },
+        benchmark="short",
     ),
     "qat": Part(
         "When does QAT pay?",
@@ -109,7 +113,7 @@ PARTS: Mapping[str, Part] = {
         seeds="1,2,3,4,5",
     ),
 }
-COMMON = ["export.max_accuracy_loss=1.0", "benchmark.repetitions=2"]
+COMMON = ["export.max_accuracy_loss=1.0"]
 HEADER = """\
 | {} | linear | teacher | FP32 | shipped | FP32 - shipped | MB | p50 ms | run s |
 |---|---|---|---|---|---|---|---|---|"""
@@ -141,6 +145,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=DIR",
         help="another corpus: a directory with train.csv, validation.csv and test.csv",
+    )
+    command.add_argument(
+        "--line",
+        action="append",
+        choices=[label for part in PARTS.values() for label in part.lines],
+        metavar="LABEL",
+        help="run these lines alone, by their labels in the table (default: all)",
     )
     command.add_argument("--seeds", metavar="N,N,...", help="seeds of each line's runs")
     command.add_argument("--show", action="store_true", help="run nothing, print what there is")
@@ -178,12 +189,13 @@ def lines_of(
             f"dataset.data_dir={folder}",
             *(each for each in overrides if not each.startswith("experiment=")),
             *COMMON,
+            f"benchmark={part.benchmark}",
             *options.overrides,
             f"trainer.seed={options.seeds or part.seeds}",
             f"tracking.experiment_name=study-{name}-{corpus}",
             f"sweep.name={sweep}",
         ]
-        if not options.show:
+        if not options.show and (options.line is None or label in options.line):
             print(f"{name}, {corpus}: {label}", file=sys.stderr, flush=True)
             subprocess.run([sys.executable, "-m", "pipeline", "-m", *arguments], check=True)
         yield label, jobs_of(f"study-{name}-{corpus}", sweep)
