@@ -1,9 +1,9 @@
 """Train one phase of a recipe to a model in memory, with its Mixed Precision Statistics as data."""
 
-import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -42,6 +42,7 @@ from pipeline.training.callbacks import (
     ProgressBar,
 )
 from pipeline.training.checkpoints import Checkpoints, PhaseEnd
+from pipeline.training.embeddings import frozen, used_rows_alone
 from pipeline.training.learning import LearningWatch, NothingLearnedError
 from pipeline.training.loss import Loss
 from pipeline.training.phases import Phase
@@ -139,14 +140,18 @@ def _train(
         return _stage_of_earlier_start(start.model, phase, end, inputs, curves)
     log.info(_line(phase))
     float_state = FloatState(set(start.model.state_dict()))
-    callbacks = [*callbacks, curves, float_state, EvaluationLines()]
+    callbacks = [*callbacks, curves, EvaluationLines()]
+    if phase.quantization is not None:
+        callbacks.append(float_state)
     trainer = _phase_trainer(start, phase, inputs, callbacks)
     checkpoint = inputs.checkpoints.last(phase.name)
     if checkpoint is not None:
         log.info("phase %s: going on from %s", phase.name, checkpoint.name)
     resumed_from = None if checkpoint is None else str(checkpoint)
-    with captured_statistics() as statistics, _frozen(start.model, phase.config.freeze_embeddings):
+    with captured_statistics() as statistics, _embeddings(start.model, phase, inputs):
         result = trainer.train(resume_from_checkpoint=resumed_from)
+    if phase.quantization is None:
+        float_state.copy(trainer.model)
     steps, history = result.global_step + earlier_steps, trainer.state.log_history
     seconds = result.metrics["train_runtime"]
     log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
@@ -296,17 +301,16 @@ def _evaluate(trainer: PhaseTrainer) -> dict[str, float]:
     return {name: figures[f"{AFTER_TRAINING}_{name}"] for name in SCORED}
 
 
-@contextlib.contextmanager
-def _frozen(model: PreTrainedModel, freeze_embeddings: bool) -> Iterator[None]:
-    """Keep the embedding tables from being trained while the block runs, if they are to stay."""
-    tables = list(model.base_model.embeddings.parameters()) if freeze_embeddings else []
-    for table in tables:
-        table.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for table in tables:
-            table.requires_grad_(True)
+def _embeddings(
+    model: PreTrainedModel, phase: Phase, inputs: TrainingInputs
+) -> AbstractContextManager[None]:
+    """Choose what is trained of the embedding tables while a phase runs."""
+    if phase.config.freeze_embeddings:
+        return frozen(model)
+    if phase.quantization is not None:  # the ranges are those of the whole table
+        return nullcontext()
+    splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
+    return used_rows_alone(model, splits, inputs.tokenizer.all_special_ids)
 
 
 def _by_length(rows: datasets.Dataset) -> datasets.Dataset:
