@@ -32,7 +32,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pipeline.config.schema import BENCHMARK_LENGTHS, BenchmarkConfig, DatasetConfig
 from pipeline.data.corpus import Corpus, load_corpus
 from pipeline.evaluation.benchmark import Benchmark, benchmark
-from pipeline.inference.classifier import CONFIG_FILE, TOKENIZER_FILE, TextClassifier, pad
+from pipeline.inference.classifier import MODEL_CONFIG_FILE, TOKENIZER_FILE, TextClassifier, pad
 from pipeline.inference.session import ONNX_FILE, OPENVINO_FILE
 from pipeline.models.artifact import Artifact
 from pipeline.models.export import INPUTS, to_onnx
@@ -185,7 +185,7 @@ def build_peers(run: Path, corpus: Corpus, folder: Path) -> list[Artifact]:
     directories = {name: folder / name for name in PEERS}
     for directory in directories.values():
         directory.mkdir(parents=True)
-        for name in (CONFIG_FILE, TOKENIZER_FILE):
+        for name in (MODEL_CONFIG_FILE, TOKENIZER_FILE):
             (directory / name).write_bytes((run / ONNX_FP32 / name).read_bytes())
     model = AutoModelForSequenceClassification.from_pretrained(
         run / FP32, attn_implementation="eager"

@@ -129,7 +129,8 @@ def peak_mb(process: subprocess.Popen) -> float:
     """Return the largest resident set of a process, in MB of 1,000,000 bytes."""
     os.kill(process.pid, 0)  # it has to be alive
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e6
+    (peak,) = re.findall(r"VmHWM:\s+(\d+)", status)
+    return int(peak) * 1024 / 1e6
 
 
 if __name__ == "__main__":
