@@ -15,13 +15,14 @@ from transformers import (
 from pipeline.compression.modules import matching_modules
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import Tokens, collator, tokenize
+from pipeline.data.tokens import Tokens, collator, token_ids, tokenize
 from pipeline.evaluation.metrics import Evaluator
 from pipeline.models.export import check_exportable
 from pipeline.models.load import (
     Pretrained,
     check_max_length,
     check_quantizable,
+    check_vocabulary,
     load_model,
     load_tokenizer,
 )
@@ -95,6 +96,7 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     model_config = deepcopy(start.model.config)
     fp32_modules = _check_model(start.model, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
+    check_vocabulary(start.model, max(token_ids(rows)[-1] for rows in inputs.tokens.values()))
     _describe_corpus(context, corpus, inputs.tokens)
     batch_size = config.trainer.per_device_eval_batch_size
     test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)

@@ -29,9 +29,11 @@ Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 """Rows of a tokenized split to tensors, (rows, tokens) after padding."""
 
 # Columns that tokenize() adds for us; a model takes the others.
+INPUT_IDS = "input_ids"
 LABELS = "labels"
 LENGTH = "length"
 NUM_TOKENS = "num_tokens"
+ROWS_AT_A_TIME = 10_000
 PARALLELISM = "TOKENIZERS_PARALLELISM"  # read by tokenizers at every call
 
 
@@ -67,6 +69,19 @@ def integers(rows: datasets.Dataset, column: str) -> np.ndarray:
         column: name of the column.
     """
     return rows.select_columns([column]).with_format("numpy")[:][column]
+
+
+def token_ids(rows: datasets.Dataset) -> np.ndarray:
+    """List the ids that occur in a tokenized split, in rising order, (ids,) int64.
+
+    Args:
+        rows: a split from tokenize.
+    """
+    found = np.empty(0, dtype=np.int64)
+    for batch in rows.select_columns([INPUT_IDS]).with_format("arrow").iter(ROWS_AT_A_TIME):
+        ids = batch[INPUT_IDS].combine_chunks().flatten().to_numpy()
+        found = np.union1d(found, ids)
+    return found
 
 
 def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Collate:
@@ -142,7 +157,7 @@ def _encode(
     pairs = config.text_pair_column is not None
     texts = split_pairs(batch["text"]) if pairs else [(text,) for text in batch["text"]]
     encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=False, verbose=False)
-    num_tokens = [len(ids) for ids in encoded["input_ids"]]
+    num_tokens = [len(ids) for ids in encoded[INPUT_IDS]]
     for row, count in enumerate(num_tokens):
         if count > config.max_length:
             cut = tokenizer(*texts[row], truncation=True, max_length=config.max_length)

@@ -113,6 +113,24 @@ def check_max_length(model: PreTrainedModel, max_length: int) -> None:
                 )
 
 
+def check_vocabulary(model: PreTrainedModel, highest_id: int) -> None:
+    """Refuse a tokenizer with more tokens than the model has words.
+
+    Args:
+        model: classifier.
+        highest_id: highest token id of the texts.
+
+    Raises:
+        PipelineError: the model has no word with that id.
+    """
+    words = model.get_input_embeddings().num_embeddings
+    if highest_id >= words:
+        raise PipelineError(
+            f"model.name_or_path={model.name_or_path} has {words} words, but its tokenizer gives "
+            f"token {highest_id}: the two do not belong together."
+        )
+
+
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
     """Load the model's tokenizer, without the columns that the model does not take.
 

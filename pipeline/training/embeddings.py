@@ -1,7 +1,7 @@
 """Choose what a phase trains of the embedding tables."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import datasets
 import numpy as np
@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-INPUT_IDS = "input_ids"
-ROWS_AT_A_TIME = 10_000
+from pipeline.data.tokens import token_ids
 
 
 @contextlib.contextmanager
@@ -32,7 +31,7 @@ def frozen(model: PreTrainedModel) -> Iterator[None]:
 
 @contextlib.contextmanager
 def used_rows_alone(
-    model: PreTrainedModel, splits: Iterable[datasets.Dataset], special_ids: Sequence[int]
+    model: PreTrainedModel, splits: Iterable[datasets.Dataset], pad_token_id: int
 ) -> Iterator[None]:
     """Leave the words that no text has out of the word embeddings while the block runs.
 
@@ -43,16 +42,15 @@ def used_rows_alone(
     Args:
         model: the classifier; within the block its table has the used rows, in their order.
         splits: tokenized texts that the model sees within the block.
-        special_ids: ids that it may see beside them, as that of the padding.
+        pad_token_id: id that shorter texts of a batch are filled with.
     """
     table = model.get_input_embeddings()
     if type(table) is not nn.Embedding:
         yield
         return
     whole, padding = table.weight, table.padding_idx
-    seen = _seen(whole.shape[0], splits)
-    seen[[*special_ids, *([] if padding is None else [padding])]] = True
-    used = torch.from_numpy(np.flatnonzero(seen))
+    beside_texts = [pad_token_id, pad_token_id if padding is None else padding]
+    used = torch.from_numpy(np.unique(np.concatenate([*map(token_ids, splits), beside_texts])))
     place = torch.zeros(whole.shape[0], dtype=torch.long)
     place[used] = torch.arange(len(used))
     table.weight = nn.Parameter(whole.detach()[used], whole.requires_grad)
@@ -65,12 +63,3 @@ def used_rows_alone(
         with torch.no_grad():
             whole[used] = table.weight
         table.weight, table.padding_idx = whole, padding
-
-
-def _seen(rows: int, splits: Iterable[datasets.Dataset]) -> np.ndarray:
-    """Say of each id whether it occurs in a text, (rows,) bool."""
-    seen = np.zeros(rows, dtype=bool)
-    for split in splits:
-        for batch in split.select_columns([INPUT_IDS]).with_format("arrow").iter(ROWS_AT_A_TIME):
-            seen[batch[INPUT_IDS].combine_chunks().flatten().to_numpy()] = True
-    return seen

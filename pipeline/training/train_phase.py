@@ -310,7 +310,7 @@ def _embeddings(
     if phase.quantization is not None:  # the ranges are those of the whole table
         return nullcontext()
     splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
-    return used_rows_alone(model, splits, inputs.tokenizer.all_special_ids)
+    return used_rows_alone(model, splits, inputs.tokenizer.pad_token_id)
 
 
 def _by_length(rows: datasets.Dataset) -> datasets.Dataset:

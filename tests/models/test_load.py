@@ -15,7 +15,13 @@ from transformers import (
 
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.models.load import check_max_length, kept_layers, load_model, load_tokenizer
+from pipeline.models.load import (
+    check_max_length,
+    check_vocabulary,
+    kept_layers,
+    load_model,
+    load_tokenizer,
+)
 
 LABELS = ("cold", "hot", "wet")
 
@@ -108,6 +114,16 @@ def test_a_longer_text_than_the_table_of_positions_is_refused(
     model(input_ids=torch.full((1, most), 5))
     with pytest.raises(PipelineError, match=f"max_length={most + 1} .* at most {most}"):
         check_max_length(model, most + 1)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_words_is_refused(
+    micro_model: Path,
+) -> None:
+    model = load_model(ModelConfig(str(micro_model)), ("a", "b")).model
+    words = model.config.vocab_size
+    check_vocabulary(model, words - 1)
+    with pytest.raises(PipelineError, match=f"has {words} words, .* gives token {words}"):
+        check_vocabulary(model, words)
 
 
 def test_a_longer_text_than_the_model_takes_is_refused(micro_model: Path) -> None:
