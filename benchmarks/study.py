@@ -202,7 +202,8 @@ def lines_of(
         ]
         if not options.show and (options.line is None or label in options.line):
             print(f"{name}, {corpus}: {label}", file=sys.stderr, flush=True)
-            subprocess.run([sys.executable, "-m", "pipeline", "-m", *arguments], check=True)
+            command = [sys.executable, "-m", "pipeline", "-m", *arguments]
+            subprocess.run(command, check=True, stdout=sys.stderr)
         yield label, jobs_of(f"study-{name}-{corpus}", sweep)
 
 

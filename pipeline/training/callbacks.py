@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel, ProgressCallback, TrainerCallback
+from transformers import ProgressCallback, TrainerCallback
 
 from pipeline.names import (
     TRAIN_LEARNING_RATE,
@@ -119,10 +119,6 @@ class FloatState(TrainerCallback):
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
         """Copy the weights."""
-        self.copy(model)
-
-    def copy(self, model: PreTrainedModel) -> None:
-        """Copy the weights of a model that has just been trained."""
         self.weights = {
             key: value.detach().clone()
             for key, value in model.state_dict().items()

@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -42,12 +41,12 @@ from pipeline.training.callbacks import (
     ProgressBar,
 )
 from pipeline.training.checkpoints import Checkpoints, PhaseEnd
-from pipeline.training.embeddings import frozen, used_rows_alone
+from pipeline.training.embeddings import UsedRows, frozen
 from pipeline.training.learning import LearningWatch, NothingLearnedError
 from pipeline.training.loss import Loss
 from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
-from pipeline.training.trainer import AFTER_TRAINING, PhaseTrainer
+from pipeline.training.trainer import AFTER_TRAINING, LossComputation, PhaseTrainer
 
 log = logging.getLogger(__name__)
 RESTARTS = 2  # of a phase that learns nothing
@@ -140,18 +139,17 @@ def _train(
         return _stage_of_earlier_start(start.model, phase, end, inputs, curves)
     log.info(_line(phase))
     float_state = FloatState(set(start.model.state_dict()))
-    callbacks = [*callbacks, curves, EvaluationLines()]
-    if phase.quantization is not None:
-        callbacks.append(float_state)
+    splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
+    used_rows = UsedRows(start.model, splits, inputs.tokenizer.pad_token_id)
+    callbacks = [*callbacks, curves, used_rows, float_state, EvaluationLines()]
     trainer = _phase_trainer(start, phase, inputs, callbacks)
     checkpoint = inputs.checkpoints.last(phase.name)
     if checkpoint is not None:
         log.info("phase %s: going on from %s", phase.name, checkpoint.name)
     resumed_from = None if checkpoint is None else str(checkpoint)
-    with captured_statistics() as statistics, _embeddings(start.model, phase, inputs):
+    frozen_or_not = frozen(start.model, phase.config.freeze_embeddings)
+    with captured_statistics() as statistics, frozen_or_not, used_rows:
         result = trainer.train(resume_from_checkpoint=resumed_from)
-    if phase.quantization is None:
-        float_state.copy(trainer.model)
     steps, history = result.global_step + earlier_steps, trainer.state.log_history
     seconds = result.metrics["train_runtime"]
     log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
@@ -223,12 +221,10 @@ def _phase_trainer(
         fake_quantization = FakeQuantization(phase.recipe, phase.config)
         callbacks.append(fake_quantization)
     trainer = PhaseTrainer(
-        loss=inputs.loss,
+        computation=LossComputation(inputs.loss, inputs.hidden_states_weight, phase.bfloat16),
         fake_quantization=fake_quantization,
         new_parameters=start.new_parameters,
         head_learning_rate_factor=inputs.model.head_learning_rate_factor,
-        hidden_states_weight=inputs.hidden_states_weight,
-        bfloat16=phase.bfloat16,
         model=start.model,
         args=training_arguments(config, inputs.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
@@ -299,18 +295,6 @@ def _evaluate(trainer: PhaseTrainer) -> dict[str, float]:
     """Run INCTrainer.evaluate() on the validation split, in INT8 if the phase quantized."""
     figures = trainer.evaluate(metric_key_prefix=AFTER_TRAINING)
     return {name: figures[f"{AFTER_TRAINING}_{name}"] for name in SCORED}
-
-
-def _embeddings(
-    model: PreTrainedModel, phase: Phase, inputs: TrainingInputs
-) -> AbstractContextManager[None]:
-    """Choose what is trained of the embedding tables while a phase runs."""
-    if phase.config.freeze_embeddings:
-        return frozen(model)
-    if phase.quantization is not None:  # the ranges are those of the whole table
-        return nullcontext()
-    splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
-    return used_rows_alone(model, splits, inputs.tokenizer.pad_token_id)
 
 
 def _by_length(rows: datasets.Dataset) -> datasets.Dataset:

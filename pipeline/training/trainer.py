@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,21 @@ log = logging.getLogger(__name__)
 AFTER_TRAINING = "after_training"
 
 
+@dataclass(frozen=True)
+class LossComputation:
+    """How the loss of a batch is computed in training.
+
+    Args:
+        loss: function of logits and labels that training minimizes.
+        hidden_states_weight: weight of the distance to a teacher's hidden states.
+        bfloat16: whether the forward pass is in bfloat16.
+    """
+
+    loss: Loss
+    hidden_states_weight: float
+    bfloat16: bool
+
+
 class PhaseTrainer(CompressionTrainer):
     """Train one phase.
 
@@ -43,34 +59,28 @@ class PhaseTrainer(CompressionTrainer):
     its ranges would be lost.
 
     Args:
-        loss: function that training minimizes.
+        computation: how the loss of a batch is computed.
         fake_quantization: adapts fake-quantization as soon as Neural Compressor has inserted it;
             None for an FP32 phase.
         new_parameters: names of the parameters that the checkpoint lacks.
         head_learning_rate_factor: factor of the learning rate for these.
-        hidden_states_weight: weight of the distance to a teacher's hidden states.
-        bfloat16: whether the forward pass of training is in bfloat16.
         options: INCTrainer's arguments.
     """
 
     def __init__(
         self,
         *,
-        loss: Loss,
+        computation: LossComputation,
         fake_quantization: FakeQuantization | None,
         new_parameters: Collection[str],
         head_learning_rate_factor: float,
-        hidden_states_weight: float,
-        bfloat16: bool,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._loss = loss
+        self._computation = computation
         self._new_parameters = new_parameters
         self._head_learning_rate_factor = head_learning_rate_factor
         self._fake_quantization = fake_quantization
-        self._hidden_states_weight = hidden_states_weight
-        self._bfloat16 = bfloat16
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
         self._loss_since_log = torch.zeros(())
@@ -124,21 +134,22 @@ class PhaseTrainer(CompressionTrainer):
         Rows with a teacher's logits add the teacher's share, and those with its hidden state the
         distance to that.
         """
+        computation = self._computation
         teacher_logits = inputs.pop(TEACHER_LOGITS, None)
         hidden_state = inputs.pop(TEACHER_HIDDEN_STATE, None)
         taught_states = {} if hidden_state is None else {"output_hidden_states": True}
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16 and model.training):
+        with torch.autocast("cpu", torch.bfloat16, enabled=computation.bfloat16 and model.training):
             outputs = model(**inputs, **taught_states)
         loss, logits = outputs.loss, outputs.logits.float()
         if model.training:
-            loss = self._loss(logits, inputs["labels"])
+            loss = computation.loss(logits, inputs["labels"])
         if model.training and teacher_logits is not None:
             weight, teacher_weight = self.distillation_callback.criterion.loss_weights
             teacher_loss = self.compute_distillation_loss((logits,), (teacher_logits,))
             loss = (weight * loss + teacher_weight * teacher_loss) / (weight + teacher_weight)
         if model.training and hidden_state is not None:
             distance = hidden_state_distance(outputs.hidden_states[-1][:, 0].float(), hidden_state)
-            loss = loss + self._hidden_states_weight * distance
+            loss = loss + computation.hidden_states_weight * distance
         return (loss, outputs) if return_outputs else loss
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from pipeline.training.embeddings import frozen, used_rows_alone
+from pipeline.training.embeddings import UsedRows, frozen
 
 TEXTS = datasets.Dataset.from_dict({"input_ids": [[2, 7, 9, 3], [2, 11, 3]]})
 BATCH = {
@@ -34,7 +34,7 @@ def test_the_table_has_the_used_rows_alone_and_answers_the_same(
 ) -> None:
     model.eval()
     expected = model(**BATCH).logits
-    with used_rows_alone(model, [TEXTS], pad_token_id=0):
+    with UsedRows(model, [TEXTS], pad_token_id=0):
         assert model.get_input_embeddings().weight.shape == (len(USED), 8)
         torch.testing.assert_close(model(**BATCH).logits, expected, rtol=0, atol=0)
     assert model.get_input_embeddings().weight.shape == (20, 8)
@@ -57,7 +57,7 @@ def test_training_ends_with_the_weights_of_training_the_whole_table(
     train()
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(before)
-    with used_rows_alone(model, [TEXTS], pad_token_id=0):
+    with UsedRows(model, [TEXTS], pad_token_id=0):
         train()
     torch.testing.assert_close(model.state_dict(), expected)
     table = "bert.embeddings.word_embeddings.weight"
@@ -66,7 +66,7 @@ def test_training_ends_with_the_weights_of_training_the_whole_table(
 
 
 def test_the_whole_table_is_back_after_an_error(model: BertForSequenceClassification) -> None:
-    with pytest.raises(RuntimeError), used_rows_alone(model, [TEXTS], pad_token_id=0):
+    with pytest.raises(RuntimeError), UsedRows(model, [TEXTS], pad_token_id=0):
         raise RuntimeError
     table = model.get_input_embeddings()
     assert (table.weight.shape, table.padding_idx) == ((20, 8), 0)
@@ -74,7 +74,7 @@ def test_the_whole_table_is_back_after_an_error(model: BertForSequenceClassifica
 
 
 def test_frozen_tables_have_no_gradient(model: BertForSequenceClassification) -> None:
-    with frozen(model):
+    with frozen(model, freeze_embeddings=True):
         model(**BATCH).loss.backward()
     assert model.get_input_embeddings().weight.grad is None
     assert model.classifier.weight.grad is not None
