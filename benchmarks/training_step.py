@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.console import third_parties
@@ -216,7 +217,8 @@ def with_teacher_logits(inputs: Inputs) -> Tokens:
     shape = (len(train_tokens), len(inputs.label_names))
     logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     teaching = Teaching(datasets.Dataset.from_dict({TEACHER_LOGITS: logits}), {}, student=None)
-    return {**inputs.tokens, TRAIN: teaching.join(train_tokens)}
+    as_tokens = partial(tokenize, tokenizer=inputs.tokenizer, config=inputs.dataset)
+    return {**inputs.tokens, TRAIN: teaching.join(train_tokens, as_tokens)}
 
 
 if __name__ == "__main__":

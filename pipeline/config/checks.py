@@ -44,7 +44,7 @@ def check(config: Config) -> None:
     _check_best_checkpoint(config.trainer)
     _check_pruned_training(config)
     _check_loss(config.loss, config.trainer)
-    _check_distillation(config.distillation)
+    _check_distillation(config.distillation, config.dataset)
     _check_weight_pruning(config.pruning)
     _check_baseline(config.baseline)
     _check_export(config.export)
@@ -152,7 +152,7 @@ def _check_loss(loss: LossConfig, trainer: TrainerConfig) -> None:
         )
 
 
-def _check_distillation(distillation: DistillationConfig | None) -> None:
+def _check_distillation(distillation: DistillationConfig | None, dataset: DatasetConfig) -> None:
     if distillation is None:
         return
     weights = distillation.loss_weights
@@ -160,6 +160,11 @@ def _check_distillation(distillation: DistillationConfig | None) -> None:
         raise PipelineError(
             f"distillation.loss_weights={weights} must be two shares whose sum is 1: the labels' "
             "and the teacher's."
+        )
+    if distillation.transfer_texts and dataset.text_pair_column is not None:
+        raise PipelineError(
+            "distillation.transfer_texts makes single texts; with dataset.text_pair_column it has "
+            "to be 0."
         )
     teacher = distillation.teacher
     if looks_local(teacher) and not is_directory(teacher):

@@ -259,6 +259,8 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
     }
     if config.distillation is not None and config.distillation.hidden_states_weight:
         parts["hidden_state"] = True
+    if config.distillation is not None and config.distillation.transfer_texts:
+        parts["transfer"] = [config.distillation.transfer_texts, config.dataset.split_seed]
     if trained is not None:
         options = asdict(trained)
         for name in _keys_without_effect(trained):

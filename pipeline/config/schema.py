@@ -297,6 +297,8 @@ class DistillationConfig:
         hidden_states_weight: weight of the mean squared distance between both models' last hidden
             states of the classification token, each normalized to mean 0 and variance 1; it is
             added to the loss.
+        transfer_texts: number of texts that the teacher labels beside those of train: halves of two
+            of them, put together, drawn by dataset.split_seed.
     """
 
     teacher: str = MISSING
@@ -309,6 +311,7 @@ class DistillationConfig:
         default_factory=lambda: [0.5, 0.5], metadata={RANGE: Range(at_least=0, at_most=1)}
     )
     hidden_states_weight: float = number(0.0, at_least=0)
+    transfer_texts: int = number(0, at_least=0)
 
 
 @dataclass

@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from pipeline.console.command_line import counter
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
 from pipeline.inference.texts import split_pairs
-from pipeline.names import SPLITS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,8 +28,8 @@ Tokens = Mapping[str, datasets.Dataset]
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 """Rows of a tokenized split to tensors, (rows, tokens) after padding."""
 
-# Columns that tokenize() adds for us; a model takes the others.
 INPUT_IDS = "input_ids"
+# Columns that tokenize() adds for us; a model takes the others.
 LABELS = "labels"
 LENGTH = "length"
 NUM_TOKENS = "num_tokens"
@@ -58,7 +58,7 @@ def tokenize(corpus: Corpus, tokenizer: "PreTrainedTokenizerFast", config: Datas
     def write(folder: Path) -> None:
         _encode_splits(corpus, tokenizer, config).save_to_disk(folder)
 
-    return cached(f"tokens-{key}", write, _read)
+    return cached(f"tokens-{key}", write, partial(_read, set(corpus.splits)))
 
 
 def integers(rows: datasets.Dataset, column: str) -> np.ndarray:
@@ -109,10 +109,10 @@ def _answers_of(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
     ]
 
 
-def _read(folder: Path) -> Tokens:
+def _read(names: Set[str], folder: Path) -> Tokens:
     """Load tokens, and touch the last row of each split: a file that was cut is told here."""
     splits = datasets.load_from_disk(str(folder))
-    if set(splits) != set(SPLITS):
+    if set(splits) != names:
         raise ValueError(f"{folder} holds {', '.join(splits)}")
     for rows in splits.values():
         _ = rows[-1]

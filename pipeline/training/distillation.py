@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from pipeline.config.schema import (
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Tokens, collator, integers, tokenize
+from pipeline.data.transfer import TRANSFER, transfer_corpus
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator, score
 from pipeline.models.load import Pretrained, check_max_length, load_model, load_tokenizer
@@ -64,16 +65,19 @@ class Teaching:
     """The answers of a teacher.
 
     Args:
-        answers: what it says of train, in its order: a dataset with the column teacher_logits, and
-            teacher_hidden_state if that is taught, mapped into memory.
+        answers: what it says of train, in its order, and then of the transfer texts: a dataset with
+            the column teacher_logits, and teacher_hidden_state if that is taught, mapped into
+            memory.
         figures: the teacher's figures on test and validation, by their names in MLflow.
         student: layers of the teacher under its head, to be trained; None if the trained model
             starts from another checkpoint.
+        transfer: texts that it was asked beside train; None without any.
     """
 
     answers: datasets.Dataset
     figures: dict[str, float]
     student: Pretrained | None
+    transfer: Corpus | None = None
 
     def check_width(self, model: PreTrainedModel) -> None:
         """Make sure that a model has hidden states as wide as those that are taught.
@@ -90,8 +94,23 @@ class Teaching:
                 f"teacher's hidden states are {width} wide, the model's {own}; 0 leaves them out."
             )
 
-    def join(self, train: datasets.Dataset) -> datasets.Dataset:
-        """Put the answers beside the tokens of train."""
+    def join(
+        self, train: datasets.Dataset, tokenize_corpus: Callable[[Corpus], Tokens]
+    ) -> datasets.Dataset:
+        """Put the answers beside the tokens of train and of the transfer texts.
+
+        A transfer text has the teacher's label.
+
+        Args:
+            train: tokens of train.
+            tokenize_corpus: turns the transfer texts into tokens of the trained model.
+        """
+        if self.transfer is not None:
+            rows = tokenize_corpus(self.transfer)[TRANSFER].remove_columns(LABELS)
+            logits = self.answers.with_format("numpy")[len(train) :][TEACHER_LOGITS]
+            labels = np.argmax(logits, axis=-1)
+            rows = rows.add_column(LABELS, labels).cast(train.features)
+            train = datasets.concatenate_datasets([train, rows.select_columns(train.column_names)])
         return datasets.concatenate_datasets([train, self.answers], axis=1)
 
 
@@ -105,6 +124,7 @@ class Teacher:
         corpus: the texts.
         model: where the teacher's weights are.
         is_classifier: whether it has a head for the corpus's labels; an encoder is fine-tuned.
+        transfer: texts that it is asked beside train; None without any.
     """
 
     config: Config
@@ -112,6 +132,7 @@ class Teacher:
     corpus: Corpus
     model: ModelConfig
     is_classifier: bool
+    transfer: Corpus | None
 
     @classmethod
     def of(
@@ -132,7 +153,11 @@ class Teacher:
         is_classifier = _is_classifier(model, corpus.label_names)
         if is_classifier and distillation.student_from_teacher:
             _check_order(model, corpus.label_names)
-        return cls(config, distillation, corpus, model, is_classifier)
+        transfer = None
+        if distillation.transfer_texts:
+            count, seed = distillation.transfer_texts, config.dataset.split_seed
+            transfer = transfer_corpus(corpus, count, seed)
+        return cls(config, distillation, corpus, model, is_classifier, transfer)
 
 
 def teach(teacher: Teacher, work_dir: Path) -> Teaching:
@@ -240,7 +265,7 @@ def _read(teacher: Teacher, folder: Path) -> Teaching:
     """Load answers, and touch the last one: a file that was cut is told here."""
     figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
     answers = datasets.load_from_disk(str(folder))
-    rows = len(teacher.corpus.splits[TRAIN])
+    rows = len(teacher.corpus.splits[TRAIN]) + teacher.distillation.transfer_texts
     if len(answers) != rows:
         raise ValueError(f"{folder} has {len(answers)} answers for {rows} texts")
     _ = answers[-1]
@@ -250,7 +275,7 @@ def _read(teacher: Teacher, folder: Path) -> Teaching:
         source = own if teacher.is_classifier else str(folder / MODEL_FOLDER)
         layers = replace(teacher.config.model, name_or_path=source, revision=None)
         student = load_model(layers, teacher.corpus.label_names)
-    return Teaching(answers, figures, student)
+    return Teaching(answers, figures, student, teacher.transfer)
 
 
 def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
@@ -271,10 +296,15 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     batch_size = config.trainer.per_device_eval_batch_size
     evaluators = {split: Evaluator(tokens[split], collate, batch_size) for split in SPLITS}
     logits = {split: each.logits(model)[:, order] for split, each in evaluators.items()}
-    columns = {TEACHER_LOGITS: logits[TRAIN]}
+    asked, answers = [evaluators[TRAIN]], [logits[TRAIN]]
+    if teacher.transfer is not None:
+        rows = tokenize(teacher.transfer, tokenizer, config.dataset)[TRANSFER]
+        asked.append(Evaluator(rows, collate, batch_size))
+        answers.append(asked[-1].logits(model)[:, order])
+    columns = {TEACHER_LOGITS: np.concatenate(answers)}
     if teacher.distillation.hidden_states_weight:
-        states = evaluators[TRAIN].outputs(model, partial(_hidden_state, model))
-        columns[TEACHER_HIDDEN_STATE] = states
+        states = [each.outputs(model, partial(_hidden_state, model)) for each in asked]
+        columns[TEACHER_HIDDEN_STATE] = np.concatenate(states)
     floats = datasets.Sequence(datasets.Value("float32"))
     features = datasets.Features(dict.fromkeys(columns, floats))
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))

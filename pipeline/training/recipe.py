@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import LABELS, Collate, Tokens, integers
+from pipeline.data.tokens import LABELS, Collate, Tokens, integers, tokenize
 from pipeline.models.load import Pretrained
 from pipeline.names import TRAIN
 from pipeline.training.callbacks import LogCurves
@@ -73,7 +74,8 @@ def train_recipe(
     if inputs.teacher is not None:
         teaching = teach(inputs.teacher, inputs.work_dir)
         log_figures(teaching.figures)
-        splits[TRAIN] = teaching.join(splits[TRAIN])
+        as_tokens = partial(tokenize, tokenizer=inputs.tokenizer, config=config.dataset)
+        splits[TRAIN] = teaching.join(splits[TRAIN], as_tokens)
         start = teaching.student or start
         teaching.check_width(start.model)
     training = _training_inputs(config, inputs, splits, log_curves)

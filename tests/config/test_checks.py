@@ -167,6 +167,15 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
             ],
             "two shares whose sum is 1",
         ),
+        (
+            [
+                "+distillation=teacher",
+                "distillation.teacher=a/b",
+                "distillation.transfer_texts=10",
+                "dataset.text_pair_column=second",
+            ],
+            "distillation.transfer_texts makes single texts",
+        ),
         (["loss.focal_gamma=2", "trainer.label_smoothing_factor=0.1"], "exclude each other"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     assert {"int8/accuracy", "teacher/validation_accuracy"} <= set(two.data.metrics)
 
 
-def test_a_student_starts_from_the_teacher_and_is_taught_its_hidden_states(
+def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_train_has(
     command: Command, micro: list[str], store: str, micro_model: Path
 ) -> None:
     typed = [
@@ -185,6 +185,7 @@ def test_a_student_starts_from_the_teacher_and_is_taught_its_hidden_states(
         *taught_by(micro_model),
         "distillation.student_from_teacher=true",
         "distillation.hidden_states_weight=1",
+        "distillation.transfer_texts=64",
         "distillation.num_train_epochs=6",
         "distillation.learning_rate=5e-3",
     ]

@@ -4,6 +4,8 @@ import datasets
 import pytest
 import torch
 
+from pipeline.data.corpus import Corpus
+from pipeline.data.transfer import TRANSFER
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
 from pipeline.training.distillation import Teaching
@@ -25,3 +27,19 @@ def test_hidden_states_of_another_width_are_refused() -> None:
         Teaching(answers, {}, None).check_width(model)
     model.config.hidden_size = 3
     Teaching(answers, {}, None).check_width(model)
+
+
+def test_transfer_texts_come_after_train_with_the_labels_of_the_teacher() -> None:
+    train = datasets.Dataset.from_dict(
+        {"input_ids": [[1], [2]], "labels": [1, 1], "length": [1, 1]}
+    )
+    tokens = datasets.Dataset.from_dict(
+        {"labels": [0, 0], "input_ids": [[3], [4]], "length": [1, 1]}
+    )
+    logits = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
+    transfer = Corpus("micro", ("no", "yes"), {}, "here")
+    teaching = Teaching(datasets.Dataset.from_dict({TEACHER_LOGITS: logits}), {}, None, transfer)
+    joined = teaching.join(train, lambda corpus: {TRANSFER: tokens})
+    assert joined["input_ids"] == [[1], [2], [3], [4]]
+    assert joined["labels"] == [1, 1, 1, 0], "those of train, then the teacher's"
+    assert joined[TEACHER_LOGITS] == logits
