@@ -107,8 +107,8 @@ class Teaching:
         """
         if self.transfer is not None:
             rows = tokenize_corpus(self.transfer)[TRANSFER].remove_columns(LABELS)
-            logits = self.answers.with_format("numpy")[len(train) :][TEACHER_LOGITS]
-            labels = np.argmax(logits, axis=-1)
+            logits = self.answers.select_columns(TEACHER_LOGITS).with_format("numpy")[len(train) :]
+            labels = np.argmax(logits[TEACHER_LOGITS], axis=-1)
             rows = rows.add_column(LABELS, labels).cast(train.features)
             train = datasets.concatenate_datasets([train, rows.select_columns(train.column_names)])
         return datasets.concatenate_datasets([train, self.answers], axis=1)
