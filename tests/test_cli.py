@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
             "qat.phases.qat.learnin_rate is unknown",
             "did you mean learning_rate",
         ),
-        ("+trainer.fp16=true", "trainer.fp16 is unknown", "accepted"),
+        ("+trainer.fp16=true", "trainer.fp16 is unknown", "did you mean bf16?"),
         ("trainer.learning_rate=fast", "trainer.learning_rate", "'fast'"),
         ("trainer.num_train_epochs=[1]", "trainer.num_train_epochs", "[1]"),
         ("dataset.padding=left", "dataset.padding", "left"),
