@@ -9,7 +9,6 @@ from neural_compressor import QuantizationAwareTrainingConfig, WeightPruningConf
 from pipeline.compression.inc_configs import qat_config
 from pipeline.compression.weight_pruning import growing_config, keeping_config
 from pipeline.config.schema import Config, PhaseConfig, QatConfig, TrainerConfig
-from pipeline.training.precision import uses_bfloat16
 from pipeline.training.schedule import Task, default_epochs, default_learning_rate
 
 PHASE_OPTIONS = ("num_train_epochs", "learning_rate")  # that a phase takes over the trainer group
@@ -35,11 +34,6 @@ class Phase:
     recipe: QatConfig
     quantization: QuantizationAwareTrainingConfig | None
     pruning: WeightPruningConfig | None
-
-    @property
-    def bfloat16(self) -> bool:
-        """Whether its forward pass is in bfloat16."""
-        return uses_bfloat16(self.trainer, quantizes=self.quantization is not None)
 
     def slowed(self, factor: float) -> "Phase":
         """Return the phase at a factor of its learning rate."""

@@ -1,27 +1,58 @@
 """Choose the precision that a phase computes in; weights, optimizer and evaluation stay in FP32."""
 
+import logging
+from dataclasses import replace
+
 import torch
+from transformers import PreTrainedModel
 
 from pipeline.config.schema import TrainerConfig
+from pipeline.errors import reason_line
+
+log = logging.getLogger(__name__)
 
 
-def uses_bfloat16(trainer: TrainerConfig, quantizes: bool) -> bool:
+def with_precision(
+    trainer: TrainerConfig, quantizes: bool, model: PreTrainedModel
+) -> TrainerConfig:
     """Decide whether the forward pass of a phase is in bfloat16, wherever autocast allows it.
 
-    Where trainer.bf16 is not set, that is a phase in FP32 on a CPU with instructions for it. A
-    phase that quantizes is not: bfloat16 has eight significant bits, as many as INT8, so that its
-    rounding would hide that of the fake-quantization.
+    Where trainer.bf16 is not set, that is a phase in FP32 of a model that can, on a CPU with
+    instructions for it. A phase that quantizes is not: bfloat16 has eight significant bits, as many
+    as INT8, so that its rounding would hide that of the fake-quantization.
 
     Args:
         trainer: TrainingArguments of the phase.
         quantizes: whether the phase fake-quantizes.
+        model: the classifier that is trained.
+
+    Returns:
+        The trainer group with bf16 set.
     """
     if trainer.bf16 is not None:
-        return trainer.bf16
-    return not quantizes and has_bfloat16_instructions()
+        return trainer
+    bf16 = not quantizes and has_bfloat16_instructions() and _takes_bfloat16(model)
+    return replace(trainer, bf16=bf16)
 
 
 def has_bfloat16_instructions() -> bool:
     """Return whether this CPU multiplies matrices in bfloat16, with AMX or AVX512_BF16."""
     # torch (2.13) has no public name for these.
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def _takes_bfloat16(model: PreTrainedModel) -> bool:
+    """Try a batch: DeBERTa (transformers 4.57) masks with a number that bfloat16 lacks."""
+    input_ids = torch.zeros((2, 4), dtype=torch.long)
+    attention_mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    was_training = model.training
+    model.eval()  # dropout would draw from the random numbers of training
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            model(input_ids=input_ids, attention_mask=attention_mask)
+    except RuntimeError as error:
+        log.info("%s does not take bfloat16: %s", model.config.model_type, reason_line(error))
+        return False
+    finally:
+        model.train(was_training)
+    return True

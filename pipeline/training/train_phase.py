@@ -45,6 +45,7 @@ from pipeline.training.embeddings import UsedRows, frozen
 from pipeline.training.learning import LearningWatch, NothingLearnedError
 from pipeline.training.loss import Loss
 from pipeline.training.phases import Phase
+from pipeline.training.precision import with_precision
 from pipeline.training.stage import Stage
 from pipeline.training.trainer import AFTER_TRAINING, LossComputation, PhaseTrainer
 
@@ -103,6 +104,8 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
         PipelineError: the loss is not finite (the line names the step), or a checkpoint cannot be
             restored.
     """
+    quantizes = phase.quantization is not None
+    phase = replace(phase, trainer=with_precision(phase.trainer, quantizes, start.model))
     given_up = inputs.checkpoints.given_up(phase.name)
     while len(given_up) < RESTARTS:
         labels = integers(inputs.splits[TRAIN], LABELS)
@@ -221,7 +224,7 @@ def _phase_trainer(
         fake_quantization = FakeQuantization(phase.recipe, phase.config)
         callbacks.append(fake_quantization)
     trainer = PhaseTrainer(
-        computation=LossComputation(inputs.loss, inputs.hidden_states_weight, phase.bfloat16),
+        computation=LossComputation(inputs.loss, inputs.hidden_states_weight, config.bf16 or False),
         fake_quantization=fake_quantization,
         new_parameters=start.new_parameters,
         head_learning_rate_factor=inputs.model.head_learning_rate_factor,
@@ -269,7 +272,7 @@ def _stage_of_earlier_start(
 
 def _line(phase: Phase) -> str:
     kind, config = "QAT" if phase.quantization else "FP32", phase.trainer
-    if phase.bfloat16:
+    if config.bf16:
         kind += " in bfloat16"
     length = f"epochs: {config.num_train_epochs:.3g}"
     if config.max_steps > 0:
@@ -284,7 +287,7 @@ def _figures(
     figures = {
         time_of(phase.name): seconds,
         epochs_of(phase.name): history[-1]["epoch"],
-        bf16_of(phase.name): float(phase.bfloat16),
+        bf16_of(phase.name): float(phase.trainer.bf16 or False),
     }
     if phase.trainer.learning_rate is not None:
         figures[learning_rate_of(phase.name)] = phase.trainer.learning_rate

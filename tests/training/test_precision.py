@@ -1,8 +1,23 @@
 import pytest
 import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DebertaConfig,
+    DebertaForSequenceClassification,
+    PreTrainedModel,
+)
 
 from pipeline.config.schema import TrainerConfig
-from pipeline.training.precision import uses_bfloat16
+from pipeline.training.precision import with_precision
+
+SHAPE = {
+    "vocab_size": 10,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+}
 
 
 @pytest.fixture(params=["amx", "avx512_bf16", "none"])
@@ -14,15 +29,35 @@ def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     return name
 
 
+def bert() -> PreTrainedModel:
+    return BertForSequenceClassification(BertConfig(**SHAPE)).train()
+
+
 def test_a_phase_in_fp32_computes_in_bfloat16_where_the_cpu_has_instructions_for_it(
     instructions: str,
 ) -> None:
-    assert uses_bfloat16(TrainerConfig(), quantizes=False) == (instructions != "none")
-    assert not uses_bfloat16(TrainerConfig(), quantizes=True)
+    model = bert()
+    drawn = torch.random.get_rng_state()
+    chosen = with_precision(TrainerConfig(), quantizes=False, model=model)
+    assert chosen == TrainerConfig(bf16=instructions != "none")
+    assert model.training
+    assert torch.equal(torch.random.get_rng_state(), drawn), "training draws as without it"
+    assert with_precision(TrainerConfig(), quantizes=True, model=model).bf16 is False
+
+
+def test_a_model_that_cannot_compute_in_bfloat16_trains_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    model = DebertaForSequenceClassification(DebertaConfig(**SHAPE))
+    with caplog.at_level("INFO"):
+        assert with_precision(TrainerConfig(), quantizes=False, model=model).bf16 is False
+    assert "deberta does not take bfloat16: " in caplog.text
 
 
 @pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("quantizes", [False, True])
 @pytest.mark.parametrize("asked", [False, True])
 def test_what_the_trainer_group_says_holds_in_every_phase(quantizes: bool, asked: bool) -> None:
-    assert uses_bfloat16(TrainerConfig(bf16=asked), quantizes) == asked
+    asked_for = TrainerConfig(bf16=asked)
+    assert with_precision(asked_for, quantizes, bert()) == asked_for
