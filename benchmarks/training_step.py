@@ -43,9 +43,9 @@ from pipeline.evaluation.metrics import TEACHER_LOGITS
 from pipeline.models.load import load_model, load_tokenizer
 from pipeline.names import TRAIN
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.distillation import Teaching, inc_distillation
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import Phase
+from pipeline.training.teaching import Teaching, inc_distillation
 from pipeline.training.train_phase import TrainingInputs, train
 
 MODEL = ModelConfig(ENCODER, num_hidden_layers=2)

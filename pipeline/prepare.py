@@ -15,7 +15,7 @@ from transformers import (
 from pipeline.compression.modules import matching_modules
 from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import Tokens, collator, token_ids, tokenize
+from pipeline.data.tokens import Tokens, collator, highest_id, tokenize
 from pipeline.evaluation.metrics import Evaluator
 from pipeline.models.export import check_exportable
 from pipeline.models.load import (
@@ -96,7 +96,7 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     model_config = deepcopy(start.model.config)
     fp32_modules = _check_model(start.model, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
-    check_vocabulary(start.model, max(token_ids(rows)[-1] for rows in inputs.tokens.values()))
+    check_vocabulary(start.model, highest_id(inputs.tokens))
     _describe_corpus(context, corpus, inputs.tokens)
     batch_size = config.trainer.per_device_eval_batch_size
     test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)

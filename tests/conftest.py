@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each worker
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -27,6 +28,9 @@ from pipeline.config.schema import register
 from pipeline.console import third_parties
 
 third_parties.prepare()
+
+if TYPE_CHECKING:
+    from transformers import BertForSequenceClassification
 
 CONF = Path(__file__).parents[1] / "conf"
 CLASSES = {
@@ -67,6 +71,25 @@ def micro_rows(count: int, seed: int) -> pd.DataFrame:
 def pytest_unconfigure() -> None:
     """Remove what this process has cached."""
     shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
+
+
+def micro_bert(**options: object) -> "BertForSequenceClassification":
+    """Make a random BERT of two narrow layers for three classes."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=3,
+        **options,
+    )
+    config._attn_implementation = "eager"
+    return BertForSequenceClassification(config)
 
 
 @pytest.fixture

@@ -84,6 +84,11 @@ def token_ids(rows: datasets.Dataset) -> np.ndarray:
     return found
 
 
+def highest_id(tokens: Tokens) -> int:
+    """Return the highest token id of all splits."""
+    return max(int(token_ids(rows)[-1]) for rows in tokens.values())
+
+
 def collator(tokenizer: "PreTrainedTokenizerFast", config: DatasetConfig) -> Collate:
     """Build the function that pads rows to tensors.
 

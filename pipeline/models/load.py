@@ -126,8 +126,8 @@ def check_vocabulary(model: PreTrainedModel, highest_id: int) -> None:
     words = model.get_input_embeddings().num_embeddings
     if highest_id >= words:
         raise PipelineError(
-            f"model.name_or_path={model.name_or_path} has {words} words, but its tokenizer gives "
-            f"token {highest_id}: the two do not belong together."
+            f"{model.name_or_path} has {words} words, but its tokenizer gives token {highest_id}: "
+            "the two do not belong together."
         )
 
 

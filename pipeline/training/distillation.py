@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,9 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from neural_compressor import DistillationConfig as IncDistillationConfig
-from neural_compressor.config import KnowledgeDistillationLossConfig
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     set_seed,
@@ -33,11 +29,16 @@ from pipeline.config.schema import (
 )
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import LABELS, Tokens, collator, integers, tokenize
+from pipeline.data.tokens import LABELS, Tokens, collator, highest_id, integers, tokenize
 from pipeline.data.transfer import TRANSFER, transfer_corpus
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator, score
-from pipeline.models.load import Pretrained, check_max_length, load_model, load_tokenizer
+from pipeline.models.load import (
+    check_max_length,
+    check_vocabulary,
+    load_model,
+    load_tokenizer,
+)
 from pipeline.models.source import model_version
 from pipeline.names import (
     ACCURACY,
@@ -53,65 +54,12 @@ from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import PHASE_OPTIONS, Phase, scheduled
 from pipeline.training.schedule import task_of
+from pipeline.training.teaching import Teaching
 from pipeline.training.train_phase import TrainingInputs, train
 
 FIGURES_FILE = "figures.json"
 MODEL_FOLDER = "model"  # of a teacher that was fine-tuned, beside its answers
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """The answers of a teacher.
-
-    Args:
-        answers: what it says of train, in its order, and then of the transfer texts: a dataset with
-            the column teacher_logits, and teacher_hidden_state if that is taught, mapped into
-            memory.
-        figures: the teacher's figures on test and validation, by their names in MLflow.
-        student: layers of the teacher under its head, to be trained; None if the trained model
-            starts from another checkpoint.
-        transfer: texts that it was asked beside train; None without any.
-    """
-
-    answers: datasets.Dataset
-    figures: dict[str, float]
-    student: Pretrained | None
-    transfer: Corpus | None = None
-
-    def check_width(self, model: PreTrainedModel) -> None:
-        """Make sure that a model has hidden states as wide as those that are taught.
-
-        Raises:
-            PipelineError: they are of another width.
-        """
-        if TEACHER_HIDDEN_STATE not in self.answers.column_names:
-            return
-        width, own = len(self.answers[0][TEACHER_HIDDEN_STATE]), model.config.hidden_size
-        if width != own:
-            raise PipelineError(
-                f"distillation.hidden_states_weight needs a teacher as wide as the model: the "
-                f"teacher's hidden states are {width} wide, the model's {own}; 0 leaves them out."
-            )
-
-    def join(
-        self, train: datasets.Dataset, tokenize_corpus: Callable[[Corpus], Tokens]
-    ) -> datasets.Dataset:
-        """Put the answers beside the tokens of train and of the transfer texts.
-
-        A transfer text has the teacher's label.
-
-        Args:
-            train: tokens of train.
-            tokenize_corpus: turns the transfer texts into tokens of the trained model.
-        """
-        if self.transfer is not None:
-            rows = tokenize_corpus(self.transfer)[TRANSFER].remove_columns(LABELS)
-            logits = self.answers.select_columns(TEACHER_LOGITS).with_format("numpy")[len(train) :]
-            labels = np.argmax(logits[TEACHER_LOGITS], axis=-1)
-            rows = rows.add_column(LABELS, labels).cast(train.features)
-            train = datasets.concatenate_datasets([train, rows.select_columns(train.column_names)])
-        return datasets.concatenate_datasets([train, self.answers], axis=1)
 
 
 @dataclass(frozen=True)
@@ -194,32 +142,6 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
     return teaching
 
 
-def inc_distillation(config: DistillationConfig) -> IncDistillationConfig:
-    """Build Neural Compressor's config; a name stands for the teacher, whose logits are on disk.
-
-    Args:
-        config: the distillation group.
-    """
-    criterion = KnowledgeDistillationLossConfig(
-        temperature=config.temperature,
-        loss_types=["CE", "CE"],
-        loss_weights=list(config.loss_weights),
-    )
-    placeholder = _Placeholder(Path(config.teacher).name)
-    return IncDistillationConfig(teacher_model=placeholder, criterion=criterion)
-
-
-class _Placeholder(nn.Module):
-    """Stand for a teacher that need not be in memory.
-
-    INCTrainer (optimum-intel 1.27) wants a module with a config.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.config = PretrainedConfig(name_or_path=name)
-
-
 def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
     """Tell whether a teacher has a head for these labels; a bare encoder has none."""
     name = model.name_or_path
@@ -287,6 +209,7 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     order = list(range(len(label_names)))
     if teacher.is_classifier:
         model = _classifier(teacher.model.name_or_path)
+        check_vocabulary(model, highest_id(tokens))
         order = [model.config.label2id[name] for name in label_names]
     else:
         model = _fine_tuned(teacher, tokens, tokenizer, work_dir)
@@ -349,6 +272,7 @@ def _fine_tuned(
     set_seed(config.trainer.seed)
     start = load_model(teacher.model, label_names)
     check_max_length(start.model, config.dataset.max_length)
+    check_vocabulary(start.model, highest_id(tokens))
     trainer = scheduled(_fine_tuning(teacher), task_of(start.model, len(labels)))
     recipe = QatConfig(TEACHER)
     phase = Phase(TEACHER, trainer, PhaseConfig(quantize=False), recipe, None, None)

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pipeline.config.schema import TrainerConfig
-from pipeline.errors import reason_line
+from pipeline.errors import PipelineError, reason_line
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,20 @@ def with_precision(
 
     Returns:
         The trainer group with bf16 set.
+
+    Raises:
+        PipelineError: it is asked for, and the model cannot.
     """
-    if trainer.bf16 is not None:
-        return trainer
-    bf16 = not quantizes and has_bfloat16_instructions() and _takes_bfloat16(model)
-    return replace(trainer, bf16=bf16)
+    if trainer.bf16 is False or (trainer.bf16 is None and quantizes):
+        return replace(trainer, bf16=False)
+    if trainer.bf16 is None and not has_bfloat16_instructions():
+        return replace(trainer, bf16=False)
+    reason = _why_not(model)
+    if reason and trainer.bf16:
+        raise PipelineError(f"trainer.bf16=true is not possible: {reason}.")
+    if reason:
+        log.info(reason)
+    return replace(trainer, bf16=not reason)
 
 
 def has_bfloat16_instructions() -> bool:
@@ -41,8 +50,12 @@ def has_bfloat16_instructions() -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def _takes_bfloat16(model: PreTrainedModel) -> bool:
-    """Try a batch: DeBERTa (transformers 4.57) masks with a number that bfloat16 lacks."""
+def _why_not(model: PreTrainedModel) -> str:
+    """Try a batch, and say why it fails; DeBERTa's masks are too low a number (transformers 4.57).
+
+    Returns:
+        A line, empty where nothing fails.
+    """
     input_ids = torch.zeros((2, 4), dtype=torch.long)
     attention_mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
     was_training = model.training
@@ -51,8 +64,7 @@ def _takes_bfloat16(model: PreTrainedModel) -> bool:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             model(input_ids=input_ids, attention_mask=attention_mask)
     except RuntimeError as error:
-        log.info("%s does not take bfloat16: %s", model.config.model_type, reason_line(error))
-        return False
+        return f"{model.config.model_type} does not take bfloat16: {reason_line(error)}"
     finally:
         model.train(was_training)
-    return True
+    return ""

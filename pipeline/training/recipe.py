@@ -14,12 +14,13 @@ from pipeline.models.load import Pretrained
 from pipeline.names import TRAIN
 from pipeline.training.callbacks import LogCurves
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.distillation import Teacher, inc_distillation, teach
+from pipeline.training.distillation import Teacher, teach
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import phases
 from pipeline.training.post_training import PostTrainingInputs, quantize
 from pipeline.training.schedule import task_of
 from pipeline.training.stage import Stage
+from pipeline.training.teaching import inc_distillation
 from pipeline.training.train_phase import TrainingInputs, train
 
 LogFigures = Callable[[Mapping[str, float]], None]

@@ -3,28 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    BertConfig,
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
 )
 
 from pipeline.models.first_token import FirstTokenOnly, last_layer
-
-
-def micro_bert(**options: object) -> BertForSequenceClassification:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        num_labels=3,
-        **options,
-    )
-    config._attn_implementation = "eager"
-    return BertForSequenceClassification(config)
+from tests.conftest import micro_bert
 
 
 def padded_batch(seed: int) -> dict[str, torch.Tensor]:

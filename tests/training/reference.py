@@ -44,12 +44,12 @@ from pipeline.data.tokens import LENGTH, NUM_TOKENS, collator
 from pipeline.evaluation.metrics import TEACHER_LOGITS, Evaluator
 from pipeline.models.load import Pretrained
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.distillation import inc_distillation
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import phases
 from pipeline.training.post_training import PostTrainingInputs, quantize
 from pipeline.training.schedule import task_of
 from pipeline.training.stage import Stage
+from pipeline.training.teaching import inc_distillation
 from pipeline.training.train_phase import TrainingInputs, train
 
 RECORDED = Path(__file__).with_name("reference.json")

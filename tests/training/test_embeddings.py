@@ -1,9 +1,10 @@
 import datasets
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from pipeline.training.embeddings import UsedRows, frozen
+from tests.conftest import micro_bert
 
 TEXTS = datasets.Dataset.from_dict({"input_ids": [[2, 7, 9, 3], [2, 11, 3]]})
 BATCH = {
@@ -16,17 +17,7 @@ USED = [0, 2, 3, 7, 9, 11]
 
 @pytest.fixture
 def model() -> BertForSequenceClassification:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=20,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    return BertForSequenceClassification(config)
+    return micro_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
 
 def test_the_table_has_the_used_rows_alone_and_answers_the_same(
@@ -35,9 +26,9 @@ def test_the_table_has_the_used_rows_alone_and_answers_the_same(
     model.eval()
     expected = model(**BATCH).logits
     with UsedRows(model, [TEXTS], pad_token_id=0):
-        assert model.get_input_embeddings().weight.shape == (len(USED), 8)
+        assert model.get_input_embeddings().weight.shape == (len(USED), 32)
         torch.testing.assert_close(model(**BATCH).logits, expected, rtol=0, atol=0)
-    assert model.get_input_embeddings().weight.shape == (20, 8)
+    assert model.get_input_embeddings().weight.shape == (50, 32)
     torch.testing.assert_close(model(**BATCH).logits, expected, rtol=0, atol=0)
 
 
@@ -69,7 +60,7 @@ def test_the_whole_table_is_back_after_an_error(model: BertForSequenceClassifica
     with pytest.raises(RuntimeError), UsedRows(model, [TEXTS], pad_token_id=0):
         raise RuntimeError
     table = model.get_input_embeddings()
-    assert (table.weight.shape, table.padding_idx) == ((20, 8), 0)
+    assert (table.weight.shape, table.padding_idx) == ((50, 32), 0)
     assert not table._forward_pre_hooks
 
 

@@ -1,15 +1,14 @@
 import pytest
 import torch
 from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
     DebertaConfig,
     DebertaForSequenceClassification,
-    PreTrainedModel,
 )
 
 from pipeline.config.schema import TrainerConfig
+from pipeline.errors import PipelineError
 from pipeline.training.precision import with_precision
+from tests.conftest import micro_bert
 
 SHAPE = {
     "vocab_size": 10,
@@ -29,14 +28,10 @@ def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     return name
 
 
-def bert() -> PreTrainedModel:
-    return BertForSequenceClassification(BertConfig(**SHAPE)).train()
-
-
 def test_a_phase_in_fp32_computes_in_bfloat16_where_the_cpu_has_instructions_for_it(
     instructions: str,
 ) -> None:
-    model = bert()
+    model = micro_bert().train()
     drawn = torch.random.get_rng_state()
     chosen = with_precision(TrainerConfig(), quantizes=False, model=model)
     assert chosen == TrainerConfig(bf16=instructions != "none")
@@ -53,6 +48,8 @@ def test_a_model_that_cannot_compute_in_bfloat16_trains_in_fp32(
     with caplog.at_level("INFO"):
         assert with_precision(TrainerConfig(), quantizes=False, model=model).bf16 is False
     assert "deberta does not take bfloat16: " in caplog.text
+    with pytest.raises(PipelineError, match="trainer.bf16=true is not possible: deberta does not"):
+        with_precision(TrainerConfig(bf16=True), quantizes=False, model=model)
 
 
 @pytest.mark.usefixtures("instructions")
@@ -60,4 +57,4 @@ def test_a_model_that_cannot_compute_in_bfloat16_trains_in_fp32(
 @pytest.mark.parametrize("asked", [False, True])
 def test_what_the_trainer_group_says_holds_in_every_phase(quantizes: bool, asked: bool) -> None:
     asked_for = TrainerConfig(bf16=asked)
-    assert with_precision(asked_for, quantizes, bert()) == asked_for
+    assert with_precision(asked_for, quantizes, micro_bert()) == asked_for

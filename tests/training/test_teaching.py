@@ -8,8 +8,8 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.transfer import TRANSFER
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
-from pipeline.training.distillation import Teaching
 from pipeline.training.loss import hidden_state_distance
+from pipeline.training.teaching import Teaching
 
 
 def test_hidden_states_are_compared_without_their_scale_and_shift() -> None:
