@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -87,7 +88,7 @@ def _bench(options: argparse.Namespace) -> None:
     config = cast(Config, OmegaConf.to_object(read_logged(files / CONFIG)))
     # The store's names, not the config's, which is a file of the store as well.
     variants = [name for name in VARIANTS if (files / name).is_dir()]
-    texts = load_corpus(config.dataset).splits[TEST]["text"]
+    texts = load_corpus(replace(config.dataset, unlabelled_file=None)).splits[TEST]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
     artifacts = [Artifact(variant, files / variant) for variant in variants]
     benchmarks = benchmark(artifacts, texts, config.dataset.max_length, timing)

@@ -19,7 +19,13 @@ TRAIN = "train"
 VALIDATION = "validation"
 TEST = "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
-MLFLOW_CONTEXTS = {TRAIN: "training", VALIDATION: "validation", TEST: "testing"}
+UNLABELLED = "unlabelled"  # texts for a teacher to label, where a corpus has them
+MLFLOW_CONTEXTS = {
+    TRAIN: "training",
+    VALIDATION: "validation",
+    TEST: "testing",
+    UNLABELLED: UNLABELLED,
+}
 
 # Figures of a model, with a variant's prefix or, for the shipped artifact, without.
 ACCURACY = "accuracy"

@@ -26,7 +26,7 @@ from pipeline.models.load import (
     load_model,
     load_tokenizer,
 )
-from pipeline.names import REPORTS, TEST, TRAIN, VALIDATION
+from pipeline.names import REPORTS, TEST, TRAIN, UNLABELLED, VALIDATION
 from pipeline.reports import corpus as corpus_report
 from pipeline.tracking.locate_model import fp32_directory
 from pipeline.tracking.tracker import RunInput, Tracker
@@ -141,9 +141,16 @@ def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
     described = corpus_report.describe(corpus, tokens, max_length)
     corpus_report.write_corpus(context.reports, tokens, described, max_length)
     corpus_report.show_corpus(corpus.name, described)
-    digests, source = corpus.digests, corpus.source
+    digests = corpus.digests
+    sources = {UNLABELLED: str(context.config.dataset.unlabelled_file)}
     context.tracker.log_inputs(
-        RunInput(split, rows, f"{corpus.name}-{split}", digests[split], source)
+        RunInput(
+            split,
+            rows,
+            f"{corpus.name}-{split}",
+            digests[split],
+            sources.get(split, corpus.source),
+        )
         for split, rows in corpus.splits.items()
     )
     context.tracker.log_figures(described.figures)

@@ -26,7 +26,7 @@ from pipeline.errors import PipelineError, nearest
 from pipeline.names import FP32_FORMATS, INT8_FORMATS, OPENVINO_INT8
 
 ROUNDING = 1e-9
-FILE_KEYS = ("data_dir", "train_file", "validation_file", "test_file")
+FILE_KEYS = ("data_dir", "train_file", "validation_file", "test_file", "unlabelled_file")
 
 
 def check(config: Config) -> None:
@@ -154,6 +154,12 @@ def _check_loss(loss: LossConfig, trainer: TrainerConfig) -> None:
 
 def _check_distillation(distillation: DistillationConfig | None, dataset: DatasetConfig) -> None:
     if distillation is None:
+        if dataset.unlabelled_file is not None:
+            raise PipelineError(
+                f"dataset.unlabelled_file={dataset.unlabelled_file} has texts for a teacher to "
+                "label; name one with +distillation=teacher distillation.teacher=..., or choose "
+                "experiment=compress."
+            )
         return
     weights = distillation.loss_weights
     if len(weights) != 2 or abs(sum(weights) - 1) > ROUNDING:

@@ -43,7 +43,7 @@ SAVING_KEYS = ("save_strategy", "save_steps", "save_total_limit")
 RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "full"}}
 # Keys that it did not have: a comparison does not show them with their defaults.
 ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "dataset": {"encoding": None},
+    "dataset": {"encoding": None, "unlabelled_file": None},
     "model": {"layers": None, "head_learning_rate_factor": 10.0},
     "trainer": {"bf16": None},
     "baseline": asdict(BaselineConfig()),

@@ -68,6 +68,8 @@ class DatasetConfig:
         train_file: file or URL of the training texts, or a pattern such as DIR/part-*.csv.
         validation_file: that of the validation texts; null takes them from train.
         test_file: that of the test texts; null takes them from train.
+        unlabelled_file: that of further texts, whose labels a teacher says (distillation); null
+            has none.
         encoding: encoding of text files, as Python names it; null takes that of a file's byte
             order mark, else UTF-8.
         text_column: name of the column with the texts.
@@ -100,6 +102,7 @@ class DatasetConfig:
     train_file: Optional[str] = None
     validation_file: Optional[str] = None
     test_file: Optional[str] = None
+    unlabelled_file: Optional[str] = None
     encoding: Optional[str] = None
     text_column: str = "text"
     text_pair_column: Optional[str] = None

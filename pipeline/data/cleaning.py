@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.data.rows import Rows
 from pipeline.errors import PipelineError
 from pipeline.inference.texts import PAIR_SEPARATOR
+from pipeline.names import UNLABELLED
 
 LISTED_ROWS = 5  # bad rows that an error names before it says "and n more"
 LISTED_LABELS = 3
@@ -71,15 +72,17 @@ def report(findings: Findings, split: str, name: str, *, drop: bool) -> None:
     """
     more = f" and {findings.bad - LISTED_ROWS:,} more" if findings.bad > LISTED_ROWS else ""
     bad = f"{'; '.join(findings.listed)}{more}"
+    needed = "a text" if split == UNLABELLED else "a text or a label"
     if findings.bad and not drop:
         rows = "1 row" if findings.bad == 1 else f"{findings.bad:,} rows"
         raise PipelineError(
-            f"dataset {name}: {split} has {rows} without a text or a label: {bad}; correct them, "
+            f"dataset {name}: {split} has {rows} without {needed}: {bad}; correct them, "
             "or set dataset.on_bad_rows=drop."
         )
     if findings.rows == findings.bad:
         raise PipelineError(
-            f"dataset {name}: {split} is empty; it needs at least one row with text and label."
+            f"dataset {name}: {split} is empty; it needs at least one row with "
+            f"{needed.replace(' or ', ' and ')}."
         )
     if findings.bad:
         log.warning("%s: left out %d of %d rows: %s", split, findings.bad, findings.rows, bad)

@@ -19,7 +19,7 @@ from pipeline.data.rows import listed
 from pipeline.data.sources import read_sources
 from pipeline.data.splits import check_split, first_of_shuffle, first_with_each_class, split_off
 from pipeline.errors import PipelineError
-from pipeline.names import SPLITS, TEST, TRAIN, VALIDATION
+from pipeline.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 
 # The datasets library takes a second to import; what is wrong with a table is told before.
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Corpus:
         name: short name.
         label_names: classes in the order of their ids.
         splits: train, validation and test, each with `text` (str; both texts of a pair, with a tab
-            between them) and `label` (int, index into label_names).
+            between them) and `label` (int, index into label_names); with dataset.unlabelled_file
+            also unlabelled, whose labels are 0 until a teacher says them.
         source: where the texts come from, for the record.
         commit: commit of the Hub that they are from; None for files.
     """
@@ -62,7 +63,7 @@ def load_corpus(config: DatasetConfig) -> Corpus:
         config: the dataset group.
 
     Returns:
-        Three non-empty splits over the same classes.
+        Three non-empty splits over the same classes, and unlabelled if there is such a file.
 
     Raises:
         PipelineError: a file, split or column is missing, a row is bad (with on_bad_rows=error), a
@@ -78,7 +79,13 @@ def load_corpus(config: DatasetConfig) -> Corpus:
     for split in (TEST, VALIDATION):
         if split not in tables:
             tables[TRAIN], tables[split] = _split_off(tables[TRAIN], split, config)
-    splits = {split: _dataset(_limited(tables[split], split, config)) for split in SPLITS}
+    if sources.unlabelled is not None:
+        tables[UNLABELLED] = _unseen(sources.unlabelled, tables, config.name)
+    splits = {
+        split: _dataset(_limited(tables[split], split, config))
+        for split in (*SPLITS, UNLABELLED)
+        if split in tables
+    }
     return Corpus(config.name, classes.names, splits, sources.origin, sources.commit)
 
 
@@ -142,8 +149,29 @@ def _split_off(train: pa.Table, split: str, config: DatasetConfig) -> tuple[pa.T
         ) from error
 
 
+def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> pa.Table:
+    """Leave texts of validation and test out of those that a teacher teaches with."""
+    measured = pa.chunked_array(
+        [chunk for split in (VALIDATION, TEST) for chunk in tables[split]["text"].chunks]
+    )
+    seen = pc.is_in(unlabelled["text"], value_set=measured.combine_chunks())
+    if left_out := pc.sum(seen).as_py():
+        log.warning(
+            "unlabelled: left out %d of %d rows, whose texts are in validation or test",
+            left_out,
+            len(unlabelled),
+        )
+    kept = unlabelled.filter(pc.invert(seen))
+    if not len(kept):
+        raise PipelineError(
+            f"dataset {name}: all texts of dataset.unlabelled_file are in validation or test."
+        )
+    return kept.set_column(1, "label", pa.array([0] * len(kept), pa.int64()))
+
+
 def _limited(table: pa.Table, split: str, config: DatasetConfig) -> pa.Table:
-    limit = config.max_train_samples if split == TRAIN else config.max_eval_samples
+    limits = {TRAIN: config.max_train_samples, UNLABELLED: None}
+    limit = limits.get(split, config.max_eval_samples)
     if limit is None or limit >= len(table):
         return table
     if split != TRAIN:

@@ -65,8 +65,8 @@ def read_delimited(file: str, encoding: str | None, columns: Columns, separator:
     """
     csv.field_size_limit(sys.maxsize)  # a text of more than 131,072 characters is a text
     layout = _layout(file, encoding, columns, separator)
-    places = columns.places_in(layout.header, file)
-    return Rows(file, "line", _records(file, encoding, layout, places))
+    columns.places_in(layout.header, file)  # a missing one is told here
+    return Rows(file, "line", _records(file, encoding, layout, columns))
 
 
 def _layout(file: str, encoding: str | None, columns: Columns, promised: str) -> Layout:
@@ -86,8 +86,7 @@ def _layout(file: str, encoding: str | None, columns: Columns, promised: str) ->
     layout = fitting[0] if fitting else max(layouts, key=lambda layout: len(layout.header))
     if not fitting or layout.separator != "\t" or first_lines[skipped].startswith(QUOTE):
         return layout
-    places = columns.places_in(layout.header, file)
-    return replace(layout, quoted=_writes_quotes(file, encoding, layout, places))
+    return replace(layout, quoted=_writes_quotes(file, encoding, layout, columns))
 
 
 def _header(first_lines: Sequence[str], skipped: int, separator: str) -> Layout:
@@ -96,7 +95,7 @@ def _header(first_lines: Sequence[str], skipped: int, separator: str) -> Layout:
     return Layout(separator, True, skipped, names, reader.line_num)
 
 
-def _writes_quotes(file: str, encoding: str | None, layout: Layout, places: Sequence[int]) -> bool:
+def _writes_quotes(file: str, encoding: str | None, layout: Layout, columns: Columns) -> bool:
     """Tell whether quotes in a file with tabs are a program's, or part of the texts."""
     width = len(layout.header)
     one_line_a_row, quotes, doubled = True, False, False
@@ -120,7 +119,7 @@ def _writes_quotes(file: str, encoding: str | None, layout: Layout, places: Sequ
     if not unwritten:  # a program quotes a field for a tab, a line's end, or a quote, which doubles
         return doubled
     try:
-        for _ in _records(file, encoding, layout, places):
+        for _ in _records(file, encoding, layout, columns):
             pass
     except PipelineError:
         return False
@@ -131,9 +130,10 @@ def _writes_quotes(file: str, encoding: str | None, layout: Layout, places: Sequ
 
 
 def _records(
-    file: str, encoding: str | None, layout: Layout, places: Sequence[int]
+    file: str, encoding: str | None, layout: Layout, columns: Columns
 ) -> Iterator[tuple[int, list[object]]]:
-    width, label_place = len(layout.header), places[1]
+    width, places = len(layout.header), columns.places_in(layout.header, file)
+    label_place = None if columns.label is None else layout.header.index(columns.label)
     labels: set[str] = set()
     swallowed: list[tuple[int, list[str]]] = []  # first line, and what may be labels within
     with open_text(file, encoding) as lines:
@@ -160,10 +160,10 @@ def _records(
                 if len(fields) != width:
                     raise PipelineError(_width_line(file, first, fields, layout))
                 yield first, [fields[place] for place in places]
-                labels.add(fields[label_place])
-                inner = _inner_labels(record_lines, layout, label_place)
-                if inner:
-                    swallowed.append((first, inner))
+                if label_place is not None:
+                    labels.add(fields[label_place])
+                    if inner := _inner_labels(record_lines, layout, label_place):
+                        swallowed.append((first, inner))
                 first += len(record_lines)
                 record_lines.clear()
         except csv.Error as error:

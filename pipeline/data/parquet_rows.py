@@ -61,7 +61,7 @@ def _values(column: pa.Array) -> list[object]:
     return column.to_pylist()
 
 
-def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+def _class_names(schema: pa.Schema, label: str | None) -> tuple[str, ...] | None:
     """Read the names of a class label as the datasets library stores them."""
     try:
         declared = json.loads((schema.metadata or {})[METADATA_KEY])["info"]["features"][label]

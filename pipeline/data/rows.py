@@ -16,12 +16,12 @@ class Columns:
 
     Args:
         text: name of the column with the texts.
-        label: name of the column with the labels.
+        label: name of the column with the labels, or None for texts without.
         text_pair: name of the column with the second texts of pairs, or None.
     """
 
     text: str
-    label: str
+    label: str | None
     text_pair: str | None
 
     @classmethod
@@ -30,10 +30,19 @@ class Columns:
         return cls(config.text_column, config.label_column, config.text_pair_column)
 
     @property
+    def _by_key(self) -> dict[str, str]:
+        """Their names by the keys of the config, in the order of a row's values."""
+        names = {
+            "text_column": self.text,
+            "label_column": self.label,
+            "text_pair_column": self.text_pair,
+        }
+        return {key: name for key, name in names.items() if name is not None}
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Their names, in the order of a row's values: text, label, and second text of a pair."""
-        pair = () if self.text_pair is None else (self.text_pair,)
-        return (self.text, self.label, *pair)
+        return tuple(self._by_key.values())
 
     def places_in(self, columns: Sequence[str], file: str) -> list[int]:
         """Find the wanted columns.
@@ -48,8 +57,7 @@ class Columns:
         Raises:
             PipelineError: one is missing, or there twice; the line names the key of the config.
         """
-        keys = ("text_column", "label_column", "text_pair_column")
-        for key, name in zip(keys, self.names, strict=False):
+        for key, name in self._by_key.items():
             if columns.count(name) > 1:
                 raise PipelineError(f"{file} has {columns.count(name)} columns named {name!r}.")
             if name not in columns:

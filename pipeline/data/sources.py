@@ -21,7 +21,7 @@ from pipeline.data.parquet_rows import read_parquet
 from pipeline.data.rows import Columns, Rows, class_name
 from pipeline.data.streams import READ_ERRORS, is_url
 from pipeline.errors import PipelineError
-from pipeline.names import SPLITS, TEST, TRAIN, VALIDATION
+from pipeline.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 
 BATCH_ROWS = 10_000
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
@@ -37,12 +37,14 @@ class Sources:
         tables: table by split: train, and validation and test where given, with the columns text
             and label as text. They lie in files that are mapped into memory.
         class_names: classes by id if train declares them, else None.
+        unlabelled: further texts, in a table of the same columns; None without any.
         origin: directory, file, URL or Hub id that the tables come from, for the record.
         commit: commit of the Hub; None for files, and where the library does not tell it.
     """
 
     tables: Mapping[str, pa.Table]
     class_names: tuple[str, ...] | None
+    unlabelled: pa.Table | None
     origin: str
     commit: str | None = None
 
@@ -125,13 +127,31 @@ def _read_error(file: str, error: Exception) -> Exception:
 
 
 def _sources(tables: Mapping[str, Sequence[Rows]], origin: str, config: DatasetConfig) -> Sources:
-    clean = {}
-    for split, parts in tables.items():
-        findings = Findings()
-        with counter(f"read {split}", "row") as progress:
-            clean[split] = _on_disk(good_rows(parts, findings), progress.update)
-        report(findings, split, config.name, drop=config.on_bad_rows == "drop")
-    return Sources(clean, tables[TRAIN][0].class_names, origin)
+    clean = {split: _good_rows(parts, split, config) for split, parts in tables.items()}
+    return Sources(clean, tables[TRAIN][0].class_names, _unlabelled(config), origin)
+
+
+def _unlabelled(config: DatasetConfig) -> pa.Table | None:
+    if config.unlabelled_file is None:
+        return None
+    files = files_named("dataset.unlabelled_file", config.unlabelled_file)
+    columns = replace(Columns.of(config), label=None)
+    parts = [read_rows(file, config.encoding, columns) for file in files]
+    return _good_rows([_with_label(rows) for rows in parts], UNLABELLED, config)
+
+
+def _with_label(rows: Rows) -> Rows:
+    """Give rows that have none a label, whose place is behind the text."""
+    values = ((number, [text, 0, *second]) for number, (text, *second) in rows.values)
+    return replace(rows, values=values)
+
+
+def _good_rows(parts: Sequence[Rows], split: str, config: DatasetConfig) -> pa.Table:
+    findings = Findings()
+    with counter(f"read {split}", "row") as progress:
+        table = _on_disk(good_rows(parts, findings), progress.update)
+    report(findings, split, config.name, drop=config.on_bad_rows == "drop")
+    return table
 
 
 def _on_disk(rows: Iterable[tuple[str, str]], wrote: Callable[[int], object]) -> pa.Table:

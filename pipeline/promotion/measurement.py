@@ -30,7 +30,7 @@ def read_again(dataset: DatasetConfig, digests: Mapping[str, str], run_id: str) 
         PipelineError: the corpus cannot be read, or is another one now.
     """
     try:
-        corpus = load_corpus(dataset)
+        corpus = load_corpus(replace(dataset, unlabelled_file=None))
     except PipelineError as error:
         raise PipelineError(
             f"run {run_id} is measured on its validation split, which cannot be read: {error}"

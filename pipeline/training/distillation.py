@@ -42,10 +42,10 @@ from pipeline.models.load import (
 from pipeline.models.source import model_version
 from pipeline.names import (
     ACCURACY,
-    SPLITS,
     TEACHER,
     TEST,
     TRAIN,
+    UNLABELLED,
     VALIDATION,
     figure_of,
     on_validation,
@@ -58,6 +58,7 @@ from pipeline.training.teaching import Teaching
 from pipeline.training.train_phase import TrainingInputs, train
 
 FIGURES_FILE = "figures.json"
+TAUGHT = (TRAIN, UNLABELLED, TRANSFER)  # the order of the answers
 MODEL_FOLDER = "model"  # of a teacher that was fine-tuned, beside its answers
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,8 @@ def _read(teacher: Teacher, folder: Path) -> Teaching:
     """Load answers, and touch the last one: a file that was cut is told here."""
     figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
     answers = datasets.load_from_disk(str(folder))
-    rows = len(teacher.corpus.splits[TRAIN]) + teacher.distillation.transfer_texts
+    splits = {**teacher.corpus.splits, **(teacher.transfer.splits if teacher.transfer else {})}
+    rows = sum(len(splits[split]) for split in TAUGHT if split in splits)
     if len(answers) != rows:
         raise ValueError(f"{folder} has {len(answers)} answers for {rows} texts")
     _ = answers[-1]
@@ -201,7 +203,7 @@ def _read(teacher: Teacher, folder: Path) -> Teaching:
 
 
 def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
-    """Write the answers to train and the figures on validation and test into a folder."""
+    """Write the answers to all texts but those of validation and test, whose figures it writes."""
     config, label_names = teacher.config, teacher.corpus.label_names
     tokenizer = load_tokenizer(teacher.model, config.dataset.max_length)
     tokens = tokenize(teacher.corpus, tokenizer, config.dataset)
@@ -217,17 +219,17 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
         model.save_pretrained(folder / MODEL_FOLDER)
         tokenizer.save_pretrained(folder / MODEL_FOLDER)
     batch_size = config.trainer.per_device_eval_batch_size
-    evaluators = {split: Evaluator(tokens[split], collate, batch_size) for split in SPLITS}
-    logits = {split: each.logits(model)[:, order] for split, each in evaluators.items()}
-    asked, answers = [evaluators[TRAIN]], [logits[TRAIN]]
     if teacher.transfer is not None:
-        rows = tokenize(teacher.transfer, tokenizer, config.dataset)[TRANSFER]
-        asked.append(Evaluator(rows, collate, batch_size))
-        answers.append(asked[-1].logits(model)[:, order])
-    columns = {TEACHER_LOGITS: np.concatenate(answers)}
+        tokens = {**tokens, **tokenize(teacher.transfer, tokenizer, config.dataset)}
+    evaluators = {split: Evaluator(rows, collate, batch_size) for split, rows in tokens.items()}
+    logits = {split: each.logits(model)[:, order] for split, each in evaluators.items()}
+    taught = [split for split in TAUGHT if split in tokens]
+    columns = {TEACHER_LOGITS: np.concatenate([logits[split] for split in taught])}
     if teacher.distillation.hidden_states_weight:
-        states = [each.outputs(model, partial(_hidden_state, model)) for each in asked]
-        columns[TEACHER_HIDDEN_STATE] = np.concatenate(states)
+        states = partial(_hidden_state, model)
+        columns[TEACHER_HIDDEN_STATE] = np.concatenate(
+            [evaluators[split].outputs(model, states) for split in taught]
+        )
     floats = datasets.Sequence(datasets.Value("float32"))
     features = datasets.Features(dict.fromkeys(columns, floats))
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))

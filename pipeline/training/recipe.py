@@ -76,7 +76,7 @@ def train_recipe(
         teaching = teach(inputs.teacher, inputs.work_dir)
         log_figures(teaching.figures)
         as_tokens = partial(tokenize, tokenizer=inputs.tokenizer, config=config.dataset)
-        splits[TRAIN] = teaching.join(splits[TRAIN], as_tokens)
+        splits[TRAIN] = teaching.join(inputs.tokens, as_tokens)
         start = teaching.student or start
         teaching.check_width(start.model)
     training = _training_inputs(config, inputs, splits, log_curves)

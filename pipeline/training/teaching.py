@@ -18,6 +18,7 @@ from pipeline.data.transfer import TRANSFER
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
 from pipeline.models.load import Pretrained
+from pipeline.names import TRAIN, UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Teaching:
     """The answers of a teacher.
 
     Args:
-        answers: what it says of train, in its order, and then of the transfer texts: a dataset with
-            the column teacher_logits, and teacher_hidden_state if that is taught, mapped into
-            memory.
+        answers: what it says of train, of the unlabelled texts and of the transfer texts, one after
+            the other: a dataset with the column teacher_logits, and teacher_hidden_state if that is
+            taught, mapped into memory.
         figures: the teacher's figures on test and validation, by their names in MLflow.
         student: layers of the teacher under its head, to be trained; None if the trained model
             starts from another checkpoint.
@@ -54,19 +55,21 @@ class Teaching:
                 f"teacher's hidden states are {width} wide, the model's {own}; 0 leaves them out."
             )
 
-    def join(
-        self, train: datasets.Dataset, tokenize_corpus: Callable[[Corpus], Tokens]
-    ) -> datasets.Dataset:
-        """Put the answers beside the tokens of train and of the transfer texts.
+    def join(self, tokens: Tokens, tokenize_corpus: Callable[[Corpus], Tokens]) -> datasets.Dataset:
+        """Put the answers beside the tokens of train, of the unlabelled and of the transfer texts.
 
-        A transfer text has the teacher's label.
+        The last two have the teacher's labels.
 
         Args:
-            train: tokens of train.
+            tokens: tokens of the corpus.
             tokenize_corpus: turns the transfer texts into tokens of the trained model.
         """
+        train = tokens[TRAIN]
+        labelled_here = [tokens[UNLABELLED]] if UNLABELLED in tokens else []
         if self.transfer is not None:
-            rows = tokenize_corpus(self.transfer)[TRANSFER].remove_columns(LABELS)
+            labelled_here.append(tokenize_corpus(self.transfer)[TRANSFER])
+        if labelled_here:
+            rows = datasets.concatenate_datasets(labelled_here).remove_columns(LABELS)
             logits = self.answers.select_columns(TEACHER_LOGITS).with_format("numpy")[len(train) :]
             labels = np.argmax(logits[TEACHER_LOGITS], axis=-1)
             rows = rows.add_column(LABELS, labels).cast(train.features)

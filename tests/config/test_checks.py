@@ -176,6 +176,10 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
             ],
             "distillation.transfer_texts makes single texts",
         ),
+        (
+            ["dataset.unlabelled_file=pyproject.toml"],
+            "dataset.unlabelled_file=pyproject.toml has texts for a teacher to label",
+        ),
         (["loss.focal_gamma=2", "trainer.label_smoothing_factor=0.1"], "exclude each other"),
     ],
 )

@@ -1,6 +1,8 @@
-"""Read tables in tests as a corpus would."""
+"""Write tables in tests, and read them as a corpus would."""
 
 from pathlib import Path
+
+import pandas as pd
 
 from pipeline.data.cleaning import Findings, good_rows
 from pipeline.data.rows import Columns
@@ -20,3 +22,13 @@ def read(file: Path, encoding: str | None = None) -> Pairs:
 def written(file: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
     file.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
     return file
+
+
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """Write a table in the format that the file's name ends with."""
+    if file.suffix in (".csv", ".tsv"):
+        table.to_csv(file, sep="\t" if file.suffix == ".tsv" else ",", index=False)
+    elif file.suffix == ".parquet":
+        table.to_parquet(file)
+    else:
+        table.to_json(file, lines=True, orient="records")

@@ -10,8 +10,9 @@ import pytest
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.corpus import load_corpus
 from pipeline.errors import PipelineError
-from pipeline.names import SPLITS
+from pipeline.names import SPLITS, UNLABELLED
 from tests.conftest import micro_rows
+from tests.data.tables import write_table
 
 
 def written(folder: Path, **splits: pd.DataFrame) -> DatasetConfig:
@@ -230,3 +231,61 @@ def test_a_label_with_a_line_end_is_told_on_one_line(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"train has: hot, 'two\\nlines'\.") as caught:
         load_corpus(config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
+def test_unlabelled_texts_are_those_that_are_not_measured_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    rows = micro_rows(60, 0)
+    config = written(tmp_path, train=rows, validation=rows[:5], test=rows[5:10])
+    texts = ["one of them", "another", *rows["text"][:2], rows["text"][9]]
+    config.unlabelled_file = str(tmp_path / f"more{suffix}")
+    write_table(pd.DataFrame({"source": "web", "text": texts}), Path(config.unlabelled_file))
+    corpus = load_corpus(config)
+    assert list(corpus.splits) == [*SPLITS, UNLABELLED]
+    assert corpus.splits[UNLABELLED][:] == {"text": texts[:2], "label": [0, 0]}
+    assert "unlabelled: left out 3 of 5 rows, whose texts are in validation or test" in caplog.text
+    config.max_train_samples = config.max_eval_samples = 4
+    limited = load_corpus(config)
+    assert len(limited.splits[UNLABELLED]) >= 2, "a limit is for labelled texts"
+
+
+def test_unlabelled_texts_change_no_other_digest(tmp_path: Path) -> None:
+    config = written(tmp_path, train=micro_rows(60, 0))
+    without = load_corpus(config).digests
+    more = tmp_path / "more.csv"
+    more.write_text("text\none of them\n")
+    config.unlabelled_file = str(more)
+    one = load_corpus(config).digests
+    more.write_text("text\nanother\n")
+    other = load_corpus(config).digests
+    assert {split: one[split] for split in SPLITS} == without == dict(list(other.items())[:3])
+    assert one[UNLABELLED] != other[UNLABELLED]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("body\none\n", "dataset.text_column='text' is not in .*more.csv; its columns are: body"),
+        ('text\none\n""\n', "unlabelled has 1 row without a text: .*more.csv, line 3"),
+        ("text\n", "unlabelled is empty; it needs at least one row with a text"),
+    ],
+)
+def test_an_unlabelled_file_without_texts_is_refused(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    config = written(tmp_path, train=micro_rows(60, 0))
+    config.unlabelled_file = str(tmp_path / "more.csv")
+    (tmp_path / "more.csv").write_text(content)
+    with pytest.raises(PipelineError, match=reason):
+        load_corpus(config)
+
+
+def test_unlabelled_texts_that_are_all_measured_on_are_refused(tmp_path: Path) -> None:
+    rows = micro_rows(60, 0)
+    config = written(tmp_path, train=rows, validation=rows[:5], test=rows[5:10])
+    rows[:3][["text"]].to_csv(tmp_path / "more.csv", index=False)
+    config.unlabelled_file = str(tmp_path / "more.csv")
+    with pytest.raises(PipelineError, match="all texts of dataset.unlabelled_file are in valid"):
+        load_corpus(config)

@@ -8,7 +8,7 @@ import pytest
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.sources import read_sources
 from pipeline.errors import PipelineError
-from tests.data.tables import Pairs, read, written
+from tests.data.tables import Pairs, read, write_table, written
 
 ROWS = pd.DataFrame({"text": ["NA", "123", "a, b"], "label": ["null", "x", "y"]})
 
@@ -21,12 +21,7 @@ def rows_of(config: DatasetConfig, split: str) -> Pairs:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
 def test_every_format_gives_the_texts_as_they_were_written(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"rows{suffix}"
-    if suffix in (".csv", ".tsv"):
-        ROWS.to_csv(file, sep="\t" if suffix == ".tsv" else ",", index=False)
-    elif suffix == ".parquet":
-        ROWS.to_parquet(file)
-    else:
-        ROWS.to_json(file, lines=True, orient="records")
+    write_table(ROWS, file)
     assert read(file) == list(ROWS.itertuples(index=False, name=None))
 
 

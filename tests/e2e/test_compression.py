@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file
 
 from pipeline.evaluation.metrics import Evaluator
-from tests.conftest import Output
+from tests.conftest import Output, micro_rows
 
 Command = Callable[..., Output]
 
@@ -178,11 +178,14 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
 
 
 def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_train_has(
-    command: Command, micro: list[str], store: str, micro_model: Path
+    command: Command, micro: list[str], store: str, micro_model: Path, tmp_path: Path
 ) -> None:
+    more = tmp_path / "more.csv"
+    micro_rows(40, 9)[["text"]].to_csv(more, index=False)
     typed = [
         *micro,
         *taught_by(micro_model),
+        f"dataset.unlabelled_file={more}",
         "distillation.student_from_teacher=true",
         "distillation.hidden_states_weight=1",
         "distillation.transfer_texts=64",
@@ -201,6 +204,8 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
         taught, teacher = (same.data.metrics[f"{each}/{figure}"] for each in ("fp32", "teacher"))
         assert taught == pytest.approx(teacher, abs=1e-5), figure
     assert small.data.metrics["int8/accuracy"] > 0.6
+    inputs = {each.tags[0].value: each.dataset for each in small.inputs.dataset_inputs}
+    assert inputs["unlabelled"].name.endswith("-unlabelled"), "a sweep sees that the file changed"
     config = json.loads((Path(small.info.artifact_uri[7:]) / "int8/config.json").read_text())
     assert config["num_hidden_layers"] == 1
 

@@ -8,6 +8,7 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.transfer import TRANSFER
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
+from pipeline.names import TRAIN, UNLABELLED
 from pipeline.training.loss import hidden_state_distance
 from pipeline.training.teaching import Teaching
 
@@ -29,17 +30,16 @@ def test_hidden_states_of_another_width_are_refused() -> None:
     Teaching(answers, {}, None).check_width(model)
 
 
-def test_transfer_texts_come_after_train_with_the_labels_of_the_teacher() -> None:
-    train = datasets.Dataset.from_dict(
-        {"input_ids": [[1], [2]], "labels": [1, 1], "length": [1, 1]}
-    )
-    tokens = datasets.Dataset.from_dict(
-        {"labels": [0, 0], "input_ids": [[3], [4]], "length": [1, 1]}
-    )
-    logits = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
+def test_other_texts_come_after_train_with_the_labels_of_the_teacher() -> None:
+    def rows(ids: list[int], labels: list[int]) -> datasets.Dataset:
+        return datasets.Dataset.from_dict({"labels": labels, "input_ids": [[i] for i in ids]})
+
+    tokens = {TRAIN: rows([1, 2], [1, 1]), UNLABELLED: rows([3], [0])}
+    made = {TRANSFER: rows([4, 5], [0, 0])}
+    logits = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 3.0]]
     transfer = Corpus("micro", ("no", "yes"), {}, "here")
     teaching = Teaching(datasets.Dataset.from_dict({TEACHER_LOGITS: logits}), {}, None, transfer)
-    joined = teaching.join(train, lambda corpus: {TRANSFER: tokens})
-    assert joined["input_ids"] == [[1], [2], [3], [4]]
-    assert joined["labels"] == [1, 1, 1, 0], "those of train, then the teacher's"
+    joined = teaching.join(tokens, lambda corpus: made)
+    assert joined["input_ids"] == [[1], [2], [3], [4], [5]]
+    assert joined["labels"] == [1, 1, 1, 0, 1], "those of train, then the teacher's"
     assert joined[TEACHER_LOGITS] == logits
