@@ -44,7 +44,11 @@ RETIRED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"export": {"vocabulary": "f
 # Keys that it did not have: a comparison does not show them with their defaults.
 ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"encoding": None, "unlabelled_file": None},
-    "model": {"layers": None, "head_learning_rate_factor": 10.0},
+    "model": {
+        "layers": None,
+        "head_learning_rate_factor": 10.0,
+        "embeddings_learning_rate_factor": 0.4,
+    },
     "trainer": {"bf16": None},
     "baseline": asdict(BaselineConfig()),
 }
@@ -271,6 +275,7 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
             "is_kept": config.distillation is not None and config.distillation.student_from_teacher,
             "classification_token_only": config.model.classification_token_only,
             "head_learning_rate_factor": config.model.head_learning_rate_factor,
+            "embeddings_learning_rate_factor": config.model.embeddings_learning_rate_factor,
         }
     return key_of(parts)
 

@@ -33,6 +33,8 @@ class ModelConfig:
             num_hidden_layers of them. Given, they count and num_hidden_layers does not.
         head_learning_rate_factor: factor of the learning rate for what the checkpoint lacks, in the
             first phase: the classifier, and the pooler if it has none that was trained.
+        embeddings_learning_rate_factor: factor of the learning rate for the embeddings; it grows in
+            equal steps from there to the last layer, where it is 1.
         classification_token_only: whether training computes the last layer for the classification
             token alone. Gradients are the same (the other tokens' outputs are never read) and a
             step is shorter.
@@ -43,6 +45,7 @@ class ModelConfig:
     num_hidden_layers: Optional[int] = number(None, at_least=1)
     layers: Optional[list[int]] = field(default=None, metadata={RANGE: Range(at_least=0)})
     head_learning_rate_factor: float = number(10.0, above=0)
+    embeddings_learning_rate_factor: float = number(0.4, above=0)
     classification_token_only: bool = True
 
     @property

@@ -23,6 +23,7 @@ from pipeline.config.hub import LOCAL_HINT, looks_local
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
 from pipeline.models.head import start_near_identity
+from pipeline.models.layers import WITHOUT_LAYERS_TO_CHOOSE, keep_layers, kept_layers
 
 # What a model directory has to hold: one file of each kind.
 DIRECTORY_FILES = {
@@ -40,11 +41,6 @@ DIRECTORY_FILES = {
         "spiece.model",
         "sentencepiece.bpe.model",
     ),
-}
-# Architectures whose first layers are kept, by model_type, with the reason.
-WITHOUT_LAYERS_TO_CHOOSE = {
-    "albert": "all layers of ALBERT have the same weights",
-    "modernbert": "a layer of ModernBERT attends far or near by its place",
 }
 LISTED_FILES = 10  # that an error names
 POSITION_TABLES = ("position_embeddings", "embed_positions")
@@ -202,56 +198,9 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
             f"encoder: {len(missing)} tensors are missing, among them {missing[0]}."
         )
     if kept is not None:
-        _keep(model, kept)
+        keep_layers(model, kept)
     lacking = {*info["missing_keys"], *info["mismatched_keys"]}
     return Pretrained(model, start_near_identity(model, lacking))
-
-
-def kept_layers(config: ModelConfig, architecture: PretrainedConfig) -> tuple[int, ...] | None:
-    """Say which layers of a checkpoint are kept.
-
-    Args:
-        config: the model group.
-        architecture: config of the checkpoint.
-
-    Returns:
-        Their numbers from 0, in ascending order; None if all of them are kept.
-
-    Raises:
-        PipelineError: the checkpoint has fewer layers, or none to choose from.
-    """
-    available = getattr(architecture, "num_hidden_layers", None)
-    name, kind = config.name_or_path, architecture.model_type
-    if available is None:
-        return None
-    if config.layers is None:
-        count = config.num_hidden_layers or available
-        if count > available:
-            raise PipelineError(
-                f"model.num_hidden_layers={count} but {name} has {available} layers."
-            )
-        if count == available:
-            return None
-        return tuple(int((part + 0.5) * available / count) for part in range(count))
-    if kind in WITHOUT_LAYERS_TO_CHOOSE:
-        reason = WITHOUT_LAYERS_TO_CHOOSE[kind]
-        raise PipelineError(f"model.layers={config.layers}: {reason}; use model.num_hidden_layers.")
-    if config.layers[-1] >= available:
-        raise PipelineError(
-            f"model.layers={config.layers} but {name} has the layers 0 to {available - 1}."
-        )
-    return tuple(config.layers)
-
-
-def _keep(model: PreTrainedModel, kept: Sequence[int]) -> None:
-    """Take all other layers out of a model."""
-    count = model.config.num_hidden_layers
-    for module in model.base_model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, torch.nn.ModuleList) and len(child) == count > len(kept):
-                setattr(module, name, torch.nn.ModuleList(child[layer] for layer in kept))
-                model.config.num_hidden_layers = len(kept)
-                return
 
 
 def _architecture(config: ModelConfig, label_names: Sequence[str]) -> PretrainedConfig:

@@ -1,12 +1,12 @@
-"""Give parameters a learning rate of their own."""
+"""Give parameters learning rates of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import torch
 
 
-def scale_learning_rate(
-    optimizer: torch.optim.Optimizer, parameters: Iterable[torch.nn.Parameter], factor: float
+def scale_learning_rates(
+    optimizer: torch.optim.Optimizer, factors: Mapping[torch.nn.Parameter, float]
 ) -> None:
     """Move parameters into groups with a factor times the learning rate of their old ones.
 
@@ -14,12 +14,12 @@ def scale_learning_rate(
 
     Args:
         optimizer: optimizer before its first step and without a scheduler; changed in place.
-        parameters: the parameters to move.
-        factor: factor of the learning rate.
+        factors: factor by parameter; others keep their rate.
     """
-    chosen = {id(parameter) for parameter in parameters}
     for group in list(optimizer.param_groups):
-        moved = [parameter for parameter in group["params"] if id(parameter) in chosen]
-        if moved:
-            group["params"] = [each for each in group["params"] if id(each) not in chosen]
-            optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * factor})
+        moved: dict[float, list[torch.nn.Parameter]] = {}
+        for parameter in group["params"]:
+            moved.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+        group["params"] = moved.pop(1.0, [])
+        for factor, parameters in moved.items():
+            optimizer.add_param_group({**group, "params": parameters, "lr": group["lr"] * factor})

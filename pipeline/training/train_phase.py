@@ -31,6 +31,7 @@ from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate, Tokens, in
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
 from pipeline.models.first_token import FirstTokenOnly
+from pipeline.models.layers import learning_rate_factors
 from pipeline.models.load import Pretrained
 from pipeline.names import SCORED, TRAIN, VALIDATION, bf16_of, epochs_of, learning_rate_of, time_of
 from pipeline.training.callbacks import (
@@ -226,8 +227,7 @@ def _phase_trainer(
     trainer = PhaseTrainer(
         computation=LossComputation(inputs.loss, inputs.hidden_states_weight, config.bf16 or False),
         fake_quantization=fake_quantization,
-        new_parameters=start.new_parameters,
-        head_learning_rate_factor=inputs.model.head_learning_rate_factor,
+        learning_rate_factors=_learning_rate_factors(start, inputs.model),
         model=start.model,
         args=training_arguments(config, inputs.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
@@ -245,6 +245,11 @@ def _phase_trainer(
     if not trainer.args.disable_tqdm:
         trainer.add_callback(ProgressBar())
     return trainer
+
+
+def _learning_rate_factors(start: Pretrained, config: ModelConfig) -> dict[str, float]:
+    new = dict.fromkeys(sorted(start.new_parameters), config.head_learning_rate_factor)
+    return learning_rate_factors(start.model, config.embeddings_learning_rate_factor) | new
 
 
 def _stage_of_earlier_start(

@@ -3,7 +3,7 @@
 import logging
 import math
 import shutil
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from pipeline.training.checkpoint_files import (
 )
 from pipeline.training.checkpoints import CHECKPOINT_PREFIX
 from pipeline.training.loss import Loss, hidden_state_distance
-from pipeline.training.optimizer import scale_learning_rate
+from pipeline.training.optimizer import scale_learning_rates
 from pipeline.training.sampler import LikeLengthSampler
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,7 @@ class PhaseTrainer(CompressionTrainer):
         computation: how the loss of a batch is computed.
         fake_quantization: adapts fake-quantization as soon as Neural Compressor has inserted it;
             None for an FP32 phase.
-        new_parameters: names of the parameters that the checkpoint lacks.
-        head_learning_rate_factor: factor of the learning rate for these.
+        learning_rate_factors: factor of the learning rate by name of parameter; 1 for others.
         options: INCTrainer's arguments.
     """
 
@@ -72,14 +71,12 @@ class PhaseTrainer(CompressionTrainer):
         *,
         computation: LossComputation,
         fake_quantization: FakeQuantization | None,
-        new_parameters: Collection[str],
-        head_learning_rate_factor: float,
+        learning_rate_factors: Mapping[str, float],
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._computation = computation
-        self._new_parameters = new_parameters
-        self._head_learning_rate_factor = head_learning_rate_factor
+        self._learning_rate_factors = learning_rate_factors
         self._fake_quantization = fake_quantization
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
@@ -116,10 +113,12 @@ class PhaseTrainer(CompressionTrainer):
         return loss
 
     def create_optimizer(self) -> torch.optim.Optimizer:
-        """Make the optimizer, with a learning rate of its own for what is new."""
+        """Make the optimizer, with the learning rates of the layers and of what is new."""
         optimizer = super().create_optimizer()
-        new = [self.model.get_parameter(name) for name in sorted(self._new_parameters)]
-        scale_learning_rate(optimizer, new, self._head_learning_rate_factor)
+        factors = self._learning_rate_factors
+        scale_learning_rates(
+            optimizer, {self.model.get_parameter(name): factors[name] for name in factors}
+        )
         return optimizer
 
     def compute_loss(

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    AlbertConfig,
-    BertConfig,
     BertForSequenceClassification,
     BertModel,
     PreTrainedModel,
@@ -18,7 +16,6 @@ from pipeline.errors import PipelineError
 from pipeline.models.load import (
     check_max_length,
     check_vocabulary,
-    kept_layers,
     load_model,
     load_tokenizer,
 )
@@ -55,21 +52,6 @@ def test_some_layers_can_be_kept_alone(
     reloaded = type(cut).from_pretrained(tmp_path, attn_implementation="eager").eval()
     ids = torch.tensor([[2, 5, 3]])
     assert torch.equal(reloaded(ids).logits, cut.eval()(ids).logits)
-
-
-def test_each_of_equal_parts_gives_its_middle_layer() -> None:
-    architecture = BertConfig(num_hidden_layers=6)
-    kept = [kept_layers(ModelConfig("a", num_hidden_layers=n), architecture) for n in range(1, 7)]
-    assert kept == [(3,), (1, 4), (1, 3, 5), (0, 2, 3, 5), (0, 1, 3, 4, 5), None]
-    assert kept_layers(ModelConfig("a"), architecture) is None
-
-
-def test_layers_that_are_not_there_or_not_to_be_chosen_are_refused() -> None:
-    six = BertConfig(num_hidden_layers=6)
-    with pytest.raises(PipelineError, match=r"layers=\[1, 6\] but a has the layers 0 to 5"):
-        kept_layers(ModelConfig("a", layers=[1, 6]), six)
-    with pytest.raises(PipelineError, match="all layers of ALBERT have the same weights; use"):
-        kept_layers(ModelConfig("a", layers=[1]), AlbertConfig(num_hidden_layers=6))
 
 
 def test_more_layers_than_there_are_are_refused(micro_model: Path) -> None:

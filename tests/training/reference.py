@@ -135,7 +135,7 @@ def _train(config: Config, folder: Path, log_curves: Callable[..., None]) -> lis
         hidden_states_weight=0.0,
         checkpoints=Checkpoints(folder, resumed=False, chosen=None),
         log_curves=log_curves,
-        model=ModelConfig(head_learning_rate_factor=1.0),
+        model=ModelConfig(head_learning_rate_factor=1.0, embeddings_learning_rate_factor=1.0),
     )
     start = Pretrained(_model(), new_parameters=frozenset())
     set_seed(0)

@@ -1,6 +1,6 @@
 import torch
 
-from pipeline.training.optimizer import scale_learning_rate
+from pipeline.training.optimizer import scale_learning_rates
 
 
 def test_parameters_get_a_factor_of_the_rate_and_the_other_groups_keep_their_places() -> None:
@@ -12,7 +12,7 @@ def test_parameters_get_a_factor_of_the_rate_and_the_other_groups_keep_their_pla
         ],
         lr=1e-3,
     )
-    scale_learning_rate(optimizer, head.parameters(), 10)
+    scale_learning_rates(optimizer, dict.fromkeys(head.parameters(), 10.0))
     groups = [
         ([id(each) for each in group["params"]], group["lr"], group["weight_decay"])
         for group in optimizer.param_groups

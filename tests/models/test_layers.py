@@ -1,0 +1,62 @@
+import pytest
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
+
+from pipeline.config.schema import ModelConfig
+from pipeline.errors import PipelineError
+from pipeline.models.layers import kept_layers, learning_rate_factors
+
+TINY = {"vocab_size": 20, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+TINY_DISTILBERT = {"vocab_size": 20, "dim": 8, "n_heads": 2, "hidden_dim": 8, "n_layers": 2}
+
+
+def test_each_of_equal_parts_gives_its_middle_layer() -> None:
+    architecture = BertConfig(num_hidden_layers=6)
+    kept = [kept_layers(ModelConfig("a", num_hidden_layers=n), architecture) for n in range(1, 7)]
+    assert kept == [(3,), (1, 4), (1, 3, 5), (0, 2, 3, 5), (0, 1, 3, 4, 5), None]
+    assert kept_layers(ModelConfig("a"), architecture) is None
+
+
+def test_layers_that_are_not_there_or_not_to_be_chosen_are_refused() -> None:
+    six = BertConfig(num_hidden_layers=6)
+    with pytest.raises(PipelineError, match=r"layers=\[1, 6\] but a has the layers 0 to 5"):
+        kept_layers(ModelConfig("a", layers=[1, 6]), six)
+    with pytest.raises(PipelineError, match="all layers of ALBERT have the same weights; use"):
+        kept_layers(ModelConfig("a", layers=[1]), AlbertConfig(num_hidden_layers=6))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        BertConfig(**TINY, num_hidden_layers=2),
+        DistilBertConfig(**TINY_DISTILBERT),
+        ElectraConfig(**TINY, num_hidden_layers=2, embedding_size=4),
+        RobertaConfig(**TINY, num_hidden_layers=2),
+    ],
+    ids=lambda architecture: architecture.model_type,
+)
+def test_learning_rates_fall_from_the_last_layer_to_the_embeddings(
+    architecture: PretrainedConfig,
+) -> None:
+    model = AutoModelForSequenceClassification.from_config(architecture)
+    factors = learning_rate_factors(model, 0.25)
+    assert set(factors) == {name for name, _ in model.named_parameters()}
+    for name, factor in factors.items():
+        layer = next((part for part in name.split(".") if part.isdigit()), None)
+        below = 0.25 if "embeddings" in name else 1.0
+        assert factor == {"0": 0.5, "1": 1.0}.get(layer, below), name
+
+
+def test_layers_with_the_same_weights_and_a_factor_of_one_leave_the_rate_as_it_is() -> None:
+    albert = AlbertConfig(**TINY, num_hidden_layers=2, embedding_size=4)
+    shared = AutoModelForSequenceClassification.from_config(albert)
+    assert learning_rate_factors(shared, 0.25) == {}
+    bert = AutoModelForSequenceClassification.from_config(BertConfig(**TINY, num_hidden_layers=2))
+    assert learning_rate_factors(bert, 1.0) == {}
