@@ -11,6 +11,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         source = Path(scratch) / ONNX_FILE
         separator = settings.tokenizer.sep_token_id if settings.pairs else None
-        _export_graph(model, source, separator)
+        _export_graph(inference_graph(model, settings.max_length, separator), model, source)
         if settings.pairs:
             model.config.update({PAIRS_KEY: True})
         artifacts = []
@@ -92,7 +93,7 @@ def check_exportable(model: PreTrainedModel) -> None:
         PipelineError: the architecture cannot be exported.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        _export_graph(model, Path(scratch) / ONNX_FILE, None)
+        _export_graph(inference_graph(model), model, Path(scratch) / ONNX_FILE)
 
 
 def to_onnx(graph: torch.nn.Module, file: Path) -> None:
@@ -118,9 +119,9 @@ def to_onnx(graph: torch.nn.Module, file: Path) -> None:
         )
 
 
-def _export_graph(model: PreTrainedModel, file: Path, sep_token_id: int | None) -> None:
+def _export_graph(graph: torch.nn.Module, model: PreTrainedModel, file: Path) -> None:
     try:
-        to_onnx(inference_graph(model, sep_token_id), file)
+        to_onnx(graph, file)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise PipelineError(
             f"{model.config.model_type} cannot be exported to ONNX; choose export=none. "
@@ -174,8 +175,10 @@ def _openvino_int8(source: Path, directory: Path, settings: ExportSettings) -> N
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerFast, max_length: int, directory: Path) -> None:
-    """Save the tokenizer with its cut in tokenizer.json, where every user of that file reads it."""
-    tokenizer.save_pretrained(directory)
+    """Save the tokenizer with its cut, where tokenizers and where transformers read it."""
+    cut = copy(tokenizer)
+    cut.model_max_length = max_length
+    cut.save_pretrained(directory)
     file = str(directory / TOKENIZER_FILE)
     cutting = Tokenizer.from_file(file)
     cutting.enable_truncation(max_length, direction=tokenizer.truncation_side)

@@ -1,7 +1,8 @@
 """Turn a trained classifier into an equal module that computes only what its logits need.
 
-For BERT with a head on the classification token, three things can be left out without any change:
+For BERT with a head on the classification token, four things can be left out without any change:
 
+- Positions behind the length that texts are cut at.
 - Token types: all zero for a single text, so their one row is added to the position table once. For
   pairs, the difference of their two rows is added to the second text.
 - The last layer of the other tokens, which nothing reads. One query per text remains.
@@ -26,12 +27,15 @@ from pipeline.models.first_token import last_layer
 MASKED = -10_000.0
 
 
-def inference_graph(model: PreTrainedModel, sep_token_id: int | None = None) -> nn.Module:
+def inference_graph(
+    model: PreTrainedModel, max_length: int | None = None, sep_token_id: int | None = None
+) -> nn.Module:
     """Build the module that is exported.
 
     Args:
         model: trained FP32 classifier; its weights are shared, not copied, where they stay as they
             are.
+        max_length: tokens that texts are cut at; None takes all that the model takes.
         sep_token_id: separator's id for a model of text pairs: what follows its first occurrence
             is the second text; None for single texts.
 
@@ -42,8 +46,9 @@ def inference_graph(model: PreTrainedModel, sep_token_id: int | None = None) -> 
     """
     is_bert = type(model) is BertForSequenceClassification and last_layer(model) is not None
     absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
-    graph = _LeanBert if is_bert and absolute else Plain
-    return graph(model, sep_token_id).eval()
+    if is_bert and absolute:
+        return _LeanBert(model, max_length, sep_token_id).eval()
+    return Plain(model, sep_token_id).eval()
 
 
 def token_types(input_ids: torch.Tensor, sep_token_id: int) -> torch.Tensor:
@@ -84,17 +89,19 @@ class Plain(nn.Module):
 
 
 class _LeanBert(nn.Module):
-    def __init__(self, model: BertForSequenceClassification, sep_token_id: int | None) -> None:
+    def __init__(
+        self,
+        model: BertForSequenceClassification,
+        max_length: int | None,
+        sep_token_id: int | None,
+    ) -> None:
         super().__init__()
         self.sep_token_id = sep_token_id
         embeddings, layers = model.bert.embeddings, model.bert.encoder.layer
         self.word_embeddings = embeddings.word_embeddings
-        self.position_embeddings = nn.Parameter(
-            (
-                embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
-            ).detach()
-        )
         types = embeddings.token_type_embeddings.weight.detach()
+        positions = embeddings.position_embeddings.weight.detach()[:max_length]
+        self.position_embeddings = nn.Parameter(positions + types[0])
         self.second_text = nn.Parameter(types[1] - types[0]) if sep_token_id is not None else None
         self.norm = embeddings.LayerNorm
         self.layers = nn.ModuleList(_AllTokens(layer) for layer in layers[:-1])

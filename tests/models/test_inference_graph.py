@@ -62,6 +62,18 @@ def test_the_graph_answers_like_the_model_on_padded_batches(layers: int) -> None
             torch.testing.assert_close(graph(ids, mask), expected, rtol=1e-5, atol=2e-5)
 
 
+def test_positions_behind_the_cut_are_left_out() -> None:
+    torch.manual_seed(0)
+    model = bert(2)
+    graph = inference_graph(model, max_length=12)
+    sizes = [sum(each.numel() for each in g.parameters()) for g in (inference_graph(model), graph)]
+    assert sizes[0] - sizes[1] == (40 - 12) * 48
+    ids = torch.randint(0, 100, (3, 12))
+    with torch.inference_mode():
+        expected = model(input_ids=ids).logits
+        torch.testing.assert_close(graph(ids, torch.ones_like(ids)), expected, rtol=1e-5, atol=2e-5)
+
+
 def test_what_padding_holds_does_not_change_the_answer() -> None:
     torch.manual_seed(0)
     graph = inference_graph(bert(2))
