@@ -5,7 +5,7 @@ from pipeline.training.schedule import Task, default_epochs, default_learning_ra
 
 @pytest.mark.parametrize(
     ("train_rows", "num_labels", "epochs"),
-    [(500, 2, 16), (2_000, 2, 8), (10_000, 2, 4), (1_000_000, 2, 1), (100, 2, 30)],
+    [(20, 2, 30), (500, 2, 12), (2_000, 2, 7), (10_000, 2, 4), (60_000, 2, 2), (10**6, 2, 1)],
 )
 def test_few_texts_are_seen_more_often(train_rows: int, num_labels: int, epochs: int) -> None:
     assert default_epochs(Task(train_rows, num_labels, 384, 2)) == epochs
