@@ -40,6 +40,7 @@ from pipeline.names import (
     SWEEP_TAG,
     TEACHER,
     TOTAL_TIME,
+    at_length,
     figure_of,
 )
 from pipeline.tracking.lookup import children_of
@@ -119,9 +120,20 @@ PARTS: Mapping[str, Part] = {
     ),
 }
 COMMON = ["export.max_accuracy_loss=1.0"]
-HEADER = """\
-| {} | linear | teacher | FP32 | INT8, PyTorch | shipped | FP32 - shipped | MB | p50 ms | run s |
-|---|---|---|---|---|---|---|---|---|---|"""
+COLUMNS = (
+    "linear",
+    "teacher",
+    "FP32",
+    "INT8, PyTorch",
+    "shipped",
+    "FP32 - shipped",
+    "MB",
+    "p50 ms",
+    "teacher's p50, 32 tokens",
+    "teacher's MB",
+    "run s",
+)
+TOKENS = 32  # of the texts that a teacher and what it taught are timed on
 
 
 def main() -> None:
@@ -133,7 +145,8 @@ def main() -> None:
         print(f"## {part.question}\n", flush=True)
         for corpus, folder in corpora.items():
             runs = dict(lines_of(name, corpus, folder, options))
-            print(HEADER.format(corpus), *map(cells, runs.items()), "", sep="\n", flush=True)
+            header = [row([corpus, *COLUMNS]), row(["---"] * (len(COLUMNS) + 1))]
+            print(*header, *map(cells, runs.items()), "", sep="\n", flush=True)
             if name == FRONT:
                 draw_front(corpus, runs)
 
@@ -235,31 +248,59 @@ def cells(line: tuple[str, Sequence[Run]]) -> str:
     """
     label, runs = line
     if not runs:
-        return f"| {label} |" + " |" * 9
+        return row([label, *[""] * len(COLUMNS)])
     shipped = runs[0].data.tags.get(SHIPPED_TAG, FP32)
-    figures = [
-        (figure_of(LINEAR, ACCURACY), 4),
-        (figure_of(TEACHER, ACCURACY), 4),
-        (figure_of(FP32, ACCURACY), 4),
-        (figure_of(INT8, ACCURACY), 4),
-        (ACCURACY, 4),
-        (ACCURACY_DROP, 4),
-        (figure_of(shipped, SIZE_MB), 1),
-        (figure_of(shipped, LATENCY_P50_MS), 2),
-        (TOTAL_TIME, 0),
-    ]
-    return f"| {label} | " + " | ".join(mean(runs, *figure) for figure in figures) + " |"
+    latency = at_length(LATENCY_P50_MS, TOKENS)
+    return row(
+        [
+            label,
+            mean(values_of(runs, figure_of(LINEAR, ACCURACY)), 4),
+            mean(values_of(runs, figure_of(TEACHER, ACCURACY)), 4),
+            mean(values_of(runs, figure_of(FP32, ACCURACY)), 4),
+            mean(values_of(runs, figure_of(INT8, ACCURACY)), 4),
+            mean(values_of(runs, ACCURACY), 4),
+            mean(values_of(runs, ACCURACY_DROP), 4),
+            mean(values_of(runs, figure_of(shipped, SIZE_MB)), 1),
+            mean(values_of(runs, figure_of(shipped, LATENCY_P50_MS)), 2),
+            times_of(runs, latency, shipped),
+            times_of(runs, SIZE_MB, shipped),
+            mean(values_of(runs, TOTAL_TIME), 0),
+        ]
+    )
 
 
-def mean(runs: Sequence[Run], figure: str, digits: int) -> str:
+def row(texts: Sequence[str]) -> str:
+    """Write a row of a table in Markdown."""
+    return f"| {' | '.join(texts)} |"
+
+
+def values_of(runs: Sequence[Run], figure: str) -> list[float]:
+    """Return a figure of those runs that have it, by its name in MLflow."""
+    return [run.data.metrics[figure] for run in runs if figure in run.data.metrics]
+
+
+def times_of(runs: Sequence[Run], figure: str, shipped: str) -> str:
+    """Say how many times that of the shipped file a figure of the teacher is, in PyTorch FP32.
+
+    Args:
+        runs: runs that were timed beside their teacher.
+        figure: name of the figure, without a variant.
+        shipped: the shipped variant.
+    """
+    teacher, own = (values_of(runs, figure_of(each, figure)) for each in (TEACHER, shipped))
+    if len(teacher) != len(own) or not teacher:
+        return ""
+    ratios = [large / small for large, small in zip(teacher, own, strict=True)]
+    return f"{mean(ratios, 1)} times"
+
+
+def mean(values: Sequence[float], digits: int) -> str:
     """Write the mean of a figure over runs, with its 95 % interval where it differs.
 
     Args:
-        runs: runs that may have the figure.
-        figure: name of the figure in MLflow.
+        values: the figure of each run.
         digits: digits after the point.
     """
-    values = [run.data.metrics[figure] for run in runs if figure in run.data.metrics]
     if not values:
         return ""
     text = f"{statistics.mean(values):.{digits}f}"
@@ -269,27 +310,30 @@ def mean(runs: Sequence[Run], figure: str, digits: int) -> str:
     return f"{text} ± {reach:.{digits}f}"
 
 
-def draw_front(corpus: str, runs: Mapping[str, Sequence[Run]]) -> None:
-    """Draw accuracy against latency, a point for each run.
+def draw_front(corpus: str, lines: Mapping[str, Sequence[Run]]) -> None:
+    """Draw accuracy against latency, a point for each run, and for its teacher in PyTorch FP32.
 
     Args:
         corpus: name of the corpus.
-        runs: runs of each number of layers.
+        lines: finished runs of each number of layers.
     """
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for label, line in runs.items():
-        shipped = [run.data.tags[SHIPPED_TAG] for run in line]
-        latencies = [
-            run.data.metrics[figure_of(variant, LATENCY_P50_MS)]
-            for run, variant in zip(line, shipped, strict=True)
-        ]
-        axes.scatter(latencies, [run.data.metrics[ACCURACY] for run in line], label=label)
-    axes.set(xlabel="p50 of one text, ms", ylabel="test accuracy, shipped file", title=corpus)
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+
+    def scatter(runs: Sequence[Run], variant: str, label: str) -> None:
+        latencies = values_of(runs, figure_of(variant, LATENCY_P50_MS))
+        axes.scatter(latencies, values_of(runs, figure_of(variant, ACCURACY)), label=label)
+
+    for label, runs in lines.items():
+        if runs:
+            shipped = runs[0].data.tags[SHIPPED_TAG]
+            scatter(runs, shipped, f"{label}, {shipped}")
+    scatter([run for runs in lines.values() for run in runs], TEACHER, "teacher, PyTorch FP32")
+    axes.set(xlabel="p50 of one text, ms", ylabel="test accuracy", title=corpus, xscale="log")
     axes.legend()
     figure.savefig(FRONT_PICTURE.with_stem(f"{FRONT_PICTURE.stem}_{corpus}"), dpi=120)
     plt.close(figure)

@@ -6,6 +6,7 @@ says what a run of a config logs.
 
 # Variants: the prefix of an artifact's figures, and the folder that it is stored in.
 LINEAR = "linear"  # the baseline
+TEACHER = "teacher"  # timed and measured beside them, but not stored
 FP32 = "fp32"
 INT8 = "int8"
 ONNX_FP32 = "onnx_fp32"
@@ -56,7 +57,6 @@ HIGHER_IS_BETTER = (ACCURACY, F1_MACRO, THROUGHPUT_PER_S, SPEEDUP, SPARSITY)
 
 # Prefixes of figures that belong to no artifact.
 PRETRAINED = "pretrained"
-TEACHER = "teacher"
 CORPUS = "corpus"
 TIME = "time"
 JOBS = "jobs"

@@ -65,13 +65,15 @@ class Prepared:
     Args:
         start: pretrained encoder under a head.
         model_config: its config before training.
-        inputs: what the recipe is applied to.
+        teacher: the teacher; None without distillation.
+        inputs: what the recipe is applied to, but for the teacher's answers.
         test: runs models over the test split.
         validation: runs models over the validation split.
     """
 
     start: Pretrained
     model_config: PretrainedConfig
+    teacher: Teacher | None
     inputs: RecipeInputs
     test: Evaluator
     validation: Evaluator
@@ -101,7 +103,7 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     batch_size = config.trainer.per_device_eval_batch_size
     test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)
     validation = Evaluator(inputs.tokens[VALIDATION], inputs.collate, batch_size)
-    return Prepared(start, model_config, inputs, test, validation)
+    return Prepared(start, model_config, _teacher(config, corpus), inputs, test, validation)
 
 
 def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
@@ -121,19 +123,22 @@ def _recipe_inputs(
     tokenizer: PreTrainedTokenizerFast,
     fp32_modules: Sequence[str],
 ) -> RecipeInputs:
-    """Find the teacher, and turn the corpus into tokens."""
+    """Turn the corpus into tokens."""
     config = context.config
     tokens = tokenize(corpus, tokenizer, config.dataset)
     if config.qat.post_training is not None:
         check_calibration(config.qat.post_training, tokens[TRAIN])
-    teacher = None
-    if config.distillation is not None:
-        path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
-        teacher = Teacher.of(config, config.distillation, corpus, path)
     collate, checkpoints = collator(tokenizer, config.dataset), context.checkpoints
     return RecipeInputs(
-        corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, teacher, context.scratch
+        corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, None, context.scratch
     )
+
+
+def _teacher(config: Config, corpus: Corpus) -> Teacher | None:
+    if config.distillation is None:
+        return None
+    path = fp32_directory(config.distillation.teacher, config.tracking.tracking_uri)
+    return Teacher.of(config, config.distillation, corpus, path)
 
 
 def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,6 +36,7 @@ from pipeline.names import (
     REPORT_PAGE,
     REPORTS,
     SPARSITY,
+    TEACHER,
     TEST,
     TOTAL_TIME,
     TRAIN,
@@ -53,9 +54,11 @@ from pipeline.tracking.tracker import open_run
 from pipeline.training.artifacts import export_stages, save_stages
 from pipeline.training.callbacks import LogCurves
 from pipeline.training.checkpoints import open_checkpoints
+from pipeline.training.distillation import teach
 from pipeline.training.ingredients import commits_of, ingredients_of
 from pipeline.training.recipe import train_recipe
 from pipeline.training.stage import Stage
+from pipeline.training.teaching import Teaching
 
 LAYER_ROWS = 64  # validation texts that the error of each module is measured on
 EXAMPLE_TEXTS = 2  # in the MLflow model's input example
@@ -104,7 +107,9 @@ def run(config: Config, corpus: Corpus) -> str:
         tracker.log_tags({**ingredients.tags, **commits_of(ingredients, corpus)})
         prepared = prepare(context, corpus)
         results = compare_with_baseline(context, prepared, ingredients)
-        stages = train(context, prepared)
+        teaching = ask_teacher(context, prepared)
+        results |= {} if teaching is None else {TEACHER: teaching.result}
+        stages = train(context, prepared, teaching)
         results |= store_and_reload(context, prepared, stages)
         results |= export_and_compare(context, prepared, stages, results)
         shipped = ship(context, prepared, results)
@@ -160,12 +165,23 @@ def compare_with_baseline(
     return {LINEAR: result}
 
 
-def train(context: Context, prepared: Prepared) -> list[Stage]:
+def ask_teacher(context: Context, prepared: Prepared) -> Teaching | None:
+    """Let the teacher, if there is one, answer the texts; runs that it teaches share its answers.
+
+    Args:
+        context: the scratch folder.
+        prepared: the teacher.
+    """
+    return None if prepared.teacher is None else teach(prepared.teacher, context.scratch)
+
+
+def train(context: Context, prepared: Prepared, teaching: Teaching | None) -> list[Stage]:
     """Train the recipe; its last stage may be INT8. A sweep may stop a job that has no hope.
 
     Args:
         context: config, tracker and scratch folder.
         prepared: model and inputs.
+        teaching: the answers of a teacher; None without distillation.
     """
     config, tracker = context.config, context.tracker
     pretrained = prepared.test.metrics(prepared.start.model)
@@ -175,7 +191,8 @@ def train(context: Context, prepared: Prepared) -> list[Stage]:
     log_curves: LogCurves = tracker.log_curves
     if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
         log_curves = with_median_pruner(log_curves, config.sweep, tracker.sibling_curves)
-    stages = train_recipe(config, prepared.start, prepared.inputs, log_curves, tracker.log_figures)
+    inputs = replace(prepared.inputs, teaching=teaching)
+    stages = train_recipe(config, prepared.start, inputs, log_curves, tracker.log_figures)
     _describe_quantization(context, prepared, stages[-1])
     figures, variant = stages[-1].evaluate(), stages[-1].variant
     line = "in memory, %s: validation accuracy %.4f, loss %.4f"
@@ -315,7 +332,7 @@ def write_reports(
     page = folder / REPORT_PAGE
     write_report(folder, tracker.name, description(config), config.dataset.max_length, page)
     tracker.log_folder(folder, REPORTS)
-    tracker.check_promised((CONFIG, REPORTS, *results))
+    tracker.check_promised((CONFIG, REPORTS, *(name for name in results if name != TEACHER)))
     title = f"{corpus.name}: {len(labels):,} test texts, reloaded from MLflow"
     results_report.show_results(results, shipped.benchmarks, title)
     log.info("shipped: %s", shipped.variant)

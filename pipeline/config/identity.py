@@ -33,6 +33,8 @@ TRAINING_LIBRARIES = ("torch", "transformers", "tokenizers", "optimum-intel", "n
 DECIDING_LIBRARIES = (*TRAINING_LIBRARIES, "onnxruntime", "openvino", "nncf", "scikit-learn")
 BASELINE_LIBRARIES = ("scikit-learn", "skops")
 TOKEN_LIBRARIES = ("transformers", "tokenizers", "datasets")
+# What the cache keeps of a teacher; one with other files is another entry.
+TEACHER_CONTENT = "answers, logits, model"
 # Groups and keys that change no figure: where a run is stored, and the sweep around it.
 GROUPS_WITHOUT_EFFECT = ("tracking", "sweep", "objective", "rerun")
 TRAINER_KEYS_WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")
@@ -259,6 +261,7 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
         "pairs": config.dataset.text_pair_column is not None,
         "padding": config.dataset.padding,
         "digests": dict(ingredients.digests),
+        "content": TEACHER_CONTENT,
         **_weights_tags(ingredients),
     }
     if config.distillation is not None and config.distillation.hidden_states_weight:
@@ -272,7 +275,6 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
         parts |= {
             "trainer": options,
             "loss": asdict(config.loss),
-            "is_kept": config.distillation is not None and config.distillation.student_from_teacher,
             "classification_token_only": config.model.classification_token_only,
             "head_learning_rate_factor": config.model.head_learning_rate_factor,
             "embeddings_learning_rate_factor": config.model.embeddings_learning_rate_factor,

@@ -88,9 +88,10 @@ def trained_variants(config: Config) -> tuple[str, ...]:
     return (FP32, INT8) if config.qat.quantizes else (FP32,)
 
 
-def baseline_variants(config: Config) -> tuple[str, ...]:
+def rival_variants(config: Config) -> tuple[str, ...]:
     """Return the variants that a run of a config is compared with."""
-    return () if config.baseline is None else (LINEAR,)
+    baseline = () if config.baseline is None else (LINEAR,)
+    return baseline if config.distillation is None else (*baseline, TEACHER)
 
 
 def exported_variants(config: Config) -> tuple[str, ...]:
@@ -113,15 +114,13 @@ def promised_figures(config: Config) -> frozenset[str]:
         names |= {time_of(phase), epochs_of(phase), learning_rate_of(phase), bf16_of(phase)}
     if config.qat.post_training is not None:
         names.add(time_of(POST_TRAINING))
-    names |= {time_of(variant) for variant in baseline_variants(config)}
+    if config.baseline is not None:
+        names.add(time_of(LINEAR))
     if config.pruning is not None:
         names |= {figure_of(variant, SPARSITY) for variant in trained}
-    if config.distillation is not None:
-        names |= {figure_of(TEACHER, figure) for figure in SCORED}
-        names |= {figure_of(TEACHER, on_validation(figure)) for figure in SCORED}
     names |= {figure_of(variant, RELOAD_MAX_ABS_DIFFERENCE) for variant in trained}
     names |= {figure_of(variant, DIFFERING_PREDICTIONS) for variant in exported}
-    variants = (*baseline_variants(config), *trained, *exported)
+    variants = (*rival_variants(config), *trained, *exported)
     for variant in variants:
         names |= {figure_of(variant, figure) for figure in (*SCORED, SIZE_MB, ECE)}
         names |= {

@@ -127,8 +127,8 @@ def benchmark(
     """Measure artifacts against each other: each has a turn at every shape in every repetition.
 
     Args:
-        artifacts: artifacts of different variants; fp32 and int8 are loaded with torch, all others
-            by their runtime.
+        artifacts: artifacts of different variants; teacher, fp32 and int8 are loaded with torch,
+            all others by their runtime.
         texts: texts of the corpus; each artifact's tokenizer turns them into tokens before
             anything is timed.
         max_length: tokens that texts are cut at; None cuts them as each artifact does when it is

@@ -25,13 +25,13 @@ from pipeline.inference.classifier import (
     read_tokenizer,
 )
 from pipeline.inference.session import ONNX_FILE, open_session
-from pipeline.names import FP32, INT8, LINEAR
+from pipeline.names import FP32, INT8, LINEAR, TEACHER
 
 MIN_CALLS = 5
 MAX_SECONDS = 4.0  # of one turn at one shape, however slow the model
 WARM_UP_CALLS = 3
 BATCHES_IN_TURN = 64  # batches of different texts that a turn goes round in
-TORCH_VARIANTS = frozenset({FP32, INT8})
+TORCH_VARIANTS = frozenset({TEACHER, FP32, INT8})
 
 Call = Callable[..., object]
 Batch = tuple[object, ...]  # the arguments of a call

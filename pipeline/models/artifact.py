@@ -39,8 +39,8 @@ class Artifact:
     """A model directory on disk.
 
     Args:
-        variant: linear, fp32, int8, onnx_fp32, onnx_int8 or openvino_int8; the prefix of its
-            figures.
+        variant: linear, teacher, fp32, int8, onnx_fp32, onnx_int8 or openvino_int8; the prefix of
+            its figures.
         path: directory with config, weights and tokenizer; the linear model is one file.
     """
 
@@ -89,7 +89,7 @@ def load(artifact: Artifact) -> PreTrainedModel:
     unpickler, and code that config.json names stays where it is.
 
     Args:
-        artifact: fp32 or int8 directory.
+        artifact: teacher, fp32 or int8 directory.
 
     Raises:
         PipelineError: the directory does not hold what its variant promises.

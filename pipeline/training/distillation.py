@@ -1,7 +1,7 @@
 """Let a teacher answer the training texts, and keep its logits for all runs that it teaches."""
 
-import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +32,9 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Tokens, collator, highest_id, integers, tokenize
 from pipeline.data.transfer import TRANSFER, transfer_corpus
 from pipeline.errors import PipelineError
-from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator, score
+from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator
+from pipeline.evaluation.results import Answers, result_of
+from pipeline.models.artifact import Artifact, save_artifact
 from pipeline.models.load import (
     check_max_length,
     check_vocabulary,
@@ -40,16 +42,7 @@ from pipeline.models.load import (
     load_tokenizer,
 )
 from pipeline.models.source import model_version
-from pipeline.names import (
-    ACCURACY,
-    TEACHER,
-    TEST,
-    TRAIN,
-    UNLABELLED,
-    VALIDATION,
-    figure_of,
-    on_validation,
-)
+from pipeline.names import TEACHER, TEST, TRAIN, UNLABELLED, VALIDATION
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import PHASE_OPTIONS, Phase, scheduled
@@ -57,9 +50,9 @@ from pipeline.training.schedule import task_of
 from pipeline.training.teaching import Teaching
 from pipeline.training.train_phase import TrainingInputs, train
 
-FIGURES_FILE = "figures.json"
+LOGITS_FILE = "logits.npz"  # of validation and test
 TAUGHT = (TRAIN, UNLABELLED, TRANSFER)  # the order of the answers
-MODEL_FOLDER = "model"  # of a teacher that was fine-tuned, beside its answers
+MODEL_FOLDER = "model"  # beside its answers
 log = logging.getLogger(__name__)
 
 
@@ -126,9 +119,8 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
         log.info("teacher %s: %s", name, what)
         _write_answers(teacher, work_dir, folder)
 
-    teaching = cached(f"teacher-{_key(teacher)}", write, partial(_read, teacher))
-    figures = teaching.figures
-    accuracy = figures[figure_of(TEACHER, ACCURACY)]
+    teaching = cached(f"teacher-{_key(teacher)}", write, partial(_read, teacher, work_dir))
+    accuracy = teaching.result.metrics.accuracy
     log.info("teacher %s: test accuracy %.4f", name, accuracy)
     labels = integers(teacher.corpus.splits[TEST], "label")
     most_frequent = float(np.bincount(labels).max() / len(labels))
@@ -184,26 +176,34 @@ def _key(teacher: Teacher) -> str:
     return teacher_key(teacher.config, ingredients, trained)
 
 
-def _read(teacher: Teacher, folder: Path) -> Teaching:
-    """Load answers, and touch the last one: a file that was cut is told here."""
-    figures: dict[str, float] = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))
+def _read(teacher: Teacher, work_dir: Path, folder: Path) -> Teaching:
+    """Load answers, and touch the last one: a file that was cut is told here.
+
+    The model is copied: it is timed at the end of the run, when the cache may have removed it.
+    """
+    corpus = teacher.corpus
     answers = datasets.load_from_disk(str(folder))
-    splits = {**teacher.corpus.splits, **(teacher.transfer.splits if teacher.transfer else {})}
+    splits = {**corpus.splits, **(teacher.transfer.splits if teacher.transfer else {})}
     rows = sum(len(splits[split]) for split in TAUGHT if split in splits)
     if len(answers) != rows:
         raise ValueError(f"{folder} has {len(answers)} answers for {rows} texts")
     _ = answers[-1]
+    model = Artifact(TEACHER, work_dir / TEACHER)
+    shutil.copytree(folder / MODEL_FOLDER, model.path, dirs_exist_ok=True)
     student = None
     if teacher.distillation.student_from_teacher:
-        own = teacher.model.name_or_path
-        source = own if teacher.is_classifier else str(folder / MODEL_FOLDER)
-        layers = replace(teacher.config.model, name_or_path=source, revision=None)
-        student = load_model(layers, teacher.corpus.label_names)
-    return Teaching(answers, figures, student, teacher.transfer)
+        layers = replace(teacher.config.model, name_or_path=str(model.path), revision=None)
+        student = load_model(layers, corpus.label_names)
+    with np.load(folder / LOGITS_FILE) as logits:
+        test, validation = (
+            Answers(logits[split], integers(corpus.splits[split], "label"))
+            for split in (TEST, VALIDATION)
+        )
+    return Teaching(answers, result_of(model, test, validation), student, teacher.transfer)
 
 
 def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
-    """Write the answers to all texts but those of validation and test, whose figures it writes."""
+    """Write the teacher, and what it says of all texts."""
     config, label_names = teacher.config, teacher.corpus.label_names
     tokenizer = load_tokenizer(teacher.model, config.dataset.max_length)
     tokens = tokenize(teacher.corpus, tokenizer, config.dataset)
@@ -215,9 +215,7 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
         order = [model.config.label2id[name] for name in label_names]
     else:
         model = _fine_tuned(teacher, tokens, tokenizer, work_dir)
-    if teacher.distillation.student_from_teacher and not teacher.is_classifier:
-        model.save_pretrained(folder / MODEL_FOLDER)
-        tokenizer.save_pretrained(folder / MODEL_FOLDER)
+    save_artifact(TEACHER, model.save_pretrained, tokenizer, folder / MODEL_FOLDER)
     batch_size = config.trainer.per_device_eval_batch_size
     if teacher.transfer is not None:
         tokens = {**tokens, **tokenize(teacher.transfer, tokenizer, config.dataset)}
@@ -233,8 +231,7 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     floats = datasets.Sequence(datasets.Value("float32"))
     features = datasets.Features(dict.fromkeys(columns, floats))
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
-    figures = _figures(logits, tokens)
-    (folder / FIGURES_FILE).write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    np.savez(folder / LOGITS_FILE, **{split: logits[split] for split in (TEST, VALIDATION)})
 
 
 def _hidden_state(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -266,7 +263,7 @@ def _fine_tuned(
         loss=loss_function(config.loss, labels, len(label_names), smoothing),
         distillation=None,
         hidden_states_weight=0.0,
-        checkpoints=Checkpoints(work_dir / "teacher", resumed=False, chosen=None),
+        checkpoints=Checkpoints(work_dir / "teacher_checkpoints", resumed=False, chosen=None),
         log_curves=lambda entries, step: None,
         model=config.model,
     )
@@ -290,12 +287,3 @@ def _fine_tuning(teacher: Teacher) -> TrainerConfig:
         if getattr(distillation, key) is not None
     }
     return replace(teacher.config.trainer, **options, output_dir=None, resume_from_checkpoint=None)
-
-
-def _figures(logits: Mapping[str, np.ndarray], tokens: Tokens) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    for split in (TEST, VALIDATION):
-        metrics = score(logits[split], integers(tokens[split], LABELS))
-        for name, value in metrics.scalars.items():
-            figures[figure_of(TEACHER, name if split == TEST else on_validation(name))] = value
-    return figures

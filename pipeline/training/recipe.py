@@ -1,4 +1,4 @@
-"""Run a recipe from the pretrained model to its last stage: teacher, phases, quantization."""
+"""Run a recipe from the pretrained model to its last stage: phases, and quantization."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,12 @@ from pipeline.models.load import Pretrained
 from pipeline.names import TRAIN
 from pipeline.training.callbacks import LogCurves
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.distillation import Teacher, teach
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import phases
 from pipeline.training.post_training import PostTrainingInputs, quantize
 from pipeline.training.schedule import task_of
 from pipeline.training.stage import Stage
-from pipeline.training.teaching import inc_distillation
+from pipeline.training.teaching import Teaching, inc_distillation
 from pipeline.training.train_phase import TrainingInputs, train
 
 LogFigures = Callable[[Mapping[str, float]], None]
@@ -38,7 +37,7 @@ class RecipeInputs:
         collate: pads a list of rows to tensors.
         checkpoints: checkpoints of the run, and which one to go on from.
         fp32_modules: names of the modules that stay in FP32.
-        teacher: the teacher; None without distillation.
+        teaching: the answers of a teacher; None without distillation.
         work_dir: scratch folder.
     """
 
@@ -48,7 +47,7 @@ class RecipeInputs:
     collate: Collate
     checkpoints: Checkpoints
     fp32_modules: Sequence[str]
-    teacher: Teacher | None
+    teaching: Teaching | None
     work_dir: Path
 
 
@@ -66,15 +65,14 @@ def train_recipe(
         start: pretrained encoder under a head.
         inputs: what the recipe is applied to.
         log_curves: takes the entries of curves and their step over all phases.
-        log_figures: takes the teacher's figures and the time of each stage.
+        log_figures: takes the time of each stage.
 
     Returns:
         The stages in their order; the last one is the recipe's result.
     """
     splits = dict(inputs.tokens)
-    if inputs.teacher is not None:
-        teaching = teach(inputs.teacher, inputs.work_dir)
-        log_figures(teaching.figures)
+    teaching = inputs.teaching
+    if teaching is not None:
         as_tokens = partial(tokenize, tokenizer=inputs.tokenizer, config=config.dataset)
         splits[TRAIN] = teaching.join(inputs.tokens, as_tokens)
         start = teaching.student or start

@@ -17,6 +17,7 @@ from pipeline.data.tokens import LABELS, Tokens
 from pipeline.data.transfer import TRANSFER
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
+from pipeline.evaluation.results import Result
 from pipeline.models.load import Pretrained
 from pipeline.names import TRAIN, UNLABELLED
 
@@ -29,14 +30,14 @@ class Teaching:
         answers: what it says of train, of the unlabelled texts and of the transfer texts, one after
             the other: a dataset with the column teacher_logits, and teacher_hidden_state if that is
             taught, mapped into memory.
-        figures: the teacher's figures on test and validation, by their names in MLflow.
+        result: the teacher itself, and what it says of validation and test.
         student: layers of the teacher under its head, to be trained; None if the trained model
             starts from another checkpoint.
         transfer: texts that it was asked beside train; None without any.
     """
 
     answers: datasets.Dataset
-    figures: dict[str, float]
+    result: Result
     student: Pretrained | None
     transfer: Corpus | None = None
 

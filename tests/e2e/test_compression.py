@@ -1,6 +1,7 @@
 """Whole runs with what Neural Compressor offers besides quantization-aware training."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,14 +197,22 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
     output = command(*typed, "qat=none", "trainer.learning_rate=1e-12")
     assert output.code == 0, output.err
     # One layer, in both phases.
-    output = command(*typed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
+    timed = ["benchmark=short", "benchmark.repetitions=1", "benchmark.seconds=0.01"]
+    output = command(*typed, *timed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
     assert output.code == 0, output.err
     assert "phase teacher" not in output.err, "it is the same teacher"
+    assert re.search(r"│ teacher +│ +[01]\.\d{4}", output.out), "a row of the table"
     same, small = runs(store)
     for figure in ("accuracy", "validation_accuracy", "loss"):
         taught, teacher = (same.data.metrics[f"{each}/{figure}"] for each in ("fp32", "teacher"))
         assert taught == pytest.approx(teacher, abs=1e-5), figure
     assert small.data.metrics["int8/accuracy"] > 0.6
+    teacher, student = (
+        small.data.metrics[f"{each}/latency_p50_ms"] for each in ("teacher", "fp32")
+    )
+    assert teacher > student, "two layers take longer than one"
+    assert small.data.metrics["teacher/size_mb"] > small.data.metrics["fp32/size_mb"]
+    assert not Path(small.info.artifact_uri[7:], "teacher").exists(), "the run does not store it"
     inputs = {each.tags[0].value: each.dataset for each in small.inputs.dataset_inputs}
     assert inputs["unlabelled"].name.endswith("-unlabelled"), "a sweep sees that the file changed"
     config = json.loads((Path(small.info.artifact_uri[7:]) / "int8/config.json").read_text())

@@ -1,6 +1,8 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
+import numpy as np
 import pytest
 import torch
 
@@ -8,9 +10,14 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.transfer import TRANSFER
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
+from pipeline.evaluation.results import Answers, result_of
+from pipeline.models.artifact import Artifact
 from pipeline.names import TRAIN, UNLABELLED
 from pipeline.training.loss import hidden_state_distance
 from pipeline.training.teaching import Teaching
+
+ANSWERS = Answers(np.eye(2, dtype=np.float32), np.arange(2))
+RESULT = result_of(Artifact("teacher", Path()), ANSWERS, ANSWERS)
 
 
 def test_hidden_states_are_compared_without_their_scale_and_shift() -> None:
@@ -25,9 +32,9 @@ def test_hidden_states_of_another_width_are_refused() -> None:
     )
     model = SimpleNamespace(config=SimpleNamespace(hidden_size=2))
     with pytest.raises(PipelineError, match="are 3 wide, the model's 2; 0 leaves them out"):
-        Teaching(answers, {}, None).check_width(model)
+        Teaching(answers, RESULT, None).check_width(model)
     model.config.hidden_size = 3
-    Teaching(answers, {}, None).check_width(model)
+    Teaching(answers, RESULT, None).check_width(model)
 
 
 def test_other_texts_come_after_train_with_the_labels_of_the_teacher() -> None:
@@ -38,7 +45,9 @@ def test_other_texts_come_after_train_with_the_labels_of_the_teacher() -> None:
     made = {TRANSFER: rows([4, 5], [0, 0])}
     logits = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 3.0]]
     transfer = Corpus("micro", ("no", "yes"), {}, "here")
-    teaching = Teaching(datasets.Dataset.from_dict({TEACHER_LOGITS: logits}), {}, None, transfer)
+    teaching = Teaching(
+        datasets.Dataset.from_dict({TEACHER_LOGITS: logits}), RESULT, None, transfer
+    )
     joined = teaching.join(tokens, lambda corpus: made)
     assert joined["input_ids"] == [[1], [2], [3], [4], [5]]
     assert joined["labels"] == [1, 1, 1, 0, 1], "those of train, then the teacher's"
