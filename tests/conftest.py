@@ -6,9 +6,10 @@ Nothing comes from a network.
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from pipeline.config.schema import register
-from pipeline.console import third_parties
+from pipeline.console import interrupt, third_parties
 
 third_parties.prepare()
 
@@ -174,6 +175,19 @@ def store(tmp_path: Path, migrated_store: Path) -> str:
     """Return the URI of an empty tracking store for this test."""
     shutil.copy(migrated_store, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    """Listen to signals; give the process its handlers and its hook back."""
+    hook = sys.unraisablehook
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupt.listen()
+    yield
+    interrupt.listen()  # forget what came
+    sys.unraisablehook = hook
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

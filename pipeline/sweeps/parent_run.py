@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from pipeline.config.schema import TrackingConfig
+from pipeline.console import interrupt
 from pipeline.errors import PipelineError, reason_line, redacted
 from pipeline.names import (
     BEST,
@@ -277,7 +278,7 @@ def _close_early(
     connection: Connection, run_id: str, patience: Patience, error: BaseException
 ) -> None:
     """Write why the sweep ended, as far as the store takes it in last_seconds()."""
-    client = connection.client
+    client, error = connection.client, interrupt.cause(error)
     status = KILLED if isinstance(error, KeyboardInterrupt) else FAILED
     reason = redacted(reason_line(error))[:TAG_LENGTH]
     deadline = time.monotonic() + last_seconds(error)

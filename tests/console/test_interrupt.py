@@ -1,24 +1,11 @@
 import os
 import signal
-import sys
-from collections.abc import Iterator
 
 import pytest
 
 from pipeline.console import interrupt
 
-
-@pytest.fixture(autouse=True)
-def own_handlers() -> Iterator[None]:
-    """Give the process its handlers and its hook back."""
-    hook = sys.unraisablehook
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    interrupt.listen()
-    yield
-    interrupt.listen()
-    sys.unraisablehook = hook
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("own_handlers")
 
 
 class Fragile:

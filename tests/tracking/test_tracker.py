@@ -1,3 +1,5 @@
+import os
+import signal
 import time
 from collections.abc import Callable
 from functools import partial
@@ -104,6 +106,18 @@ def test_a_block_that_raises_leaves_a_run_with_its_true_status_and_reason(
     assert run.data.tags.get("pruned") == (str(raised) if reason is None else None)
     assert run.data.metrics == {"train/loss": 1.0}, "what was buffered is not lost"
     assert mlflow.active_run() is None
+
+
+def test_a_run_that_a_signal_ends_is_killed_whatever_a_library_makes_of_it(
+    config: Config, logged: Callable[[], Run], own_handlers: None
+) -> None:
+    with pytest.raises(RuntimeError), open_run(config):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("the worker is gone") from None
+    run = logged()
+    assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "interrupted")
 
 
 def test_a_run_is_a_new_run_whatever_the_environment_says(
