@@ -155,18 +155,17 @@ def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> 
         [chunk for split in (VALIDATION, TEST) for chunk in tables[split]["text"].chunks]
     )
     seen = pc.is_in(unlabelled["text"], value_set=measured.combine_chunks())
-    if left_out := pc.sum(seen).as_py():
-        log.warning(
-            "unlabelled: left out %d of %d rows, whose texts are in validation or test",
-            left_out,
-            len(unlabelled),
-        )
-    kept = unlabelled.filter(pc.invert(seen))
-    if not len(kept):
+    rows, left_out = len(unlabelled), pc.sum(seen).as_py()
+    if left_out == rows:
         raise PipelineError(
             f"dataset {name}: all texts of dataset.unlabelled_file are in validation or test."
         )
-    return kept.set_column(1, "label", pa.array([0] * len(kept), pa.int64()))
+    if left_out:
+        line = "unlabelled: left out %d of %d rows, whose texts are in validation or test"
+        log.warning(line, left_out, rows)
+        unlabelled = unlabelled.filter(pc.invert(seen))
+    labels = pa.repeat(pa.scalar(0, pa.int64()), len(unlabelled))
+    return unlabelled.set_column(1, "label", labels)
 
 
 def _limited(table: pa.Table, split: str, config: DatasetConfig) -> pa.Table:
