@@ -13,6 +13,7 @@ _SECRET_PARAMETERS = re.compile(
 )
 
 HIDDEN = "***"
+INTERRUPTED = "interrupted"  # why a run is KILLED
 
 
 class PipelineError(Exception):
@@ -47,7 +48,7 @@ def reason_line(error: BaseException) -> str:
         error: the exception that ended it.
     """
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return INTERRUPTED
     is_ours = isinstance(error, PipelineError | JobPrunedError)
     return (str(error) if is_ours else f"{type(error).__name__}: {error}").splitlines()[0]
 

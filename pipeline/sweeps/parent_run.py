@@ -286,7 +286,7 @@ def _close_early(
         for request in (
             partial(client.set_tag, run_id, FAILURE_TAG, reason),
             partial(client.set_terminated, run_id, status),
-            connection.mark_dead,
+            partial(connection.mark_dead, run_id if status == KILLED else None),
         ):
             patience.send(request, deadline - time.monotonic())
 

@@ -16,8 +16,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.console.command_line import in_checkout, python
-from pipeline.errors import PipelineError, redacted
-from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, RUNNING
+from pipeline.errors import INTERRUPTED, PipelineError, redacted
+from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, KILLED, PARENT_TAG, RUNNING
 from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.patience import STORE_ERRORS, Patience
@@ -61,15 +61,22 @@ class Connection:
             return "make ui"
         return python("-m", "mlflow", "ui", "--backend-store-uri", redacted(self.uri))
 
-    def mark_dead(self) -> None:
-        """Set RUNNING runs without a living process to FAILED, and discard what was half stored."""
+    def mark_dead(self, interrupted: str | None = None) -> None:
+        """Set RUNNING runs without a living process to FAILED, and discard what was half stored.
+
+        Args:
+            interrupted: id of a sweep that a signal ended, and whose launcher ended the processes
+                of its jobs: these are KILLED.
+        """
         running = f"attributes.status = '{RUNNING}'"
         for run in search_all(self.client, [self.experiment_id], running):
             run_id = run.info.run_id
             # It may have ended, with its own status, since the search.
             if is_dead(run.data.tags) and self.client.get_run(run_id).info.status == RUNNING:
-                self.client.set_tag(run_id, FAILURE_TAG, ENDED_SILENTLY)
-                self.client.set_terminated(run_id, FAILED)
+                ended_with_sweep = run.data.tags.get(PARENT_TAG, "") == interrupted
+                reason = INTERRUPTED if ended_with_sweep else ENDED_SILENTLY
+                self.client.set_tag(run_id, FAILURE_TAG, reason)
+                self.client.set_terminated(run_id, KILLED if ended_with_sweep else FAILED)
                 with contextlib.suppress(*STORE_ERRORS):  # a server before MLflow 3 has no models
                     discard_halves(self.client, run)
 

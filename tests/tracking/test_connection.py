@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
+from pipeline.names import PARENT_TAG
 from pipeline.tracking import connection
 from pipeline.tracking.connection import open_experiment, ui_address
 from pipeline.tracking.liveness import process_tags
@@ -97,6 +98,27 @@ def test_a_run_that_ends_while_the_dead_are_looked_for_keeps_its_status(
     opened.mark_dead()
     run = opened.client.get_run(run_id)
     assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
+
+
+def test_the_jobs_whose_processes_an_interrupted_sweep_has_ended_are_killed(store: str) -> None:
+    opened = open_experiment(TrackingConfig(store))
+    own = process_tags()["process"].rpartition(" ")[0]
+    gone = {"process": f"{own} 12345.00"}
+    job, stranger, alive = (
+        opened.client.create_run(opened.experiment_id, tags=tags).info.run_id
+        for tags in (
+            {**gone, PARENT_TAG: "the sweep"},
+            gone,
+            {**process_tags(), PARENT_TAG: "the sweep"},
+        )
+    )
+    opened.mark_dead(interrupted="the sweep")
+    ended = [opened.client.get_run(run_id) for run_id in (job, stranger, alive)]
+    assert [(run.info.status, run.data.tags.get("failure")) for run in ended] == [
+        ("KILLED", "interrupted"),
+        ("FAILED", connection.ENDED_SILENTLY),
+        ("RUNNING", None),
+    ]
 
 
 def test_what_a_dead_run_was_storing_is_deleted(tmp_path: Path, store: str) -> None:
