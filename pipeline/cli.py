@@ -24,6 +24,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from pipeline.config import schema
 from pipeline.config.resolve import resolve, unknown_key
+from pipeline.console import interrupt
 from pipeline.console.command_line import (
     FULL_ERROR,
     USER_CHOICE,
@@ -82,7 +83,7 @@ def _run(config: DictConfig) -> None:
 
     third_parties.prepare()
     hub.use_cache_if_silent(resolved)
-    with disk_errors():
+    with interrupt.before_errors(), disk_errors():
         corpus = _corpus(resolved)
         from pipeline.run import run
 

@@ -31,6 +31,10 @@ class JobsFailedError(PipelineError):
     exit_code = 1
 
 
+class DiskFullError(PipelineError):
+    """Report a disk that is full."""
+
+
 class FiguresDifferError(PipelineError):
     """Report a repeated run whose figures differ from the first ones."""
 

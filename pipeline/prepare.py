@@ -113,7 +113,7 @@ def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
         check_quantizable(model)
     fp32_modules = matching_modules(model, config.qat.fp32_modules)
     if config.export.formats:
-        check_exportable(model)
+        check_exportable(model, config.dataset.max_length)
     return fp32_modules
 
 

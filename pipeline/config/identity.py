@@ -22,6 +22,7 @@ from pipeline.names import (
     SPLITS,
     TEACHER_TAG,
     TRAIN,
+    UNLABELLED,
     VALIDATION,
 )
 
@@ -136,7 +137,8 @@ def changes(
         TEACHER_TAG: "the teacher",
     }
     changed = [name for tag, name in names.items() if then[0].get(tag) != now[0].get(tag)]
-    splits = [split for split in SPLITS if then[1].get(split) != now[1].get(split)]
+    given = (*SPLITS, UNLABELLED)
+    splits = [split for split in given if then[1].get(split) != now[1].get(split)]
     return changed + [f"the {split} split" for split in splits]
 
 
@@ -185,7 +187,8 @@ def weights_identity(config: Config, ingredients: Ingredients) -> dict[str, str]
         ingredients: what they depend on beside it.
 
     Returns:
-        Values by dotted key, the digests of train and validation, and the other ingredients.
+        Values by dotted key, the digests of what is trained and chosen on, and the other
+        ingredients.
     """
     keys = {
         key: value
@@ -194,7 +197,11 @@ def weights_identity(config: Config, ingredients: Ingredients) -> dict[str, str]
     }
     for name in _keys_without_effect(config.trainer):
         del keys[f"trainer.{name}"]
-    digests = {f"{split} (digest)": ingredients.digests[split] for split in (TRAIN, VALIDATION)}
+    digests = {
+        f"{split} (digest)": ingredients.digests[split]
+        for split in (TRAIN, VALIDATION, UNLABELLED)
+        if split in ingredients.digests
+    }
     return keys | digests | _weights_tags(ingredients)
 
 

@@ -33,7 +33,8 @@ def exit_code(command: Callable[[], int | None]) -> int:
     """
     interrupt.listen()
     try:
-        return command() or 0
+        with interrupt.before_errors():
+            return command() or 0
     except KeyboardInterrupt:
         complain("interrupted")
         return EXIT_INTERRUPTED

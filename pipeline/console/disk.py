@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import PipelineError, reason_line
+from pipeline.errors import DiskFullError, PipelineError, reason_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LITTLE_ROOM = 1 << 20  # bytes; with less, an error of a library is taken to come from it
@@ -25,7 +25,7 @@ def disk_errors(folder: Path | None = None) -> Iterator[None]:
         folder: folder that the block writes to; None is that of scratch files.
 
     Raises:
-        PipelineError: the disk is full.
+        DiskFullError: the disk is full.
     """
     try:
         yield
@@ -35,7 +35,7 @@ def disk_errors(folder: Path | None = None) -> Iterator[None]:
         place = folder or Path(tempfile.gettempdir())
         if _says_full(error) or shutil.disk_usage(place).free < LITTLE_ROOM:
             line = f"a disk is full, perhaps that of {place}: {reason_line(error)}"
-            raise PipelineError(line) from error
+            raise DiskFullError(line) from error
         raise
 
 

@@ -1,7 +1,9 @@
 """Remember Ctrl-C and SIGTERM, also where a library drops the exception."""
 
+import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 _received = False
@@ -28,6 +30,16 @@ def check() -> None:
     """
     if _received:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def before_errors() -> Iterator[None]:
+    """Raise KeyboardInterrupt, if a signal came, instead of what a library has made of it."""
+    try:
+        yield
+    except Exception:
+        check()
+        raise
 
 
 def cause(error: BaseException) -> BaseException:

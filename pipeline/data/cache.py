@@ -15,7 +15,7 @@ from typing import TypeVar
 import datasets
 from filelock import FileLock, Timeout
 
-from pipeline.errors import PipelineError
+from pipeline.errors import DiskFullError, PipelineError
 
 LIMIT_VARIABLE = "PIPELINE_CACHE_GB"
 DEFAULT_LIMIT_GB = 10.0
@@ -67,7 +67,8 @@ def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value
     Args:
         key: name of the entry, out of what decides its content (config.identity).
         write: writes the content into a folder that does not exist yet.
-        read: reads the content; what it maps into memory stays after the files are gone.
+        read: reads the content; what it maps into memory stays after the files are gone. Whatever
+            it raises is damage, but for a DiskFullError.
     """
     folder, limit_gb = cache_folder(), _limit_gb()
     try:
@@ -102,6 +103,8 @@ def _read_or_write(
     if folder.is_dir():
         try:
             value = read(folder)
+        except DiskFullError:  # of a copy: the entry is whole
+            raise
         except Exception:  # Arrow, JSON and the file system have no common base for damage
             log.warning("%s is damaged and made anew", folder)
             shutil.rmtree(folder)

@@ -150,11 +150,14 @@ def _split_off(train: pa.Table, split: str, config: DatasetConfig) -> tuple[pa.T
 
 
 def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> pa.Table:
-    """Leave texts of validation and test out of those that a teacher teaches with."""
+    """Leave texts of validation and test out of those that a teacher teaches with.
+
+    Texts that differ in case and spaces only are the same.
+    """
     measured = pa.chunked_array(
         [chunk for split in (VALIDATION, TEST) for chunk in tables[split]["text"].chunks]
     )
-    seen = pc.is_in(unlabelled["text"], value_set=measured.combine_chunks())
+    seen = pc.is_in(_folded(unlabelled["text"]), value_set=_folded(measured).combine_chunks())
     rows, left_out = len(unlabelled), pc.sum(seen).as_py()
     if left_out == rows:
         raise PipelineError(
@@ -166,6 +169,12 @@ def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> 
         unlabelled = unlabelled.filter(pc.invert(seen))
     labels = pa.repeat(pa.scalar(0, pa.int64()), len(unlabelled))
     return unlabelled.set_column(1, "label", labels)
+
+
+def _folded(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write texts in lower case, with one space between words."""
+    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
+    return pc.binary_join(words, " ")
 
 
 def _limited(table: pa.Table, split: str, config: DatasetConfig) -> pa.Table:

@@ -133,7 +133,7 @@ def _records(
     file: str, encoding: str | None, layout: Layout, columns: Columns
 ) -> Iterator[tuple[int, list[object]]]:
     width, places = len(layout.header), columns.places_in(layout.header, file)
-    label_place = None if columns.label is None else layout.header.index(columns.label)
+    label_place = _label_place(columns, layout)
     labels: set[str] = set()
     swallowed: list[tuple[int, list[str]]] = []  # first line, and what may be labels within
     with open_text(file, encoding) as lines:
@@ -175,6 +175,14 @@ def _records(
                 "further down, and each line between looks like a row; close the quote, or "
                 f"double it if it is text ({QUOTE * 2})."
             )
+
+
+def _label_place(columns: Columns, layout: Layout) -> int | None:
+    """Return the place of the labels, or of another column that nobody wants; None without one."""
+    if columns.label is not None:
+        return layout.header.index(columns.label)
+    others = (place for place, name in enumerate(layout.header) if name not in columns.names)
+    return next(others, None)
 
 
 def _inner_labels(record_lines: Sequence[str], layout: Layout, label_place: int) -> list[str]:

@@ -51,7 +51,7 @@ def _work(variant: str, directory: Path, threads: int, texts_file: Path) -> None
             importlib.import_module(_library(variant, directory))
             started = time.perf_counter()
             call = _load(variant, directory, threads)
-            call(*make((1, 16), 0))
+            call(*make((1, None), 0))
             answer = {"load_s": time.perf_counter() - started}
         elif "end" in request:
             answer = {"peak_mb": _peak_mb()}

@@ -27,6 +27,7 @@ from pipeline.models.inference_graph import inference_graph
 from pipeline.names import ONNX_FP32, ONNX_INT8, OPENVINO_INT8
 
 OPSET = 17
+EXAMPLE_TOKENS = 8
 INPUTS = ("input_ids", "attention_mask")
 ONNX_OPS = {"Linear": "MatMul", "Embedding": "Gather"}
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         source = Path(scratch) / ONNX_FILE
         separator = settings.tokenizer.sep_token_id if settings.pairs else None
-        _export_graph(inference_graph(model, settings.max_length, separator), model, source)
+        _export_graph(model, source, settings.max_length, separator)
         if settings.pairs:
             model.config.update({PAIRS_KEY: True})
         artifacts = []
@@ -83,28 +84,30 @@ def export(
     return artifacts
 
 
-def check_exportable(model: PreTrainedModel) -> None:
+def check_exportable(model: PreTrainedModel, max_length: int) -> None:
     """Export a model on trial, so that a run fails before it trains what it cannot export.
 
     Args:
         model: float classifier.
+        max_length: tokens that texts are cut at.
 
     Raises:
         PipelineError: the architecture cannot be exported.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        _export_graph(inference_graph(model), model, Path(scratch) / ONNX_FILE)
+        _export_graph(model, Path(scratch) / ONNX_FILE, max_length, None)
 
 
-def to_onnx(graph: torch.nn.Module, file: Path) -> None:
+def to_onnx(graph: torch.nn.Module, file: Path, tokens: int = EXAMPLE_TOKENS) -> None:
     """Write a module to an ONNX file with any batch size and length.
 
     Args:
         graph: module from input_ids and attention_mask, both (batch, tokens) int64, to logits
             (batch, num_labels).
         file: file to write.
+        tokens: length of the texts that it is traced with.
     """
-    example = torch.ones(2, 8, dtype=torch.long)
+    example = torch.ones(2, tokens, dtype=torch.long)
     dynamic = {0: "batch", 1: "tokens"}
     with torch.no_grad():
         torch.onnx.export(
@@ -119,9 +122,12 @@ def to_onnx(graph: torch.nn.Module, file: Path) -> None:
         )
 
 
-def _export_graph(graph: torch.nn.Module, model: PreTrainedModel, file: Path) -> None:
+def _export_graph(
+    model: PreTrainedModel, file: Path, max_length: int, sep_token_id: int | None
+) -> None:
+    graph = inference_graph(model, max_length, sep_token_id)
     try:
-        to_onnx(graph, file)
+        to_onnx(graph, file, min(EXAMPLE_TOKENS, max_length))
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise PipelineError(
             f"{model.config.model_type} cannot be exported to ONNX; choose export=none. "

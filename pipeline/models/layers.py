@@ -74,7 +74,8 @@ def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> d
 
     Args:
         model: classifier.
-        embeddings_factor: factor of the learning rate for what comes before the layers.
+        embeddings_factor: factor of the learning rate for what comes before the layers, and for
+            embeddings of positions that stand beside them.
 
     Returns:
         Factor by name of parameter: 1 for the last layer and what comes after. Nothing for a model
@@ -85,15 +86,19 @@ def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> d
         return {}
     count = len(place.layers)
     depth_of = {
-        id(parameter): depth
-        for depth, layer in enumerate(reversed(place.layers))
-        for parameter in layer.parameters()
+        id(module.weight): count
+        for module in model.base_model.modules()
+        if isinstance(module, torch.nn.Embedding)
     }
+    for parts in place.parent.children():  # XLM has a list for each part of its layers
+        if isinstance(parts, torch.nn.ModuleList) and len(parts) == count:
+            for depth, part in enumerate(reversed(parts)):
+                depth_of |= {id(parameter): depth for parameter in part.parameters()}
     depth, factors = count, {}
     # Parameters are registered in the order in which a text passes them.
     for name, parameter in model.named_parameters():
         own = depth_of.get(id(parameter))
-        depth = 0 if own is not None else depth
+        depth = 0 if own is not None and own < count else depth
         factors[name] = embeddings_factor ** ((depth if own is None else own) / count)
     return factors
 

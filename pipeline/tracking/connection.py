@@ -18,7 +18,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, KILLED, PARENT_TAG, RUNNING
-from pipeline.tracking.liveness import is_dead
+from pipeline.tracking.liveness import is_dead, is_silent
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.patience import STORE_ERRORS, Patience
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, URI_VARIABLE, store_errors
@@ -65,15 +65,16 @@ class Connection:
         """Set RUNNING runs without a living process to FAILED, and discard what was half stored.
 
         Args:
-            interrupted: id of a sweep that a signal ended, and whose launcher ended the processes
-                of its jobs: these are KILLED.
+            interrupted: id of a sweep that a signal has just ended, and whose launcher ended the
+                processes of its jobs: these are KILLED.
         """
         running = f"attributes.status = '{RUNNING}'"
         for run in search_all(self.client, [self.experiment_id], running):
             run_id = run.info.run_id
             # It may have ended, with its own status, since the search.
             if is_dead(run.data.tags) and self.client.get_run(run_id).info.status == RUNNING:
-                ended_with_sweep = run.data.tags.get(PARENT_TAG, "") == interrupted
+                of_sweep = run.data.tags.get(PARENT_TAG, "") == interrupted
+                ended_with_sweep = of_sweep and not is_silent(run.data.tags)
                 reason = INTERRUPTED if ended_with_sweep else ENDED_SILENTLY
                 self.client.set_tag(run_id, FAILURE_TAG, reason)
                 self.client.set_terminated(run_id, KILLED if ended_with_sweep else FAILED)

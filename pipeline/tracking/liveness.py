@@ -41,7 +41,16 @@ def is_dead(tags: Mapping[str, str]) -> bool:
     started = tags.get(PROCESS_TAG, "").rpartition(" ")[2]
     if scope == _pid_scope():
         return not _is_alive(int(pid), float(started))
-    return HEARTBEAT_TAG in tags and time.time() - float(tags[HEARTBEAT_TAG]) > SILENT_SECONDS
+    return HEARTBEAT_TAG in tags and is_silent(tags)
+
+
+def is_silent(tags: Mapping[str, str]) -> bool:
+    """Tell whether a run's process has given no sign of life for SILENT_SECONDS.
+
+    Args:
+        tags: tags of the run; without the process's tags it counts as silent.
+    """
+    return time.time() - float(tags.get(HEARTBEAT_TAG, "0")) > SILENT_SECONDS
 
 
 def _is_alive(pid: int, started: float) -> bool:

@@ -27,6 +27,7 @@ from pipeline.config.schema import (
     QatConfig,
     TrainerConfig,
 )
+from pipeline.console.disk import disk_errors
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import LABELS, Tokens, collator, highest_id, integers, tokenize
@@ -34,7 +35,8 @@ from pipeline.data.transfer import TRANSFER, transfer_corpus
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator
 from pipeline.evaluation.results import Answers, result_of
-from pipeline.models.artifact import Artifact, save_artifact
+from pipeline.models.artifact import Artifact, load, save_artifact
+from pipeline.models.layers import kept_layers
 from pipeline.models.load import (
     check_max_length,
     check_vocabulary,
@@ -89,12 +91,15 @@ class Teacher:
             name_or_path: directory or Hub id of the teacher.
 
         Raises:
-            PipelineError: it cannot be loaded, or was trained for other labels.
+            PipelineError: it cannot be loaded, was trained for other labels, or lacks layers that
+            the trained model is to start from.
         """
         model = ModelConfig(name_or_path, num_hidden_layers=distillation.num_hidden_layers)
         is_classifier = _is_classifier(model, corpus.label_names)
-        if is_classifier and distillation.student_from_teacher:
-            _check_order(model, corpus.label_names)
+        if distillation.student_from_teacher:
+            _check_layers(config.model, distillation, name_or_path)
+            if is_classifier:
+                _check_order(model, corpus.label_names)
         transfer = None
         if distillation.transfer_texts:
             count, seed = distillation.transfer_texts, config.dataset.split_seed
@@ -120,6 +125,11 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
         _write_answers(teacher, work_dir, folder)
 
     teaching = cached(f"teacher-{_key(teacher)}", write, partial(_read, teacher, work_dir))
+    if teacher.distillation.student_from_teacher:
+        source = str(teaching.result.artifact.path)
+        layers = replace(teacher.config.model, name_or_path=source, revision=None)
+        student = load_model(layers, teacher.corpus.label_names)
+        teaching = replace(teaching, student=student)
     accuracy = teaching.result.metrics.accuracy
     log.info("teacher %s: test accuracy %.4f", name, accuracy)
     labels = integers(teacher.corpus.splits[TEST], "label")
@@ -156,6 +166,13 @@ def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
     return True
 
 
+def _check_layers(model: ModelConfig, distillation: DistillationConfig, path: str) -> None:
+    """Refuse a student with layers that its teacher does not have."""
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    config.num_hidden_layers = distillation.num_hidden_layers or config.num_hidden_layers
+    kept_layers(replace(model, name_or_path=f"teacher {distillation.teacher}"), config)
+
+
 def _check_order(model: ModelConfig, label_names: Sequence[str]) -> None:
     """Refuse a teacher whose head has the labels in another order than the corpus."""
     config = AutoConfig.from_pretrained(model.name_or_path, trust_remote_code=False)
@@ -189,17 +206,22 @@ def _read(teacher: Teacher, work_dir: Path, folder: Path) -> Teaching:
         raise ValueError(f"{folder} has {len(answers)} answers for {rows} texts")
     _ = answers[-1]
     model = Artifact(TEACHER, work_dir / TEACHER)
-    shutil.copytree(folder / MODEL_FOLDER, model.path, dirs_exist_ok=True)
-    student = None
-    if teacher.distillation.student_from_teacher:
-        layers = replace(teacher.config.model, name_or_path=str(model.path), revision=None)
-        student = load_model(layers, corpus.label_names)
+    with disk_errors(work_dir):
+        shutil.copytree(folder / MODEL_FOLDER, model.path, dirs_exist_ok=True)
+    _check_loads(model)
     with np.load(folder / LOGITS_FILE) as logits:
         test, validation = (
             Answers(logits[split], integers(corpus.splits[split], "label"))
             for split in (TEST, VALIDATION)
         )
-    return Teaching(answers, result_of(model, test, validation), student, teacher.transfer)
+    return Teaching(answers, result_of(model, test, validation), None, teacher.transfer)
+
+
+def _check_loads(model: Artifact) -> None:
+    try:
+        load(model)
+    except PipelineError as error:
+        raise ValueError(str(error)) from error
 
 
 def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
@@ -211,10 +233,13 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     order = list(range(len(label_names)))
     if teacher.is_classifier:
         model = _classifier(teacher.model.name_or_path)
+        check_max_length(model, config.dataset.max_length)
         check_vocabulary(model, highest_id(tokens))
         order = [model.config.label2id[name] for name in label_names]
     else:
         model = _fine_tuned(teacher, tokens, tokenizer, work_dir)
+    # Whoever loads it pads as it was trained.
+    model.config.pad_token_id = tokenizer.pad_token_id
     save_artifact(TEACHER, model.save_pretrained, tokenizer, folder / MODEL_FOLDER)
     batch_size = config.trainer.per_device_eval_batch_size
     if teacher.transfer is not None:

@@ -93,6 +93,7 @@ def test_checkpoints_are_known_by_training_and_data_but_not_by_exports_or_saving
 INGREDIENTS_ONE_BY_ONE = [
     (replace(INGREDIENTS, digests={**DIGESTS, "train": "e" * 16}), "the train split"),
     (replace(INGREDIENTS, digests={**DIGESTS, "validation": "e" * 16}), "the validation split"),
+    (replace(INGREDIENTS, digests={**DIGESTS, "unlabelled": "e" * 16}), "the unlabelled split"),
     (replace(INGREDIENTS, label_names=("hot", "cold")), "the label names"),
     (replace(INGREDIENTS, model="e" * 16), "the pretrained model"),
     (replace(INGREDIENTS, teacher="e" * 16), "the teacher"),

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -34,6 +35,20 @@ def test_bad_input_is_one_line_without_secrets(
 
 def test_an_interrupt_is_said_and_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_what_a_library_makes_of_an_interrupt_is_an_interrupt(
+    capsys: pytest.CaptureFixture[str], own_handlers: None
+) -> None:
+    def command() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise PipelineError("the worker is gone") from None
+        return 0
+
+    assert exit_code(command) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
 
 

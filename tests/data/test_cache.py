@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 import time
@@ -7,9 +8,10 @@ from pathlib import Path
 import datasets
 import pytest
 
+from pipeline.console.disk import disk_errors
 from pipeline.data import cache
 from pipeline.data.cache import cached
-from pipeline.errors import PipelineError
+from pipeline.errors import DiskFullError, PipelineError
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +150,20 @@ def test_clearing_removes_everything_but_what_is_being_written(folder: Path) -> 
     assert cleared.size_mb == pytest.approx(2, abs=0.1)
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"b.part"}
     assert cache.clear().entries == 1
+
+
+def test_an_entry_is_whole_though_the_disk_of_its_copy_is_full(folder: Path) -> None:
+    written: list[int] = []
+
+    def write(entry: Path) -> None:
+        written.append(1)
+        entry.mkdir()
+
+    def read(entry: Path) -> None:
+        with disk_errors():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    for _ in range(2):
+        with pytest.raises(DiskFullError, match="a disk is full"):
+            cached("teacher", write, read)
+    assert written == [1]

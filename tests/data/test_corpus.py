@@ -239,7 +239,8 @@ def test_unlabelled_texts_are_those_that_are_not_measured_on(
 ) -> None:
     rows = micro_rows(60, 0)
     config = written(tmp_path, train=rows, validation=rows[:5], test=rows[5:10])
-    texts = ["one of them", "another", *rows["text"][:2], rows["text"][9]]
+    seen = [rows["text"][0].upper(), f" {rows['text'][1].replace(' ', '  ')} ", rows["text"][9]]
+    texts = ["one of them", "another", *seen]
     config.unlabelled_file = str(tmp_path / f"more{suffix}")
     write_table(pd.DataFrame({"source": "web", "text": texts}), Path(config.unlabelled_file))
     corpus = load_corpus(config)

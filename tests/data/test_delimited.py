@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline.data.rows import Columns
+from pipeline.data.sources import read_rows
 from pipeline.errors import PipelineError
 from tests.data.tables import read, written
 
@@ -95,3 +97,13 @@ def test_a_text_of_several_lines_with_separators_is_a_text(tmp_path: Path) -> No
 def test_a_separator_that_is_not_recognized_shows_in_the_columns(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="its columns are: text:label"):
         read(written(tmp_path / "rows.csv", "text:label\na:x\n"))
+
+
+def test_a_swallowed_row_is_found_in_a_table_whose_labels_nobody_wants(tmp_path: Path) -> None:
+    rows = 'text,label\n"sun fire,hot\nwe walked home,cold\nsnow ice",cold\nrain,hot\n'
+    file = written(tmp_path / "more.csv", rows)
+    with pytest.raises(PipelineError, match="line 2: a quote that opens there"):
+        list(read_rows(str(file), None, Columns("text", None, None)).values)
+    alone = written(tmp_path / "alone.csv", 'text\n"first line\nsecond line"\nrain\n')
+    found = read_rows(str(alone), None, Columns("text", None, None)).values
+    assert list(found) == [(2, ["first line\nsecond line"]), (4, ["rain"])]

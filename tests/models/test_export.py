@@ -12,7 +12,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from pipeline.config.schema import SHORTEST_TEXT, BenchmarkConfig
 from pipeline.errors import PipelineError
+from pipeline.evaluation.benchmark import benchmark
 from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact
 from pipeline.models.export import ExportSettings, check_exportable, export
@@ -55,10 +57,11 @@ def exported(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     quantized: tuple[str, ...] = ("Linear", "Embedding"),
+    max_length: int = 16,
 ) -> dict[str, Artifact]:
-    calibration = tokenizer(TEXTS[:3])["input_ids"]
+    calibration = tokenizer(TEXTS[:3], truncation=True, max_length=max_length)["input_ids"]
     formats = ["onnx_fp32", "onnx_int8", "openvino_int8"]
-    settings = ExportSettings(tokenizer, 16, calibration, quantized)
+    settings = ExportSettings(tokenizer, max_length, calibration, quantized)
     artifacts = export(model, settings, formats, folder)
     return {artifact.variant: artifact for artifact in artifacts}
 
@@ -85,6 +88,17 @@ def test_texts_are_cut_by_the_stored_tokenizer(
     assert json.loads((path / "tokenizer.json").read_text())["truncation"]["max_length"] == 16
     assert len(AutoTokenizer.from_pretrained(path)(TEXTS[3], truncation=True)["input_ids"]) == 16
     assert tokenizer.model_max_length > 16, "the run's own tokenizer stays as it is"
+
+
+def test_a_model_of_very_short_texts_is_exported_and_timed(
+    tmp_path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    check_exportable(model, SHORTEST_TEXT)
+    artifacts = exported(tmp_path, model, tokenizer, max_length=SHORTEST_TEXT)
+    timed = [artifacts[name] for name in ("onnx_int8", "openvino_int8")]
+    for max_length in (SHORTEST_TEXT, None):
+        times = benchmark(timed, TEXTS, max_length, BenchmarkConfig(1, 0.01, 1))
+        assert all(each.lengths == (None,) for each in times.values())
 
 
 def test_texts_are_cut_on_the_side_that_training_cut_on(
@@ -126,4 +140,4 @@ def test_an_architecture_that_onnx_cannot_express_is_named(
         PipelineError,
         match=r"bert cannot be exported to ONNX; choose export=none. .*linalg_eigvals",
     ):
-        check_exportable(model)
+        check_exportable(model, 16)

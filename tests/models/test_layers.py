@@ -3,10 +3,13 @@ from transformers import (
     AlbertConfig,
     AutoModelForSequenceClassification,
     BertConfig,
+    DebertaConfig,
     DistilBertConfig,
     ElectraConfig,
+    MPNetConfig,
     PretrainedConfig,
     RobertaConfig,
+    XLMConfig,
 )
 
 from pipeline.config.schema import ModelConfig
@@ -52,6 +55,23 @@ def test_learning_rates_fall_from_the_last_layer_to_the_embeddings(
         layer = next((part for part in name.split(".") if part.isdigit()), None)
         below = 0.25 if "embeddings" in name else 1.0
         assert factor == {"0": 0.5, "1": 1.0}.get(layer, below), name
+
+
+def test_positions_beside_the_layers_and_layers_in_parts_have_their_rates_too() -> None:
+    deberta = DebertaConfig(**TINY, num_hidden_layers=2, relative_attention=True)
+    mpnet = MPNetConfig(**TINY, num_hidden_layers=2)
+    xlm = XLMConfig(vocab_size=20, emb_dim=8, n_heads=2, n_layers=2)
+    expected = {
+        "deberta.encoder.rel_embeddings.weight": (deberta, 0.25),
+        "mpnet.encoder.relative_attention_bias.weight": (mpnet, 0.25),
+        "transformer.ffns.0.lin1.weight": (xlm, 0.5),
+        "transformer.attentions.1.q_lin.weight": (xlm, 1.0),
+    }
+    for name, (architecture, factor) in expected.items():
+        model = AutoModelForSequenceClassification.from_config(architecture)
+        factors = learning_rate_factors(model, 0.25)
+        assert factors[name] == factor, name
+        assert factors[list(factors)[-1]] == 1, "the head"
 
 
 def test_layers_with_the_same_weights_and_a_factor_of_one_leave_the_rate_as_it_is() -> None:

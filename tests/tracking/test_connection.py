@@ -104,20 +104,23 @@ def test_the_jobs_whose_processes_an_interrupted_sweep_has_ended_are_killed(stor
     opened = open_experiment(TrackingConfig(store))
     own = process_tags()["process"].rpartition(" ")[0]
     gone = {"process": f"{own} 12345.00"}
-    job, stranger, alive = (
+    now = {"heartbeat": f"{time.time():.0f}"}
+    job, stranger, alive, silent = (
         opened.client.create_run(opened.experiment_id, tags=tags).info.run_id
         for tags in (
-            {**gone, PARENT_TAG: "the sweep"},
-            gone,
+            {**gone, **now, PARENT_TAG: "the sweep"},
+            {**gone, **now},
             {**process_tags(), PARENT_TAG: "the sweep"},
+            {**gone, "heartbeat": f"{time.time() - 3600:.0f}", PARENT_TAG: "the sweep"},
         )
     )
     opened.mark_dead(interrupted="the sweep")
-    ended = [opened.client.get_run(run_id) for run_id in (job, stranger, alive)]
+    ended = [opened.client.get_run(run_id) for run_id in (job, stranger, alive, silent)]
     assert [(run.info.status, run.data.tags.get("failure")) for run in ended] == [
         ("KILLED", "interrupted"),
         ("FAILED", connection.ENDED_SILENTLY),
         ("RUNNING", None),
+        ("FAILED", connection.ENDED_SILENTLY),
     ]
 
 
