@@ -110,6 +110,15 @@ def test_each_ingredient_makes_another_run_another_checkpoint_and_another_teache
     assert teacher_key(TEACHING, other, trained) != teacher_key(TEACHING, INGREDIENTS, trained)
 
 
+def test_another_loss_and_another_learning_rate_make_another_teacher() -> None:
+    trained = TEACHING.trainer
+    key = teacher_key(TEACHING, INGREDIENTS, trained)
+    faster = replace(trained, learning_rate=0.5)
+    assert teacher_key(TEACHING, INGREDIENTS, faster) != key
+    focal = replace(TEACHING, loss=replace(TEACHING.loss, focal_gamma=2.0))
+    assert teacher_key(focal, INGREDIENTS, trained) != key
+
+
 @pytest.mark.parametrize(
     ("constant", "name"), [("FIGURES_VERSION", "the code"), ("libraries", "the libraries")]
 )

@@ -172,10 +172,9 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     assert "phase teacher" not in second.err
     one, two = runs(store)
     assert one.data.metrics["teacher/accuracy"] == two.data.metrics["teacher/accuracy"] > 0.5
-    for other in ("trainer.learning_rate=1e-6", "loss.focal_gamma=2", "trainer.seed=9"):
-        output = command(*typed, "qat=none", other)
-        assert output.code == 0, output.err
-        assert "phase teacher" in output.err, f"{other} makes another teacher"
+    other = command(*typed, "qat=none", "trainer.seed=9")
+    assert other.code == 0, other.err
+    assert "phase teacher" in other.err, "another seed makes another teacher"
     assert {"int8/accuracy", "teacher/validation_accuracy"} <= set(two.data.metrics)
 
 
@@ -198,8 +197,7 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
     output = command(*typed, "qat=none", "trainer.learning_rate=1e-12")
     assert output.code == 0, output.err
     # One layer, in both phases.
-    timed = ["benchmark=short", "benchmark.repetitions=1", "benchmark.seconds=0.01"]
-    output = command(*typed, *timed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
+    output = command(*typed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
     assert output.code == 0, output.err
     assert "phase teacher" not in output.err, "it is the same teacher"
     assert re.search(r"│ teacher +│ +[01]\.\d{4}", output.out), "a row of the table"
@@ -208,7 +206,6 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
         taught, teacher = (same.data.metrics[f"{each}/{figure}"] for each in ("fp32", "teacher"))
         assert taught == pytest.approx(teacher, abs=1e-5), figure
     assert small.data.metrics["int8/accuracy"] > 0.6
-    assert small.data.metrics["teacher/latency_p50_ms"] > 0
     assert small.data.metrics["teacher/size_mb"] > small.data.metrics["fp32/size_mb"]
     assert not Path(small.info.artifact_uri[7:], "teacher").exists(), "the run does not store it"
     inputs = {each.tags[0].value: each.dataset for each in small.inputs.dataset_inputs}
@@ -291,6 +288,7 @@ def test_a_teacher_without_a_padding_token_is_timed_and_one_of_short_texts_is_re
     typed = [*micro, "qat=none", "trainer.max_steps=1", *taught_by(teacher)]
     output = command(*typed, "benchmark=short", "benchmark.repetitions=1", "benchmark.seconds=0.01")
     assert output.code == 0, output.err
+    assert runs(store)[1].data.metrics["teacher/latency_p50_ms"] > 0
     file, name = teacher / "model.safetensors", "bert.embeddings.position_embeddings.weight"
     weights = load_file(file)
     save_file({**weights, name: weights[name][:16]}, file, {"format": "pt"})
@@ -329,7 +327,7 @@ def test_a_teacher_of_other_labels_is_refused_with_both_sets(
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "expected", "taught"),
     [
         (
             [
@@ -339,13 +337,13 @@ def test_a_teacher_of_other_labels_is_refused_with_both_sets(
                 "pruning.target_sparsity=0.7",
             ],
             0.7,
+            False,
         ),
-        (["qat=finetune_then_qat", "+pruning=snip_momentum"], 0.5),
-        (["qat=direct", "+pruning=magnitude", "pruning.pattern=2:4"], 0.5),
-        (["qat=ptq_dynamic", "+pruning=magnitude"], 0.5),
+        (["qat=finetune_then_qat", "+pruning=snip_momentum"], 0.5, True),
+        (["qat=direct", "+pruning=magnitude", "pruning.pattern=2:4"], 0.5, False),
+        (["qat=ptq_dynamic", "+pruning=magnitude"], 0.5, True),
     ],
 )
-@pytest.mark.parametrize("taught", [False, True])
 def test_pruning_goes_with_every_recipe_and_its_zeros_reach_the_file(
     command: Command,
     micro: list[str],
