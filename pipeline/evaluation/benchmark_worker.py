@@ -29,7 +29,7 @@ from pipeline.names import FP32, INT8, LINEAR, TEACHER
 
 MIN_CALLS = 5
 MAX_SECONDS = 4.0  # of one turn at one shape, however slow the model
-WARM_UP_CALLS = 3
+WARM_UP_CALLS = 3  # or as many as a turn takes
 BATCHES_IN_TURN = 64  # batches of different texts that a turn goes round in
 TORCH_VARIANTS = frozenset({TEACHER, FP32, INT8})
 
@@ -92,8 +92,11 @@ def _nothing_loaded(*_: object) -> object:
 
 
 def _turn(call: Call, batches: Sequence[Batch], seconds: float) -> list[float]:
+    warm_until = time.perf_counter() + seconds
     for batch in batches[:WARM_UP_CALLS]:
         call(*batch)
+        if time.perf_counter() > warm_until:
+            break
     times: list[float] = []
     spent = 0.0
     while spent < MAX_SECONDS and (spent < seconds or len(times) < MIN_CALLS):
