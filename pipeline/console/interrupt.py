@@ -42,15 +42,6 @@ def before_errors() -> Iterator[None]:
         raise
 
 
-def cause(error: BaseException) -> BaseException:
-    """Return what ended the work: a signal, if one came, whatever a library has made of it.
-
-    Args:
-        error: what was raised.
-    """
-    return KeyboardInterrupt() if _received else error
-
-
 def _leave_to_check(dropped: "sys.UnraisableHookArgs") -> None:
     """Print no traceback of an interruption that Python drops; check() raises it again."""
     if not issubclass(dropped.exc_type, KeyboardInterrupt):

@@ -187,11 +187,12 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
             earlier_id = None if fresh else _earlier_run_id(connection, plan)
             run_id = earlier_id or _create(connection, plan, patience)
         try:
-            with store_errors():
-                _mark_running(connection, run_id)
-            yield ParentRun(connection, run_id, patience)
-            with store_errors():
-                patience.send(partial(finish, connection.client, run_id))
+            with interrupt.before_errors():
+                with store_errors():
+                    _mark_running(connection, run_id)
+                yield ParentRun(connection, run_id, patience)
+                with store_errors():
+                    patience.send(partial(finish, connection.client, run_id))
         except BaseException as error:
             _close_early(connection, run_id, patience, error)
             raise
@@ -259,7 +260,8 @@ def _create(connection: Connection, plan: Plan, patience: Patience) -> str:
         for name, value in params.items()
     ]
     try:
-        connection.client.log_batch(run.info.run_id, params=listed)
+        with interrupt.before_errors():
+            connection.client.log_batch(run.info.run_id, params=listed)
     except BaseException as error:
         _close_early(connection, run.info.run_id, patience, error)
         raise
@@ -278,7 +280,7 @@ def _close_early(
     connection: Connection, run_id: str, patience: Patience, error: BaseException
 ) -> None:
     """Write why the sweep ended, as far as the store takes it in last_seconds()."""
-    client, error = connection.client, interrupt.cause(error)
+    client = connection.client
     status = KILLED if isinstance(error, KeyboardInterrupt) else FAILED
     reason = redacted(reason_line(error))[:TAG_LENGTH]
     deadline = time.monotonic() + last_seconds(error)

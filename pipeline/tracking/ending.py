@@ -7,7 +7,6 @@ from functools import partial
 import mlflow
 from mlflow.tracking import MlflowClient
 
-from pipeline.console import interrupt
 from pipeline.errors import JobPrunedError, reason_line, redacted
 from pipeline.names import FAILED, FAILURE_TAG, FINISHED, KILLED, PRUNED_TAG
 from pipeline.tracking.outbox import Outbox
@@ -42,10 +41,9 @@ def close_early(
         run_id: id of the run.
         outbox: queue of the run's metrics.
         patience: what the run sends with.
-        error: what ended it: KILLED on KeyboardInterrupt and after a signal, and on JobPrunedError
+        error: what ended it: KILLED on KeyboardInterrupt, and on JobPrunedError
             with the tag `pruned`; FAILED on any other.
     """
-    error = interrupt.cause(error)
     is_pruned = isinstance(error, JobPrunedError)
     status = KILLED if is_pruned or isinstance(error, KeyboardInterrupt) else FAILED
     tag = PRUNED_TAG if is_pruned else FAILURE_TAG

@@ -321,12 +321,13 @@ def open_run(config: Config) -> Iterator[Tracker]:
     run_id = run.info.run_id
     outbox = Outbox(client, run_id, patience)
     try:
-        _log_config(client, run_id, config, patience)
-        yield Tracker(connection, run, outbox, patience, promised_figures(config))
-        with store_errors():
-            outbox.flush()
-            interrupt.check()
-            patience.send(partial(finish, client, run_id))
+        with interrupt.before_errors():
+            _log_config(client, run_id, config, patience)
+            yield Tracker(connection, run, outbox, patience, promised_figures(config))
+            with store_errors():
+                outbox.flush()
+                interrupt.check()
+                patience.send(partial(finish, client, run_id))
     except BaseException as error:
         close_early(client, run_id, outbox, patience, error)
         raise

@@ -111,7 +111,7 @@ def test_a_block_that_raises_leaves_a_run_with_its_true_status_and_reason(
 def test_a_run_that_a_signal_ends_is_killed_whatever_a_library_makes_of_it(
     config: Config, logged: Callable[[], Run], own_handlers: None
 ) -> None:
-    with pytest.raises(RuntimeError), open_run(config):
+    with pytest.raises(KeyboardInterrupt), open_run(config):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt:
