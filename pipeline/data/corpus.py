@@ -157,7 +157,7 @@ def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> 
     measured = pa.chunked_array(
         [chunk for split in (VALIDATION, TEST) for chunk in tables[split]["text"].chunks]
     )
-    seen = pc.is_in(_folded(unlabelled["text"]), value_set=_folded(measured).combine_chunks())
+    seen = pc.is_in(folded(unlabelled["text"]), value_set=folded(measured).combine_chunks())
     rows, left_out = len(unlabelled), pc.sum(seen).as_py()
     if left_out == rows:
         raise PipelineError(
@@ -171,8 +171,8 @@ def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> 
     return unlabelled.set_column(1, "label", labels)
 
 
-def _folded(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write texts in lower case, with one space between words."""
+def folded(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write texts in lower case, with one space between words: how texts are compared."""
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
     return pc.binary_join(words, " ")
 

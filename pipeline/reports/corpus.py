@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.console.csv_tables import write_csv
-from pipeline.data.corpus import Corpus
+from pipeline.data.corpus import Corpus, folded
 from pipeline.data.tokens import NUM_TOKENS, Tokens, integers
 from pipeline.names import (
     CORPUS,
@@ -157,10 +157,8 @@ def show_corpus(name: str, description: Description) -> None:
 def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
     """Hash texts to 64 bits each, (rows,); texts that differ in case and spaces only are equal."""
     hashes = [
-        pd.util.hash_array(
-            np.array([" ".join(text.casefold().split()) for text in batch["text"]], dtype=object)
-        )
-        for batch in rows.iter(batch_size=10_000)
+        pd.util.hash_array(folded(batch["text"]).to_numpy())
+        for batch in rows.with_format("arrow").iter(batch_size=10_000)
     ]
     return np.concatenate(hashes)
 
