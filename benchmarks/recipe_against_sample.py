@@ -41,10 +41,10 @@ def main() -> int:
         print(f"default recipe: {recipe.wall_s:.1f} s", flush=True)
         sample = measure("-m", "pipeline", "experiment=intel_sample", *overrides)
         print(f"intel_sample: {sample.wall_s:.1f} s", flush=True)
+        runs = tracking_client(folder).search_runs(["1"], order_by=["start_time"])
     for measurement in (recipe, sample):
         print(measurement.output[measurement.output.rindex(TABLE_TITLE) - TITLE_START :])
-        runs = tracking_client(folder).search_runs(["1"], order_by=["start_time"])
-        of_recipe, of_sample = (run.data.metrics[on_validation(ACCURACY)] for run in runs)
+    of_recipe, of_sample = (run.data.metrics[on_validation(ACCURACY)] for run in runs)
     ratio = recipe.wall_s / sample.wall_s
     return print_promises(
         [
