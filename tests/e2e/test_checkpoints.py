@@ -9,15 +9,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import Output, micro_rows
+from tests.e2e.stored import runs
 
 Command = Callable[..., Output]
 TIMES = ("time/", "latency", "throughput")
-
-
-def runs(store: str) -> list[Run]:
-    client = MlflowClient(store)
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(ids, order_by=["attributes.start_time ASC"])
 
 
 def figures(run: Run) -> dict[str, float]:

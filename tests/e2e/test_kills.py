@@ -19,16 +19,10 @@ from mlflow.tracking import MlflowClient
 from tests.conftest import Output
 from tests.e2e import faulty
 from tests.e2e.processes import ROOT, Started
+from tests.e2e.stored import parents_and_jobs
 
 Command = Callable[..., Output]
 SILENT = "its process ended without a message: kill -9, out of memory or a reboot"
-
-
-def runs(store: str) -> tuple[list[Run], list[Run]]:
-    """Parents and children, the oldest first."""
-    found = MlflowClient(store).search_runs(["1"], order_by=["attributes.start_time ASC"])
-    parents = [run for run in found if "sweep.key" in run.data.tags]
-    return parents, [run for run in found if "mlflow.parentRunId" in run.data.tags]
 
 
 def folders(run: Run, *, including_parts: bool = False) -> set[str]:
@@ -99,7 +93,7 @@ def test_a_sweep_goes_on_in_the_job_that_was_in_flight(
             faulty.arm(place, call, number, patched.setattr)
             output = command(*sweep)
         assert (output.code, output.error) == (130, "error: interrupted")
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     in_flight = "RUNNING" if number == signal.SIGKILL else "KILLED"
     assert [run.info.status for run in (*children, parent)] == ["FINISHED", in_flight, in_flight]
     assert folders(children[1]) == stored, "nothing half-written has a name"
@@ -108,7 +102,7 @@ def test_a_sweep_goes_on_in_the_job_that_was_in_flight(
     assert output.code == 0, output.err
     assert "1 of 2 jobs have ended before and are skipped" in output.err
     assert goes_on in (tmp_path / "sweep/0/job.log").read_text()
-    (again,), children = runs(store)
+    (again,), children = parents_and_jobs(store)
     assert (again.info.run_id, again.info.status) == (parent.info.run_id, "FINISHED")
     ended = [(run.info.status, run.data.tags.get("failure")) for run in children]
     lost = ("FAILED", SILENT) if number == signal.SIGKILL else ("KILLED", "interrupted")
@@ -141,14 +135,14 @@ def test_a_job_that_is_killed_alone_is_launched_again_by_its_sweep(
     running: list[Run] = []
     while not running and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
-        running = [run for run in runs(store)[1] if run.info.status == "RUNNING"]
+        running = [run for run in parents_and_jobs(store)[1] if run.info.status == "RUNNING"]
     assert running, "no job began"
     pid = int(running[0].data.tags["process"].split()[-2])
     assert pid != process.pid
     os.kill(pid, signal.SIGKILL)
     _, error = process.communicate(timeout=150)
     assert process.returncode == 0, error
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     assert parent.info.status == "FINISHED"
     ended = {run.info.run_id: run.info.status for run in children}
     assert list(ended.values()).count("FINISHED") == 2
@@ -190,7 +184,7 @@ def test_two_sweeps_at_once_keep_out_of_each_other(
     output = command(*sweep)
     _, error = process.communicate(timeout=120)
     assert (output.code, process.returncode) == (0, 0), output.err + error
-    parents, children = runs(store)
+    parents, children = parents_and_jobs(store)
     assert [run.info.status for run in (*parents, *children)] == ["FINISHED"] * 6
     for parent in parents:
         of_parent = [

@@ -20,16 +20,10 @@ from pipeline.data.cache import cache_folder
 from tests.conftest import Output, micro_rows
 from tests.e2e.processes import Started
 from tests.e2e.servers import Server
+from tests.e2e.stored import runs
 
 Command = Callable[..., Output]
 ROOT = Path(__file__).parents[2]
-
-
-def runs(store: str) -> list[Run]:
-    client = MlflowClient(store)
-    return client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()]
-    )
 
 
 def artifacts(run: Run) -> Path:
@@ -122,7 +116,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
     short = [*micro, "trainer.num_train_epochs=1"]
     for seed in (1, 1, 2):
         assert command(*short, f"trainer.seed={seed}").code == 0
-    other, *same = [
+    *same, other = [
         {name: value for name, value in run.data.metrics.items() if not name.startswith("time/")}
         for run in runs(store)
     ]

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import Output
 from tests.e2e.processes import Started
+from tests.e2e.stored import parents_and_jobs
 
 Command = Callable[..., Output]
 ROOT = Path(__file__).parents[2]
@@ -28,21 +28,12 @@ def sweeps(micro: list[str], tmp_path: Path) -> list[str]:
     return ["-m", *micro, *SHORT, f"hydra.sweep.dir={tmp_path}/sweep"]
 
 
-def runs(store: str) -> tuple[list[Run], list[Run]]:
-    """Parents and children, the oldest first."""
-    client = MlflowClient(store)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(experiments, order_by=["attributes.start_time ASC"])
-    parents = [run for run in found if "sweep.key" in run.data.tags]
-    return parents, [run for run in found if "mlflow.parentRunId" in run.data.tags]
-
-
 def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
     command: Command, sweeps: list[str], store: str, tmp_path: Path
 ) -> None:
     output = command(*sweeps, "qat=none,direct", "trainer.seed=1,2")
     assert output.code == 0, output.err
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     assert len(children) == 4
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
@@ -93,7 +84,7 @@ def test_a_failing_job_fails_alone_and_the_same_command_line_does_the_rest(
     output = command(*once, swept, "trainer.seed=1,2", "qat=none")
     assert output.code == 1
     assert "2 of 4 jobs failed" in output.error
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     assert parent.info.status == "FAILED"
     assert "2 of 4 jobs failed" in parent.data.tags["failure"]
     assert sorted(child.info.status for child in children) == [
@@ -110,7 +101,7 @@ def test_a_failing_job_fails_alone_and_the_same_command_line_does_the_rest(
     output = command(*once, swept, "trainer.seed=1,2", "qat=none")
     assert output.code == 0, output.err
     assert "2 of 4 jobs have ended before and are skipped" in output.err
-    (again,), children = runs(store)
+    (again,), children = parents_and_jobs(store)
     assert again.info.run_id == parent.info.run_id
     assert again.info.status == "FINISHED"
     assert "failure" not in again.data.tags
@@ -133,7 +124,7 @@ def test_failures_may_be_allowed_and_fresh_starts_anew(
     ]
     assert command(*blows_up, "sweep.allow_failures=true").code == 0
     assert command(*blows_up, "sweep.allow_failures=true", "sweep.fresh=true").code == 0
-    parents, children = runs(store)
+    parents, children = parents_and_jobs(store)
     assert [parent.info.status for parent in parents] == ["FINISHED", "FINISHED"]
     assert len(children) == 4
 
@@ -162,14 +153,14 @@ def test_jobs_whose_corpus_or_model_has_changed_are_not_skipped(
     output = command(*typed)
     assert output.code == 0, output.err
     assert "2 finished jobs run again, because of changes: the test split" in output.err
-    assert len(runs(store)[1]) == 4
+    assert len(parents_and_jobs(store)[1]) == 4
 
     weights = load_file(model / "model.safetensors")
     save_file({name: value * 1.001 for name, value in weights.items()}, model / "model.safetensors")
     output = command(*typed)
     assert output.code == 0, output.err
     assert "2 finished jobs run again, because of changes: the pretrained model" in output.err
-    assert len(runs(store)[1]) == 6
+    assert len(parents_and_jobs(store)[1]) == 6
     assert "2 of 2 jobs have ended before and are skipped" in command(*typed).err
 
 
@@ -196,7 +187,7 @@ def test_the_same_sweep_is_not_run_twice_at_once(
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    assert [parent.info.status for parent in runs(store)[0]] == ["KILLED"]
+    assert [parent.info.status for parent in parents_and_jobs(store)[0]] == ["KILLED"]
 
 
 def test_jobs_in_processes_of_their_own_share_one_store_and_lose_no_metric(
@@ -211,7 +202,7 @@ def test_jobs_in_processes_of_their_own_share_one_store_and_lose_no_metric(
     ]
     output = command(*typed, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert output.code == 0, output.err
-    _, children = runs(store)
+    _, children = parents_and_jobs(store)
     assert len(children) == 4
     client = MlflowClient(store)
     for child in children:
@@ -237,10 +228,10 @@ def test_a_search_heeds_two_objectives_and_goes_on_from_its_stored_trials(
     ]
     typed += ["trainer.learning_rate=tag(log,interval(1e-3,1e-2))"]
     assert command(*typed, "hydra.sweeper.n_trials=2").code == 0
-    first = [child.data.params["trainer.learning_rate"] for child in runs(store)[1]]
+    first = [child.data.params["trainer.learning_rate"] for child in parents_and_jobs(store)[1]]
     output = command(*typed, "hydra.sweeper.n_trials=4")
     assert output.code == 0, output.err
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     assert len({child.data.params["trainer.learning_rate"] for child in children}) == 4
     assert [child.data.params["trainer.learning_rate"] for child in children][:2] == first
     assert "best/fp32/loss" in parent.data.metrics
@@ -248,7 +239,7 @@ def test_a_search_heeds_two_objectives_and_goes_on_from_its_stored_trials(
 
     # An uninterrupted search finds the same: the seed follows the trials.
     assert command(*typed, "hydra.sweeper.n_trials=4", "sweep.fresh=true").code == 0
-    rates = [child.data.params["trainer.learning_rate"] for child in runs(store)[1]]
+    rates = [child.data.params["trainer.learning_rate"] for child in parents_and_jobs(store)[1]]
     assert rates[4:] == rates[:4]
 
 
@@ -264,7 +255,7 @@ def test_a_hopeless_job_is_stopped_and_marked_as_pruned(
         "sweep.pruner_warmup_steps=20",
     )
     assert output.code == 0, output.err
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     assert [child.info.status for child in children] == ["FINISHED", "FINISHED", "KILLED"]
     assert "below the median of 2 finished runs at that step" in children[2].data.tags["pruned"]
     assert parent.info.status == "FINISHED"
@@ -298,7 +289,7 @@ def test_what_cannot_be_swept_is_told_before_the_first_job(
     output = command(*sweeps, *typed)
     assert output.code == 2
     assert said in output.error
-    assert runs(store) == ([], [])
+    assert parents_and_jobs(store) == ([], [])
 
 
 def test_a_search_space_without_m_is_told_to_use_it(command: Command, micro: list[str]) -> None:
@@ -344,6 +335,6 @@ def test_jobs_that_submitit_runs_find_store_assets_and_parent(
         "qat=none",
     )
     assert output.code == 0, output.err
-    (parent,), children = runs(store)
+    (parent,), children = parents_and_jobs(store)
     assert [child.info.status for child in children] == ["FINISHED", "FINISHED"]
     assert parent.data.metrics["jobs/done"] == 2
