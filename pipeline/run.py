@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from pipeline.baseline import linear
 from pipeline.compression.layer_errors import layer_errors
 from pipeline.compression.weight_pruning import sparsity
 from pipeline.config.identity import Ingredients, baseline_key, weights_identity
@@ -135,6 +134,8 @@ def compare_with_baseline(
     config, corpus = context.config.baseline, prepared.corpus
     if config is None:
         return {}
+    from pipeline.baseline import linear  # with all of scikit-learn: a fifth of a run's imports
+
     started = time.perf_counter()
     train_split, folder = corpus.splits[TRAIN], context.scratch / LINEAR
     labels = [corpus.label_names[label] for label in train_split["label"]]
