@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import compress
 from math import sqrt
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from pipeline.names import (
     INT8,
     LATENCY_P50_MS,
     LINEAR,
+    OPENVINO_INT8,
     SHIPPED_TAG,
     SIZE_MB,
     SWEEP_TAG,
@@ -49,11 +51,12 @@ from pipeline.tracking.store import DEFAULT_TRACKING_URI
 FRONT_PICTURE = Path("docs/front.png")
 FRONT = "front"
 TEXTS = (500, 2000, 10_000, None)  # of train; None is all
-FEW_TEXTS = 2000  # for five seeds of every recipe
+FEW_TEXTS = 1000  # for five seeds of every recipe
 LAYERS = 6  # of the encoder
-QAT_RECIPES = ("finetune_then_qat", "direct")
-RECIPES = ("ptq_dynamic", "ptq_static", *QAT_RECIPES)
+POST_TRAINING = "ptq_dynamic"  # ptq_static exports the same files
+QAT_AFTER = "finetune_then_qat"
 COMPRESS = ["experiment=compress"]
+SIX_LAYERS, PRUNED = ", 6 layers", ", half of the weights pruned"
 WHOLE = [f"model.num_hidden_layers={LAYERS}", "qat=none", "export=none"]
 
 
@@ -66,12 +69,14 @@ class Part:
         lines: overrides of each line's runs.
         seeds: seeds of each line's runs, unless the command line has others.
         benchmark: the benchmark group: times take minutes, and are not asked for everywhere.
+        against: of a line, the label of the one that it is compared with, seed by seed.
     """
 
     question: str
     lines: Mapping[str, Sequence[str]]
     seeds: str = "1,2,3"
     benchmark: str = "none"
+    against: Mapping[str, str] = field(default_factory=dict)
 
 
 def texts_of(count: int | None) -> list[str]:
@@ -109,14 +114,19 @@ PARTS: Mapping[str, Part] = {
         {
             f"{recipe}{setting}": [f"qat={recipe}", *texts_of(FEW_TEXTS), *overrides]
             for setting, overrides, recipes in (
-                ("", [], RECIPES),
-                (", 6 layers", [f"model.num_hidden_layers={LAYERS}"], RECIPES),
-                (", half of the weights pruned", ["+pruning=magnitude"], RECIPES),
-                (", one scale a weight", ["qat.weight_granularity=per_tensor"], QAT_RECIPES),
+                ("", [], (POST_TRAINING, QAT_AFTER, "direct")),
+                (SIX_LAYERS, [f"model.num_hidden_layers={LAYERS}"], (POST_TRAINING, QAT_AFTER)),
+                (PRUNED, ["+pruning=magnitude"], (POST_TRAINING, QAT_AFTER)),
+                (", one scale a weight", ["qat.weight_granularity=per_tensor"], (QAT_AFTER,)),
             )
             for recipe in recipes
         },
         seeds="1,2,3,4,5",
+        against={
+            "direct": POST_TRAINING,
+            f"{QAT_AFTER}, one scale a weight": QAT_AFTER,
+            **{QAT_AFTER + each: POST_TRAINING + each for each in ("", SIX_LAYERS, PRUNED)},
+        },
     ),
 }
 COMMON = ["export.max_accuracy_loss=1.0"]
@@ -125,14 +135,19 @@ COLUMNS = (
     "teacher",
     "FP32",
     "INT8, PyTorch",
+    "OpenVINO",
     "shipped",
     "FP32 - shipped",
+    "INT8, PyTorch: more than post-training",
+    "OpenVINO: more",
+    "shipped: more",
     "MB",
     "p50 ms",
     "teacher's p50, 32 tokens",
     "teacher's MB",
     "run s",
 )
+SEED = "trainer.seed"
 TOKENS = 32  # of the texts that a teacher and what it taught are timed on
 
 
@@ -145,8 +160,7 @@ def main() -> None:
         print(f"## {part.question}\n", flush=True)
         for corpus, folder in corpora.items():
             runs = dict(lines_of(name, corpus, folder, options))
-            header = [row([corpus, *COLUMNS]), row(["---"] * (len(COLUMNS) + 1))]
-            print(*header, *map(cells, runs.items()), "", sep="\n", flush=True)
+            print(*table(corpus, runs, part.against), "", sep="\n", flush=True)
             if name == FRONT:
                 draw_front(corpus, runs)
 
@@ -240,33 +254,50 @@ def jobs_of(experiment_name: str, sweep: str) -> list[Run]:
     return [run for each in found for run in children_of(client, each, f"status = '{FINISHED}'")]
 
 
-def cells(line: tuple[str, Sequence[Run]]) -> str:
-    """Write a line of a table.
+def table(
+    corpus: str, lines: Mapping[str, Sequence[Run]], against: Mapping[str, str]
+) -> Iterator[str]:
+    """Write the table of a part, without the columns that none of its lines has.
 
     Args:
-        line: label and runs.
+        corpus: name of the corpus.
+        lines: finished runs of each line.
+        against: of a line, the label of the one that it is compared with.
+
+    Yields:
+        Its lines, in Markdown.
     """
-    label, runs = line
-    if not runs:
-        return row([label, *[""] * len(COLUMNS)])
-    shipped = runs[0].data.tags.get(SHIPPED_TAG, FP32)
-    latency = at_length(LATENCY_P50_MS, TOKENS)
-    return row(
-        [
-            label,
-            mean(values_of(runs, figure_of(LINEAR, ACCURACY)), 4),
-            mean(values_of(runs, figure_of(TEACHER, ACCURACY)), 4),
-            mean(values_of(runs, figure_of(FP32, ACCURACY)), 4),
-            mean(values_of(runs, figure_of(INT8, ACCURACY)), 4),
-            mean(values_of(runs, ACCURACY), 4),
-            mean(values_of(runs, ACCURACY_DROP), 4),
-            mean(values_of(runs, figure_of(shipped, SIZE_MB)), 1),
-            mean(values_of(runs, figure_of(shipped, LATENCY_P50_MS)), 2),
-            times_of(runs, latency, shipped),
-            times_of(runs, SIZE_MB, shipped),
-            mean(values_of(runs, TOTAL_TIME), 0),
-        ]
-    )
+    rows = {
+        label: cells(runs, lines[against[label]] if label in against else [])
+        for label, runs in lines.items()
+    }
+    used = [any(texts) for texts in zip(*rows.values(), strict=True)]
+    yield row([corpus, *compress(COLUMNS, used)])
+    yield row(["---"] * (sum(used) + 1))
+    yield from (row([label, *compress(texts, used)]) for label, texts in rows.items())
+
+
+def cells(runs: Sequence[Run], others: Sequence[Run]) -> list[str]:
+    """Write the figures of a line.
+
+    Args:
+        runs: its runs.
+        others: those that they are compared with.
+    """
+    shipped = runs[0].data.tags.get(SHIPPED_TAG, FP32) if runs else FP32
+    accuracies = [figure_of(each, ACCURACY) for each in (INT8, OPENVINO_INT8)]
+    return [
+        mean(values_of(runs, figure_of(LINEAR, ACCURACY)), 4),
+        mean(values_of(runs, figure_of(TEACHER, ACCURACY)), 4),
+        mean(values_of(runs, figure_of(FP32, ACCURACY)), 4),
+        *(mean(values_of(runs, each), 4) for each in (*accuracies, ACCURACY, ACCURACY_DROP)),
+        *(mean(differences(runs, others, each), 4) for each in (*accuracies, ACCURACY)),
+        mean(values_of(runs, figure_of(shipped, SIZE_MB)), 1),
+        mean(values_of(runs, figure_of(shipped, LATENCY_P50_MS)), 2),
+        times_of(runs, at_length(LATENCY_P50_MS, TOKENS), shipped),
+        times_of(runs, SIZE_MB, shipped),
+        mean(values_of(runs, TOTAL_TIME), 0),
+    ]
 
 
 def row(texts: Sequence[str]) -> str:
@@ -277,6 +308,19 @@ def row(texts: Sequence[str]) -> str:
 def values_of(runs: Sequence[Run], figure: str) -> list[float]:
     """Return a figure of those runs that have it, by its name in MLflow."""
     return [run.data.metrics[figure] for run in runs if figure in run.data.metrics]
+
+
+def differences(runs: Sequence[Run], others: Sequence[Run], figure: str) -> list[float]:
+    """Return by how much a figure is larger than that of the other run with the same seed.
+
+    Args:
+        runs: runs.
+        others: those that they are compared with.
+        figure: name of the figure in MLflow.
+    """
+    of_others = {run.data.params[SEED]: run.data.metrics.get(figure) for run in others}
+    pairs = ((run.data.metrics.get(figure), of_others.get(run.data.params[SEED])) for run in runs)
+    return [own - other for own, other in pairs if own is not None and other is not None]
 
 
 def times_of(runs: Sequence[Run], figure: str, shipped: str) -> str:
