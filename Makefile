@@ -65,10 +65,8 @@ sweep: assets ## run a named sweep of conf/sweep/ (SWEEP=small), on the quicksta
 compare: $(SETUP) ## compare the runs of the last sweep (ARGS="--sweep ID --format html" for another, as a page)
 	@$(BIN)/python -m pipeline.compare $(or $(ARGS),--sweep latest)
 
-# MLflow 3.17 opens on its GenAI pages unless the address says otherwise.
-ui: $(SETUP) ## serve the MLflow UI on 127.0.0.1 (PORT=5000)
-	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
-	@$(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
+ui: $(SETUP) ## serve the MLflow UI on 127.0.0.1, on the newest runs (PORT=5000)
+	@$(BIN)/python -m pipeline.ui --port $(PORT)
 
 bench: $(SETUP) ## time the artifacts of the newest run (the quickstart's, after make quickstart) side by side
 	@$(BIN)/python -m pipeline.bench $(ARGS)

@@ -21,6 +21,7 @@ from pipeline.names import (
     HIGHER_IS_BETTER,
     INT8,
     INT8_FORMATS,
+    LATENCY_P50_MS,
     LINEAR,
     LOAD_S,
     LOSS,
@@ -107,7 +108,7 @@ def promised_figures(config: Config) -> frozenset[str]:
         config: resolved config of the run.
     """
     trained, exported = trained_variants(config), exported_variants(config)
-    names = {*SCORED, *map(on_validation, SCORED), ACCURACY_DROP, SIZE_RATIO, TOTAL_TIME}
+    names = {*SCORED, *map(on_validation, SCORED), ACCURACY_DROP, SIZE_MB, SIZE_RATIO, TOTAL_TIME}
     names |= {*interval_of(ACCURACY), *interval_of(F1_MACRO)}
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
     for phase in config.qat.phases:
@@ -128,7 +129,7 @@ def promised_figures(config: Config) -> frozenset[str]:
         }
         names |= {figure_of(variant, on_validation(figure)) for figure in SCORED}
     if config.benchmark.repetitions:
-        names.add(SPEEDUP)
+        names |= {SPEEDUP, LATENCY_P50_MS}
         timed = list(_timed(config))
         names |= {figure_of(variant, figure) for variant in variants for figure in timed}
     return frozenset(names)

@@ -21,6 +21,7 @@ from pipeline.names import (
     ECE,
     F1_MACRO,
     FP32,
+    LATENCY_P50_MS,
     SIZE_MB,
     SIZE_RATIO,
     SPEEDUP,
@@ -138,11 +139,12 @@ def final_figures(
         **dict(_ends(best, (ACCURACY, F1_MACRO))),
         **_validation_figures(best),
         ACCURACY_DROP: fp32.metrics.accuracy - best.metrics.accuracy,
+        SIZE_MB: best.artifact.size_mb,
         SIZE_RATIO: best.artifact.size_mb / fp32.artifact.size_mb,
     }
     if benchmarks:
         times_ms = [benchmarks[variant].at(1, None).p50_ms for variant in (FP32, shipped)]
-        figures[SPEEDUP] = times_ms[0] / times_ms[1]
+        figures |= {SPEEDUP: times_ms[0] / times_ms[1], LATENCY_P50_MS: times_ms[1]}
     return figures
 
 

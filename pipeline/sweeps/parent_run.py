@@ -33,6 +33,7 @@ from pipeline.names import (
     figure_of,
 )
 from pipeline.sweeps.plan import Plan
+from pipeline.tracking import views
 from pipeline.tracking.connection import SQLITE, Connection, open_experiment, ui_address
 from pipeline.tracking.ending import finish
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
@@ -86,7 +87,7 @@ class ParentRun:
     def __init__(self, connection: Connection, run_id: str, patience: Patience) -> None:
         self.run_id = run_id
         self._send = patience.send
-        self.next_step = connection.next_step(run_id)
+        self.next_step = connection.next_step(views.runs_place(connection.experiment_id, run_id))
         self.ui = ui_address(connection.uri)
         self.compare = command(
             connection.uri, "-m", "pipeline.compare", "--sweep", run_id, "--format", "html"
@@ -262,6 +263,8 @@ def _create(connection: Connection, plan: Plan, patience: Patience) -> str:
     try:
         with interrupt.before_errors():
             connection.client.log_batch(run.info.run_id, params=listed)
+            view = views.jobs_view(run.info.run_id)
+            connection.client.set_experiment_tag(connection.experiment_id, *view)
     except BaseException as error:
         _close_early(connection, run.info.run_id, patience, error)
         raise

@@ -18,10 +18,11 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, KILLED, PARENT_TAG, RUNNING
+from pipeline.tracking import views
 from pipeline.tracking.liveness import is_dead, is_silent
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.patience import STORE_ERRORS, Patience
-from pipeline.tracking.store import DEFAULT_TRACKING_URI, URI_VARIABLE, store_errors
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, URI_VARIABLE, command, store_errors
 from pipeline.tracking.stored import discard_halves
 
 SQLITE = "sqlite:///"
@@ -29,13 +30,27 @@ MIGRATION_SECONDS = 120.0  # that another process may take to create the databas
 ANSWER_SECONDS = 10.0
 UI_ADDRESS = "http://127.0.0.1:5000"  # of `make ui`
 ENDED_SILENTLY = "its process ended without a message: kill -9, out of memory or a reboot"
+DESCRIPTION = """\
+INT8 text classifiers. The menu above has prepared views: runs, accuracy against latency, recipes, \
+training.
+
+| column | meaning |
+|---|---|
+| `validation_accuracy` | of the shipped file; what runs are chosen by |
+| `accuracy` | of the same file on the test split; what is reported |
+| `linear/accuracy` | of a linear model on the same texts |
+| `accuracy_drop` | what the shipped file lost against FP32, on the test split |
+| `size_mb`, `latency_p50_ms` | of the shipped file: MB, and milliseconds for one text |
+| `speedup` | against FP32 in PyTorch |
+| `time/total_s` | seconds that the run took |
+
+`VARIANT/...` are figures of one stored model. A sweep is a parent run, its jobs are nested under \
+it, and its artifact `comparison.html` compares them.
+"""
 EXPERIMENT_TAGS = {
     # MLflow's name for training, as opposed to GenAI.
     "mlflow.experimentKind": "custom_model_development",
-    DESCRIPTION_TAG: "INT8 text classifiers: `<variant>/...` are test figures of the stored model "
-    "named by the prefix, `accuracy`, `loss`, `accuracy_drop` and `size_ratio` those of the "
-    "shipped one. A sweep is a parent run; its jobs are nested under it, and its artifact "
-    "`comparison.html` compares them.",
+    DESCRIPTION_TAG: DESCRIPTION,
 }
 
 
@@ -53,13 +68,17 @@ class Connection:
     experiment_id: str
     uri: str
 
-    def next_step(self, run_id: str) -> str:
-        """Return the command or address that shows a run."""
+    def next_step(self, place: str) -> str:
+        """Return the address that shows runs, or the command that serves the newest of them.
+
+        Args:
+            place: what the address has after the server's.
+        """
         if self.uri.startswith("http"):
-            return f"{ui_address(self.uri)}/#/experiments/{self.experiment_id}/runs/{run_id}"
+            return f"{ui_address(self.uri)}{place}"
         if self.uri == DEFAULT_TRACKING_URI and in_checkout():
             return "make ui"
-        return python("-m", "mlflow", "ui", "--backend-store-uri", redacted(self.uri))
+        return command(self.uri, "-m", "pipeline.ui")
 
     def mark_dead(self, interrupted: str | None = None) -> None:
         """Set RUNNING runs without a living process to FAILED, and discard what was half stored.
@@ -163,11 +182,15 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         _check_active(experiment, config.tracking_uri)
+        for tag, value in views.outdated(experiment.tags).items():
+            client.set_experiment_tag(experiment.experiment_id, tag, value)
         return str(experiment.experiment_id)
     if location is not None and "://" not in location:
         location = Path(location).absolute().as_uri()
     try:
-        created = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
+        created = client.create_experiment(
+            name, artifact_location=location, tags=EXPERIMENT_TAGS | views.view_tags()
+        )
     except MlflowException:  # another process made it in the meantime
         experiment = client.get_experiment_by_name(name)
         if experiment is None:

@@ -41,6 +41,7 @@ from pipeline.names import (
     VALIDATION_ACCURACY,
     figure_of,
 )
+from pipeline.tracking import views
 from pipeline.tracking.connection import Connection, open_experiment
 from pipeline.tracking.ending import close_early, finish
 from pipeline.tracking.environment import environment_tags, installed_packages
@@ -107,7 +108,9 @@ class Tracker:
     ) -> None:
         self.run_id: str = run.info.run_id
         self.name: str = run.info.run_name
-        self.next_step = connection.next_step(self.run_id)
+        self.next_step = connection.next_step(
+            views.run_place(connection.experiment_id, self.run_id)
+        )
         self._client = connection.client
         self._outbox = outbox
         self._send = patience.send

@@ -106,7 +106,7 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     # The terminal tells the story and the next step.
     for shown in ("Mixed Precision Statistics", "fp32", "int8", "macro F1", "MB", "truncated"):
         assert shown in output.out
-    assert "python -m mlflow ui --backend-store-uri" in output.err
+    assert "python -m pipeline.ui" in output.err
     assert "Traceback" not in output.err
 
 

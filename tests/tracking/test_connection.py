@@ -164,15 +164,15 @@ def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = open_experiment(TrackingConfig(store))
-    ui = shlex.join(["-m", "mlflow", "ui", "--backend-store-uri", store])
-    assert opened.next_step("abc").endswith(f"python {ui}")
+    step = opened.next_step("/#/there")
+    assert step.startswith(f"MLFLOW_TRACKING_URI={shlex.quote(store)} ")
+    assert step.endswith("python -m pipeline.ui")
     default = replace(opened, uri="sqlite:///mlruns/mlflow.db")
     monkeypatch.chdir(ROOT)
-    assert default.next_step("abc") == "make ui"
+    assert default.next_step("/#/there") == "make ui"
     monkeypatch.chdir(ROOT / "docs")  # no Makefile here
-    assert default.next_step("abc").endswith("mlflow ui --backend-store-uri " + default.uri)
+    assert default.next_step("/#/there").endswith("python -m pipeline.ui")
     server = replace(opened, uri="http://user:secret@host:5000")
-    shown = f"http://host:5000/#/experiments/{opened.experiment_id}/runs/abc"
-    assert server.next_step("abc") == shown
+    assert server.next_step("/#/there") == "http://host:5000/#/there"
     assert ui_address("http://user:secret@host:5000/") == "http://host:5000"
     assert ui_address(store) == "http://127.0.0.1:5000"

@@ -1,0 +1,88 @@
+"""Serve the MLflow UI on the runs of this project: python -m pipeline.ui."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from pipeline.console import command_line, third_parties
+from pipeline.errors import redacted
+from pipeline.names import PARENT_TAG, SWEEP_TAG
+from pipeline.tracking.lookup import NEWEST_FIRST, every_page
+from pipeline.tracking.store import store_errors, tracking_uri
+
+STORE_VARIABLE = "MLFLOW_BACKEND_STORE_URI"  # of mlflow ui
+DESCRIPTION = """\
+Serve the MLflow UI, and print the address that opens the newest runs in it: those of the newest
+sweep, if that is what ran last, best first. A store that is a server already needs no second one:
+its address is all that is printed.
+
+  python -m pipeline.ui
+  python -m pipeline.ui --port 5002
+
+Runs are read from MLFLOW_TRACKING_URI, by default from mlruns/mlflow.db.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m pipeline.ui",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    command.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what was typed after the command's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = parser().parse_args(arguments)
+    third_parties.prepare()
+    return command_line.exit_code(lambda: _serve(options.host, options.port))
+
+
+def _serve(host: str, port: int) -> None:
+    from pipeline.tracking.connection import ui_address
+
+    uri = tracking_uri()
+    is_server = uri.startswith("http")
+    address = ui_address(uri) if is_server else f"http://{host}:{port}"
+    print(f"open {address}{_newest(uri)}", flush=True)  # noqa: T201
+    if not is_server:
+        # Not an argument: it may hold a password, and every user of the machine could read it.
+        os.environ[STORE_VARIABLE] = uri
+        served = ["--host", host, "--port", str(port)]
+        os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *served])  # noqa: S606
+
+
+def _newest(uri: str) -> str:
+    """Return what the address has after the server's, for the newest run or sweep."""
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.tracking import views
+
+    with store_errors(redacted(uri)):
+        client = MlflowClient(uri)
+        experiments = every_page(lambda token: client.search_experiments(page_token=token))
+        ids = [each.experiment_id for each in experiments]
+        runs = client.search_runs(ids, order_by=list(NEWEST_FIRST), max_results=1)
+    if not runs:
+        return views.experiments_place()
+    run, tags = runs[0].info, runs[0].data.tags
+    is_sweep = SWEEP_TAG in tags
+    return views.runs_place(run.experiment_id, run.run_id if is_sweep else tags.get(PARENT_TAG))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
