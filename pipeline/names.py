@@ -105,6 +105,7 @@ SWEEP_TAG = "sweep.key"  # of parent runs only
 BEST_RUN_ID_TAG = "best_run_id"
 BEST_RUN_TAG = "best_run"
 PROMOTION_TAG = "promotion"
+KEPT_TAG = "kept"  # which of its models a run still has, if not all
 BASELINE_TAG = "baseline"  # whether the shipped model beats the linear one, and the figures
 
 # The model of a run, and the registered one.

@@ -209,6 +209,7 @@ def micro(tmp_path: Path, store: str, micro_model: Path, micro_corpus: Path) -> 
         "benchmark=none",
         f"tracking.tracking_uri={store}",
         f"tracking.artifact_location={tmp_path / 'artifacts'}",
+        "tracking.keep=all",
     ]
 
 

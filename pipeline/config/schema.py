@@ -10,6 +10,7 @@ from pipeline.config.ranges import RANGE, Range, number, share
 from pipeline.names import DEFAULT_OBJECTIVE
 
 FASTEST = "fastest"
+KEEP_ALL, KEEP_SHIPPED, KEEP_NONE = "all", "shipped", "none"
 BENCHMARK_LENGTHS = (16, 32, 128)  # tokens, up to dataset.max_length; beside the corpus's own
 QUANTIZABLE_OP_TYPES = ("Embedding", "LayerNorm", "Linear")
 SHORTEST_TEXT = 3  # tokens: one of the text, between the two that mark its start and end
@@ -419,11 +420,14 @@ class TrackingConfig:
         experiment_name: name of the MLflow experiment.
         artifact_location: folder of the artifacts, set when the experiment is created; null lets
             the server decide.
+        keep: which models the jobs of a sweep keep, the best of them excepted, which keeps all:
+            all of them, the shipped one, or none. A run by itself keeps all.
     """
 
     tracking_uri: str = MISSING
     experiment_name: str = "int8-text-classifiers"
     artifact_location: Optional[str] = None
+    keep: Literal["all", "shipped", "none"] = "shipped"
 
 
 @dataclass

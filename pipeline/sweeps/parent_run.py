@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from pipeline.config.schema import TrackingConfig
+from pipeline.config.schema import KEEP_ALL, TrackingConfig
 from pipeline.console import interrupt
 from pipeline.errors import PipelineError, reason_line, redacted
 from pipeline.names import (
@@ -26,6 +26,7 @@ from pipeline.names import (
     FAILED,
     FAILURE_TAG,
     JOBS,
+    KEPT_TAG,
     KILLED,
     OBJECTIVE_PARAM,
     RUNNING,
@@ -36,6 +37,7 @@ from pipeline.sweeps.plan import Plan
 from pipeline.tracking import views
 from pipeline.tracking.connection import SQLITE, Connection, open_experiment, ui_address
 from pipeline.tracking.ending import finish
+from pipeline.tracking.keeping import surplus_of
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, last_seconds
@@ -82,10 +84,14 @@ class ParentRun:
         connection: open experiment that the run is in.
         run_id: id of the run.
         patience: what the run sends with.
+        keep: tracking.keep.
     """
 
-    def __init__(self, connection: Connection, run_id: str, patience: Patience) -> None:
+    def __init__(
+        self, connection: Connection, run_id: str, patience: Patience, keep: str = KEEP_ALL
+    ) -> None:
         self.run_id = run_id
+        self._keep = keep
         self._send = patience.send
         self.next_step = connection.next_step(views.runs_place(connection.experiment_id, run_id))
         self.ui = ui_address(connection.uri)
@@ -157,6 +163,24 @@ class ParentRun:
         with store_errors():
             self._send(log, patience_s)
 
+    def discard_models(self, children: Sequence[ChildRun], patience_s: float) -> None:
+        """Remove models of jobs that have ended, as tracking.keep says.
+
+        Args:
+            children: jobs that are not the best.
+            patience_s: seconds to wait for a store that does not answer.
+        """
+        if self._keep == KEEP_ALL:
+            return
+        for child in children:
+            if child.status != RUNNING and KEPT_TAG not in child.tags:
+                with store_errors():
+                    self._send(partial(self._discard, child.run_id), patience_s)
+
+    def _discard(self, run_id: str) -> None:
+        run = self._client.get_run(run_id)
+        surplus_of(self._client, run, self._keep).discard(self._client)
+
     def log_files(self, folder: Path) -> None:
         """Store the files of a folder as artifacts of the run."""
         with store_errors():
@@ -191,7 +215,7 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
             with interrupt.before_errors():
                 with store_errors():
                     _mark_running(connection, run_id)
-                yield ParentRun(connection, run_id, patience)
+                yield ParentRun(connection, run_id, patience, tracking.keep)
                 with store_errors():
                     patience.send(partial(finish, connection.client, run_id))
         except BaseException as error:

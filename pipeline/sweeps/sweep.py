@@ -291,6 +291,7 @@ class Sweep:
         children, objectives = self._parent.children(patience_s), self._plan.objectives
         best = best_of(children, objectives)
         self._parent.log_progress(self._counts(children), best, objectives, patience_s)
+        self._parent.discard_models([child for child in children if child != best], patience_s)
 
     def _counts(self, children: Sequence[ChildRun]) -> dict[str, int]:
         """Count the jobs of the whole sweep, earlier starts included, by how they ended."""

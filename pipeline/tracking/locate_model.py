@@ -80,7 +80,11 @@ def fp32_directory(reference: str, store: str) -> str:
     """
     if not (run := RUN_ID.fullmatch(reference)):
         return reference
-    return str(_fetch(f"runs:/{run[1]}/{FP32}", f"run {run[1]} has no FP32 model", store))
+    otherwise = (
+        f"run {run[1]} has no FP32 model; of a sweep's jobs the best alone keeps it, or all with "
+        "tracking.keep=all"
+    )
+    return str(_fetch(f"runs:/{run[1]}/{FP32}", otherwise, store))
 
 
 def _check_registered(name: str, alias: str | None, version: str | None) -> None:

@@ -31,10 +31,13 @@ def sweeps(micro: list[str], tmp_path: Path) -> list[str]:
 def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
     command: Command, sweeps: list[str], store: str, tmp_path: Path
 ) -> None:
-    output = command(*sweeps, "qat=none,direct", "trainer.seed=1,2")
+    once = [item for item in sweeps if not item.startswith("tracking.keep")]
+    output = command(*once, "qat=none,direct", "trainer.seed=1,2")
     assert output.code == 0, output.err
     (parent,), children = parents_and_jobs(store)
     assert len(children) == 4
+    kept = {run.info.run_id for run in children if Path(run.info.artifact_uri[7:], "fp32").exists()}
+    assert kept == {parent.data.tags["best_run_id"]}, "the best keeps its models, and no other"
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
     assert children[0].info.run_name == "model·files·none·lr5e-3·seed1".replace(

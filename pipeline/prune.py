@@ -1,0 +1,126 @@
+"""Remove the models of runs that nobody is going to deploy: python -m pipeline.prune."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipeline.config.schema import KEEP_NONE, KEEP_SHIPPED
+from pipeline.console import command_line, third_parties
+from pipeline.errors import PipelineError, nearest
+from pipeline.names import BEST_RUN_ID_TAG, KEPT_TAG, RUNNING, SWEEP_TAG
+from pipeline.tracking.lookup import children_of, every_page, find_run, find_sweep, search_all
+from pipeline.tracking.store import store_errors, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment, Run
+    from mlflow.store.entities import PagedList
+    from mlflow.tracking import MlflowClient
+
+DESCRIPTION = """\
+Remove models from the tracking store. Figures, curves, configs and reports of all runs stay, and so
+do the models of each sweep's best run and those that are registered.
+
+  python -m pipeline.prune --sweep latest --dry-run     what the jobs of a sweep would lose
+  python -m pipeline.prune --sweep latest               of each job, the shipped model stays
+  python -m pipeline.prune --experiment NAME --keep none
+  python -m pipeline.prune --keep none RUN_ID ...
+
+A sweep does that by itself (tracking.keep=shipped). Runs are read from MLFLOW_TRACKING_URI, by
+default from mlruns/mlflow.db. What was deleted in the MLflow UI is removed by `mlflow gc`.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m pipeline.prune",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("runs", metavar="RUN_ID", nargs="*", help="ids of runs that have ended")
+    command.add_argument(
+        "--sweep", metavar="ID", help="the jobs of a sweep: id or name of its run, or latest"
+    )
+    command.add_argument(
+        "--experiment", metavar="NAME", help="the jobs of all sweeps of an MLflow experiment"
+    )
+    command.add_argument(
+        "--keep",
+        choices=(KEEP_SHIPPED, KEEP_NONE),
+        default=KEEP_SHIPPED,
+        help="what stays of a run's models (default: %(default)s)",
+    )
+    command.add_argument("--dry-run", action="store_true", help="remove nothing, say what would be")
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what was typed after the command's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = parser().parse_args(arguments)
+    third_parties.prepare()
+    return command_line.exit_code(lambda: _prune(options))
+
+
+def _prune(options: argparse.Namespace) -> None:
+    if sum(map(bool, (options.runs, options.sweep, options.experiment))) != 1:
+        raise PipelineError("give run ids, --sweep ID or --experiment NAME, and one of them alone.")
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.tracking.keeping import surplus_of
+
+    uri, total_mb, removes = tracking_uri(), 0.0, "would remove" if options.dry_run else "removed"
+    with store_errors(uri):
+        client = MlflowClient(uri)
+        for run in _selected(client, options):
+            surplus = surplus_of(client, run, options.keep)
+            if not options.dry_run:
+                surplus.discard(client)
+            if surplus.folders or surplus.models:
+                total_mb += surplus.size_mb
+                print(f"{run.info.run_name}: {removes} {', '.join(surplus.folders)}")  # noqa: T201
+    print(f"{removes} {total_mb:,.0f} MB")  # noqa: T201
+
+
+def _selected(client: "MlflowClient", options: argparse.Namespace) -> "Iterator[Run]":
+    """Find the runs to prune, of which each has ended."""
+    if options.runs:
+        runs = [find_run(client, run_id) for run_id in options.runs]
+        if running := [run.info.run_id for run in runs if run.info.status == RUNNING]:
+            raise PipelineError(f"run {running[0]} is still running; prune it when it has ended.")
+        yield from runs
+        return
+    for sweep in _sweeps(client, options):
+        best = sweep.data.tags.get(BEST_RUN_ID_TAG)
+        for job in children_of(client, sweep):
+            ended = job.info.status != RUNNING
+            if ended and job.info.run_id != best and job.data.tags.get(KEPT_TAG) != options.keep:
+                yield job
+
+
+def _sweeps(client: "MlflowClient", options: argparse.Namespace) -> "list[Run]":
+    if options.sweep:
+        return [find_sweep(client, options.sweep)]
+    experiment = client.get_experiment_by_name(options.experiment)
+    if experiment is None:
+        names = [each.name for each in every_page(partial(_experiments, client))]
+        raise PipelineError(
+            f"there is no experiment {options.experiment!r}; {nearest(options.experiment, names)}"
+        )
+    return search_all(client, [experiment.experiment_id], f"tags.`{SWEEP_TAG}` LIKE '%'")
+
+
+def _experiments(client: "MlflowClient", token: str | None) -> "PagedList[Experiment]":
+    return client.search_experiments(page_token=token)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Remove models that nobody is going to deploy from the store: those of one run are 190 MB."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlflow.entities import FileInfo, LoggedModel, Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking import MlflowClient
+
+from pipeline.config.schema import KEEP_NONE, KEEP_SHIPPED
+from pipeline.names import (
+    FINISHED,
+    FP32,
+    FP32_FORMATS,
+    INT8,
+    INT8_FORMATS,
+    KEPT_TAG,
+    LINEAR,
+    SHIPPED_TAG,
+)
+from pipeline.tracking.stored import discard_models, models_of
+
+VARIANTS = (LINEAR, FP32, INT8, *FP32_FORMATS, *INT8_FORMATS)
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Surplus:
+    """Models of a run that has ended, which need not stay.
+
+    Args:
+        run: the run.
+        keep: what stays of its models.
+        folders: variants among its artifacts.
+        models: its MLflow models.
+        size_mb: size of the folders, in MB of 1,000,000 bytes.
+    """
+
+    run: Run
+    keep: str
+    folders: Sequence[str]
+    models: Sequence[LoggedModel]
+    size_mb: float
+
+    def discard(self, client: MlflowClient) -> None:
+        """Remove them. Figures, curves, config and reports of the run stay.
+
+        Args:
+            client: MLflow client of the tracking store.
+
+        Raises:
+            MlflowException, SQLAlchemyError, OSError: the store does not answer.
+        """
+        repository = get_artifact_repository(self.run.info.artifact_uri)
+        for folder in self.folders:
+            repository.delete_artifacts(folder)  # type: ignore[no-untyped-call]
+        discard_models(client, self.models)
+        client.set_tag(self.run.info.run_id, KEPT_TAG, self.keep)
+
+
+def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus:
+    """Find the models of a run that need not stay.
+
+    A run that did not finish needs none, and a registered model stays, whatever is asked.
+
+    Args:
+        client: MLflow client of the tracking store.
+        run: a run that has ended.
+        keep: KEEP_SHIPPED leaves the shipped artifact, its MLflow model and the linear model, which
+            the gate compares it with; KEEP_NONE leaves nothing.
+
+    Raises:
+        MlflowException, SQLAlchemyError, OSError: the store does not answer.
+    """
+    run_id = run.info.run_id
+    finished = run.info.status == FINISHED
+    if client.search_model_versions(f"run_id = '{run_id}'"):
+        keep = KEEP_SHIPPED
+    keep = keep if finished else KEEP_NONE
+    stay = {LINEAR, run.data.tags.get(SHIPPED_TAG)} if keep == KEEP_SHIPPED else set()
+    stored = [file for file in client.list_artifacts(run_id) if file.path in VARIANTS]
+    surplus = [file for file in stored if file.path not in stay]
+    models = [] if keep == KEEP_SHIPPED else models_of(client, run_id)
+    size_mb = sum(_bytes(client, run_id, file) for file in surplus) / MB
+    return Surplus(run, keep, [file.path for file in surplus], models, size_mb)
+
+
+def _bytes(client: MlflowClient, run_id: str, file: FileInfo) -> int:
+    if not file.is_dir:
+        return int(file.file_size or 0)
+    return sum(_bytes(client, run_id, each) for each in client.list_artifacts(run_id, file.path))
