@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 SUGGESTED_METRICS = 5  # that an error names
 DESCRIPTION = """\
-Compare runs: a table sorted by the first metric, with what differs between them, the
-Pareto-optimal runs marked, the spread over seeds, and confidence intervals of the
+Compare runs: for each corpus a table sorted by the first metric, with what differs between them,
+the Pareto-optimal runs marked, the spread over seeds, and confidence intervals of the
 differences. Two run ids are shown side by side, with their differences only.
 """
 EXAMPLES = """\
@@ -39,6 +39,7 @@ examples:
   python -m pipeline.compare --sweep latest --metric onnx_int8/latency_p50_ms accuracy
   python -m pipeline.compare --filter 'params.`qat.name` = "direct"' --format csv > direct.csv
   python -m pipeline.compare --sweep latest --format html     a page for the browser
+  python -m pipeline.compare --sweep latest --format markdown     for a pull request
   python -m pipeline.compare RUN_A RUN_B
 """
 
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--format",
-        choices=("table", "csv", "json", "html"),
+        choices=("table", "csv", "json", "markdown", "html"),
         default="table",
         help="format of the comparison (default: %(default)s)",
     )
@@ -123,10 +124,10 @@ def _compare(options: argparse.Namespace) -> None:
 
         show_side_by_side(*runs)
         return
-    from pipeline.comparison.comparison import Comparison
+    from pipeline.comparison.comparison import compare
 
-    comparison = Comparison.of(runs, _metrics(options.metric, runs) or objectives)
-    _write(comparison, title, ui_address(uri), options)
+    comparisons = compare(runs, _metrics(options.metric, runs) or objectives)
+    _write(comparisons, title, ui_address(uri), options)
 
 
 def _selected(
@@ -194,26 +195,34 @@ def _metrics(typed: Sequence[str], runs: "Sequence[Run]") -> list[str]:
     return list(typed)
 
 
-def _write(comparison: "Comparison", title: str, ui: str, options: argparse.Namespace) -> None:
+def _write(
+    comparisons: "Sequence[Comparison]", title: str, ui: str, options: argparse.Namespace
+) -> None:
     if options.format == "html":
         from pipeline.reports.comparison_page import write_page
 
         file = options.output or Path(COMPARISON_PAGE)
-        write_page(comparison, title, ui, file)
+        write_page(comparisons, title, ui, file)
         print(f"wrote {file}")  # noqa: T201
     elif options.format == "table" and options.output is None:
-        from pipeline.reports.comparison_table import show_comparison
+        from pipeline.reports.comparison_table import show_comparisons
 
-        show_comparison(comparison, title)
+        show_comparisons(comparisons, title)
     elif options.output is None:
-        text = _as_text(comparison, options.format)
+        text = _as_text(comparisons, title, options.format)
         print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
     else:
-        options.output.write_text(_as_text(comparison, options.format), encoding="utf-8")
+        options.output.write_text(_as_text(comparisons, title, options.format), encoding="utf-8")
 
 
-def _as_text(comparison: "Comparison", text_format: str) -> str:
-    table = comparison.table()
+def _as_text(comparisons: "Sequence[Comparison]", title: str, text_format: str) -> str:
+    from pipeline.comparison.comparison import table_of
+
+    if text_format == "markdown":
+        from pipeline.reports.comparison_table import markdown
+
+        return markdown(comparisons, title)
+    table = table_of(comparisons)
     if text_format == "json":
         return str(table.to_json(orient="records", indent=2))
     if text_format == "csv":

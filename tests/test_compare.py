@@ -98,6 +98,20 @@ def test_the_table_and_the_page_are_made(
     assert "sweep·recipes" in (tmp_path / "page.html").read_text()
 
 
+def test_a_pull_request_gets_markdown(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main(["--sweep", sweep, "--format", "markdown"]) == 0
+    title, _, headings, rule, *lines = capsys.readouterr().out.splitlines()
+    assert title.startswith("**sweep·recipes")
+    assert headings.startswith("|  | recipe | accuracy | loss | status |")
+    assert rule.startswith("| --- | --- | ---: | ---: | --- |")
+    assert [line.split(" | ")[1:3] for line in lines[:3]] == [
+        ["none", "0.9000"],
+        ["direct", "0.8000"],
+        ["failing", ""],
+    ]
+    assert any(line.startswith("- recipe: direct against none") for line in lines)
+
+
 def test_two_runs_are_shown_side_by_side_with_their_differences_only(
     sweep: str, store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

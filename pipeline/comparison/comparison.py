@@ -17,7 +17,11 @@ from pipeline.comparison.differences import (
     differences,
     groups,
 )
-from pipeline.config.identity import TRAINER_KEYS_WITHOUT_EFFECT, comparable_params
+from pipeline.config.identity import (
+    GROUPS_WITHOUT_EFFECT,
+    TRAINER_KEYS_WITHOUT_EFFECT,
+    comparable_params,
+)
 from pipeline.config.objectives import gain
 from pipeline.names import (
     ACCURACY,
@@ -49,7 +53,6 @@ if TYPE_CHECKING:
 TRAINING_S = "training_s"  # summed here over the stages of a run; runs do not log it
 FIGURES = (
     DEFAULT_OBJECTIVE,
-    figure_of(LINEAR, DEFAULT_OBJECTIVE),
     ACCURACY,
     *interval_of(ACCURACY),
     ACCURACY_DROP,
@@ -60,6 +63,8 @@ FIGURES = (
     LATENCY_P50_MS,
     SPEEDUP,
     TRAINING_S,
+    figure_of(LINEAR, DEFAULT_OBJECTIVE),
+    figure_of(LINEAR, ACCURACY),
 )
 # Columns of a comparison's table beside the identity, the parameters and the figures of a run.
 PARETO = "pareto"
@@ -71,7 +76,14 @@ PARAMETER_GROUPS = dict(
     zip(IDENTITY, (("model.",), ("dataset.",), ("qat.", *RECIPE_GROUPS)), strict=True)
 )
 MEASURED_ON = (VALIDATION, TEST)
-WITHOUT_EFFECT = frozenset(f"trainer.{key}" for key in TRAINER_KEYS_WITHOUT_EFFECT)
+# Parameters that change no model, so that they tell no runs apart.
+WITHOUT_EFFECT = (
+    *(f"trainer.{key}" for key in TRAINER_KEYS_WITHOUT_EFFECT),
+    *GROUPS_WITHOUT_EFFECT,
+    "benchmark.",
+)
+# What a teacher or pruning is told apart by, where its options go together with it.
+TELLING = ("distillation.teacher", "pruning.pruning_type")
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, sorted by the first objective, the best first.
+    """Runs on one corpus, sorted by the first objective, the best first.
 
     Args:
         rows: the runs; those without that figure come last.
@@ -137,11 +149,14 @@ class Comparison:
         """Compare runs.
 
         Args:
-            runs: at least one run; none of them is the parent of a sweep.
+            runs: at least one run, all on the same texts; none of them is the parent of a sweep.
             objectives: names of figures, as MLflow or FIGURES has them. The first one sorts; if it
                 is the only one, the second is the latency, or the size where nothing was timed.
         """
-        rows = [_row(run, objectives) for run in last_attempts(runs)]
+        return cls._of_rows([_row(run, objectives) for run in last_attempts(runs)], objectives)
+
+    @classmethod
+    def _of_rows(cls, rows: Sequence[Row], objectives: Sequence[str]) -> "Comparison":
         axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(rows)]
         points = [[row.figures.get(name, nan) for name in axes] for row in rows]
         rows = [
@@ -208,19 +223,62 @@ class Comparison:
         """Lay the runs out as a table.
 
         Returns:
-            A row for each run with the columns pareto (a star or nothing), run, model, dataset,
-            recipe, the varying parameters, the figures that some run has, status and run_id.
+            A row for each run with the columns pareto (a star or nothing), run, the figures that
+            some run has, model, dataset, recipe, the varying parameters, status and run_id.
         """
         names = list(dict.fromkeys([*self.objectives, *FIGURES]))
         lines = []
         for row in self.rows:
             line: dict[str, object] = {PARETO: "*" if row.pareto else "", RUN: row.name}
+            line |= {name: row.figures.get(name, nan) for name in names}
             line |= row.identity
             line |= {key: number(row.params.get(key, "")) for key in self.varying}
-            line |= {name: row.figures.get(name, nan) for name in names}
             lines.append({**line, STATUS: row.status, RUN_ID: row.run_id})
         frame = pd.DataFrame(lines)
         return frame.drop(columns=[name for name in names if frame[name].isna().all()])
+
+
+def compare(runs: "Sequence[Run]", objectives: Sequence[str]) -> tuple[Comparison, ...]:
+    """Compare runs on each corpus by themselves: figures on other texts are no rivals.
+
+    Args:
+        runs: at least one run; none of them is the parent of a sweep.
+        objectives: names of figures, as for Comparison.of.
+
+    Returns:
+        A comparison for each corpus, the one with the most runs first. A run that ended before it
+        had read its corpus stands with the others of the same name.
+    """
+    corpora: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted((_row(run, objectives) for run in last_attempts(runs)), key=_without_data):
+        known = [key for key in corpora if key[0] == row.dataset]
+        key = known[0] if known and not row.data else (row.dataset, row.data)
+        corpora.setdefault(key, []).append(row)
+    compared = (Comparison._of_rows(rows, objectives) for rows in corpora.values())
+    return tuple(sorted(compared, key=lambda each: -len(each.rows)))
+
+
+def table_of(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Lay the runs of all corpora out as one table.
+
+    Args:
+        comparisons: comparison of each corpus.
+
+    Returns:
+        The tables below each other; their columns are those of Comparison.table().
+    """
+    tables = [comparison.table() for comparison in comparisons]
+    columns = dict.fromkeys(str(column) for table in tables for column in table.columns)
+    ordered: list[str] = sorted(columns, key=_is_last)
+    return pd.concat(tables, ignore_index=True)[ordered]
+
+
+def _is_last(column: str) -> int:
+    return (STATUS, RUN_ID).index(column) + 1 if column in (STATUS, RUN_ID) else 0
+
+
+def _without_data(row: Row) -> bool:
+    return not row.data
 
 
 def number(text: str) -> int | float | str:
@@ -314,9 +372,25 @@ def _cost(rows: Sequence[Row]) -> str:
 
 
 def _varying(rows: Sequence[Row]) -> tuple[str, ...]:
-    keys = sorted({key for row in rows for key in row.params} - WITHOUT_EFFECT)
+    keys = sorted({key for row in rows for key in row.params if not key.startswith(WITHOUT_EFFECT)})
     differing = [key for key in keys if len({row.params.get(key, "") for row in rows}) > 1]
-    return tuple(key for key in differing if not _follows_from_identity(key, rows))
+    telling = [key for key in differing if not _follows_from_identity(key, rows)]
+    return tuple(key for key in telling if not _goes_with_another(key, telling, rows))
+
+
+def _goes_with_another(key: str, keys: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Say whether an option of a teacher or of pruning tells the runs apart as another one does."""
+    group = key.partition(".")[0]
+    if group not in RECIPE_GROUPS:
+        return False
+    rivals = [other for other in keys if other.partition(".")[0] == group]
+    for other in sorted(rivals, key=lambda each: each not in TELLING):
+        if other == key:
+            return False
+        pairs = {(row.params.get(key, ""), row.params.get(other, "")) for row in rows}
+        if len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs}):
+            return True
+    return False
 
 
 def _follows_from_identity(key: str, rows: Sequence[Row]) -> bool:

@@ -21,6 +21,7 @@ from pipeline.comparison.comparison import (
 )
 from pipeline.comparison.differences import RECIPE
 from pipeline.config.objectives import higher_is_better
+from pipeline.names import LINEAR, figure_of
 from pipeline.reports.html import Cell, HtmlTable, Line, script_json, trusted, write_html
 from pipeline.reports.wording import axis_title, cell, heading
 
@@ -44,26 +45,48 @@ class Plot:
     figure: go.Figure
 
 
-def write_page(comparison: Comparison, title: str, ui: str, file: Path) -> None:
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one corpus.
+
+    Args:
+        heading: name of the corpus; empty if there is one corpus alone.
+        table: its runs.
+        notes: what the table says.
+        plots: its plots.
+    """
+
+    heading: str
+    table: HtmlTable
+    notes: Sequence[str]
+    plots: Sequence[Plot]
+
+
+def write_page(comparisons: Sequence[Comparison], title: str, ui: str, file: Path) -> None:
     """Write the page of a comparison.
 
     Args:
-        comparison: compared runs.
+        comparisons: compared runs of each corpus.
         title: heading of the page.
         ui: address of the MLflow UI, in which a run's name opens the run.
         file: file to write.
     """
-    plots = [plot for plot in (_scatter(comparison), _parallel(comparison)) if plot is not None]
+    sections = [_section(comparison, ui, len(comparisons) > 1) for comparison in comparisons]
+    figures = [plot.figure.to_json() for section in sections for plot in section.plots]
     write_html(
         "comparison_page.html",
         file,
         title=title,
-        table=_table(comparison, ui),
-        notes=_notes(comparison),
-        plots=plots,
+        sections=sections,
         plotly=trusted(get_plotlyjs()),
-        figures=script_json([json.loads(plot.figure.to_json()) for plot in plots]),
+        figures=script_json([json.loads(figure) for figure in figures]),
     )
+
+
+def _section(comparison: Comparison, ui: str, named: bool) -> Section:
+    plots = [plot for plot in (_scatter(comparison), _parallel(comparison)) if plot is not None]
+    heading = comparison.rows[0].dataset if named else ""
+    return Section(heading, _table(comparison, ui), _notes(comparison), plots)
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -118,6 +141,9 @@ def _scatter(comparison: Comparison) -> Plot | None:
         name="Pareto front",
         hoverinfo="skip",
     )
+    if (linear := _linear(comparison, upward)) is not None:
+        label = {"text": "linear model", "textposition": "start"}
+        figure.add_hline(y=linear, line={"color": "#999999", "dash": "dash"}, label=label)
     for index, kind in enumerate(dict.fromkeys((row.model, row.recipe) for row in rows)):
         of_kind = [row for row in rows if (row.model, row.recipe) == kind]
         figure.add_scatter(
@@ -137,6 +163,12 @@ def _scatter(comparison: Comparison) -> Plot | None:
         legend={"orientation": "h", "y": -0.2},
     )
     return Plot(f"{axis_title(upward)} against {axis_title(across)}", figure)
+
+
+def _linear(comparison: Comparison, figure: str) -> float | None:
+    """Return a figure of the linear model, which runs on the same texts share."""
+    name = figure_of(LINEAR, figure)
+    return next((row.figures[name] for row in comparison.rows if name in row.figures), None)
 
 
 def _markers(rows: Sequence[Row], index: int) -> dict[str, object]:

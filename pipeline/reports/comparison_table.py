@@ -1,8 +1,12 @@
 """Show a comparison, or two runs side by side, on the terminal."""
 
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from math import nan
 from typing import TYPE_CHECKING
 
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +21,7 @@ from pipeline.reports.wording import cell, heading
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~]")  # what Markdown would not show
 SPARE_COLUMNS = (
     *interval_of(F1_MACRO),
     TRAINING_S,
@@ -27,21 +32,69 @@ SPARE_COLUMNS = (
 )  # left out in this order
 
 
-def show_comparison(comparison: Comparison, title: str) -> None:
-    """Print a comparison; a narrow terminal lacks the columns that matter least.
+def show_comparisons(comparisons: Sequence[Comparison], title: str) -> None:
+    """Print the comparison of each corpus.
 
     Args:
-        comparison: compared runs.
-        title: heading of the table.
+        comparisons: compared runs.
+        title: heading of the tables.
     """
+    for comparison in comparisons:
+        _show(comparison, title)
+
+
+def markdown(comparisons: Sequence[Comparison], title: str) -> str:
+    """Write comparisons for a pull request or an issue.
+
+    Args:
+        comparisons: compared runs.
+        title: heading of the tables.
+    """
+    return "\n".join(line for each in comparisons for line in _markdown_lines(each, title))
+
+
+def _markdown_lines(comparison: Comparison, title: str) -> Iterator[str]:
+    frame, title = _telling(comparison, title)
+    yield f"**{_escaped(title)}**"
+    yield ""
+    yield _markdown_row(map(heading, frame.columns))
+    yield _markdown_row("---:" if is_numeric_dtype(kind) else "---" for kind in frame.dtypes)
+    for values in frame.to_dict("records"):
+        yield _markdown_row(cell(str(name), value) for name, value in values.items())
+    yield ""
+    yield f"\\* Pareto-optimal in {' and '.join(map(_escaped, comparison.objectives))}"
+    yield ""
+    yield from (f"- {_escaped(line)}" for line in comparison.lines)
+    yield ""
+
+
+def _markdown_row(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_escaped, texts))} |"
+
+
+def _escaped(text: str) -> str:
+    """Write a text that Markdown shows as it is."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _telling(comparison: Comparison, title: str) -> tuple[pd.DataFrame, str]:
+    """Return the columns that tell runs apart, then the figures; the title says what is alike."""
     frame = comparison.table()
     shared = comparison.shared_identity
-    frame = frame.drop(columns=[RUN_ID, *shared])
+    telling = [name for name in (*IDENTITY, *comparison.varying) if name not in shared]
     title += "".join(f", {name} {value}" for name, value in shared.items())
-    if comparison.varying or len(shared) < len(IDENTITY):  # the other columns tell runs apart
-        frame = frame.drop(columns=RUN)
+    left_out = {RUN_ID, *shared, *telling}
+    if telling:
+        left_out.add(RUN)
     if (frame[STATUS] == FINISHED).all():
-        frame = frame.drop(columns=STATUS)
+        left_out.add(STATUS)
+    first, *others = [name for name in frame.columns if name not in left_out]
+    return frame[[first, *telling, *others]], title
+
+
+def _show(comparison: Comparison, title: str) -> None:
+    """Print a comparison; a narrow terminal lacks the columns that matter least."""
+    frame, title = _telling(comparison, title)
     spare = [name for name in SPARE_COLUMNS if name not in comparison.objectives]
     show_fitted(frame, title, cell, heading, spare)
     console = Console()

@@ -169,22 +169,22 @@ class Sweep:
 
     def conclude(self) -> None:
         """Show the comparison of the sweep's runs, and store it with the sweep's run."""
-        from pipeline.comparison.comparison import Comparison
+        from pipeline.comparison.comparison import compare, table_of
         from pipeline.console.csv_tables import write_csv
         from pipeline.reports.comparison_page import write_page
-        from pipeline.reports.comparison_table import show_comparison
+        from pipeline.reports.comparison_table import show_comparisons
 
         for outcome in self.failed:
             self._progress.say(f"FAILED: {outcome.name}: {outcome.reason}")
         runs = self._parent.mlflow_runs()
         if not runs:
             return
-        comparison = Comparison.of(runs, self._plan.objectives)
-        show_comparison(comparison, self._plan.name)
+        comparisons = compare(runs, self._plan.objectives)
+        show_comparisons(comparisons, self._plan.name)
         with tempfile.TemporaryDirectory() as scratch:
             page, table = Path(scratch) / COMPARISON_PAGE, Path(scratch) / COMPARISON_TABLE
-            write_page(comparison, self._plan.name, self._parent.ui, page)
-            write_csv(comparison.table(), table)
+            write_page(comparisons, self._plan.name, self._parent.ui, page)
+            write_csv(table_of(comparisons), table)
             self._parent.log_files(Path(scratch))
         self._progress.say(f"next: {self._parent.compare}, or {self._parent.next_step}")
 

@@ -1,12 +1,13 @@
 """Made-up runs whose answers are known by hand."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.comparison.comparison import Comparison, pareto_front
+from pipeline.comparison.comparison import Comparison, compare, pareto_front, table_of
 from pipeline.comparison.differences import paired_interval
 
 
@@ -70,8 +71,9 @@ def test_the_best_comes_first_and_only_what_differs_is_shown() -> None:
     )
     table = comparison.table()
     assert list(table.columns) == [
-        *("pareto", "run", "model", "dataset", "recipe", "trainer.learning_rate", "trainer.seed"),
-        *("accuracy", "latency_p50_ms", "loss", "status", "run_id"),
+        *("pareto", "run", "accuracy", "latency_p50_ms", "loss"),
+        *("model", "dataset", "recipe", "trainer.learning_rate", "trainer.seed"),
+        *("status", "run_id"),
     ]
     assert table["status"].tolist() == ["FINISHED"] * 7 + ["FAILED"]
 
@@ -156,6 +158,59 @@ def test_an_attempt_that_was_repeated_is_left_out_and_the_last_one_stays() -> No
     assert [row.run_id for row in Comparison.of(attempts[:2], ["accuracy"]).rows] == [
         "direct0.00012"
     ]
+
+
+def on_corpus(name: str, digest: str, *runs: SimpleNamespace) -> list[SimpleNamespace]:
+    """Give runs their corpus, as MLflow has it among their inputs."""
+    for each in runs:
+        each.data.params["dataset.name"] = name
+        inputs = [
+            SimpleNamespace(
+                tags=[SimpleNamespace(key="mlflow.data.context", value=context)],
+                dataset=SimpleNamespace(digest=digest + context),
+            )
+            for context in ("validation", "testing")
+        ]
+        each.inputs = SimpleNamespace(dataset_inputs=inputs)
+    return list(runs)
+
+
+def test_runs_on_other_texts_are_no_rivals() -> None:
+    spam = on_corpus("spam", "a", run("none", 1e-4, 1, 0.99, 0.5), run("none", 1e-4, 2, 0.98, 0.4))
+    questions = on_corpus("questions", "b", *deepcopy(RUNS[:3]))
+    lost = run("direct", 1e-4, 9, None)
+    lost.data.params["dataset.name"] = "spam"
+    comparisons = compare([lost, *spam, *questions], ["accuracy"])
+    assert [[row.dataset for row in each.rows] for each in comparisons] == [
+        ["spam"] * 3,
+        ["questions"] * 3,
+    ]
+    assert comparisons[0].rows[-1].status == "FAILED", "it had not read its corpus yet"
+    assert [sum(row.pareto for row in each.rows) for each in comparisons] == [2, 3]
+    table = table_of(comparisons)
+    assert table["dataset"].tolist() == ["spam"] * 3 + ["questions"] * 3
+    assert table.columns.tolist()[-2:] == ["status", "run_id"]
+    other_split = on_corpus("spam", "c", run("none", 1e-4, 1, 0.97))
+    assert len(compare([*spam, *other_split], ["accuracy"])) == 2, "the same name, other texts"
+
+
+def test_what_changes_no_model_is_no_column_and_a_teacher_with_its_options_is_one() -> None:
+    runs = deepcopy(RUNS[:4])
+    for number, each in enumerate(runs):
+        each.data.params |= {
+            "benchmark.repetitions": str(number),
+            "tracking.keep": "all" if number else "none",
+            "distillation.teacher": f"teacher {number % 2}",
+            "distillation.loss_weights": f"[0.{number % 2}]",
+            "distillation.temperature": str(number),
+        }
+    varying = Comparison.of(runs, ["accuracy"]).varying
+    assert varying == (
+        "distillation.teacher",
+        "distillation.temperature",
+        "trainer.learning_rate",
+        "trainer.seed",
+    )
 
 
 def test_runs_of_0_1_0_and_of_now_are_one_configuration() -> None:

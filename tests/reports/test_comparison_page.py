@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison.comparison import Comparison
+from pipeline.comparison.comparison import compare
 from pipeline.reports.comparison_page import write_page
 from pipeline.reports.html import script_json
 from tests.comparison.test_comparison import RUNS
@@ -20,6 +20,7 @@ CHROMIUM = (
 # down what is there.
 PROBE = """
 <script>
+addEventListener("load", () => dispatchEvent(new Event("beforeprint")));  // draws every plot
 addEventListener("load", () => setTimeout(() => {
   const found = {
     plots: document.querySelectorAll(".plot .main-svg").length > 0,
@@ -34,7 +35,18 @@ addEventListener("load", () => setTimeout(() => {
   found.ascending = values();
   document.querySelectorAll("th button")[column].click();
   found.descending = values();
+  const filter = document.getElementById("filter");
+  const shown = () => rows().filter((row) => row.checkVisibility()).length;
+  filter.value = "direct 0.0003";
+  filter.dispatchEvent(new Event("input"));
+  found.filtered = [shown(), document.getElementById("count").textContent];
+  filter.value = "";
+  filter.dispatchEvent(new Event("input"));
+  const box = document.querySelectorAll("#columns input")[column];
+  box.click();
+  found.column = rows()[0].cells[column].checkVisibility();
   found.link = document.querySelector("tbody a").href;
+  found.linear = document.querySelector("#plot0 .shape-label").textContent;
   Plotly.Fx.hover("plot0", [{ curveNumber: 1, pointNumber: 0 }]);
   found.tooltip = document.querySelector(".hoverlayer").textContent;
   const told = document.createElement("pre");
@@ -49,7 +61,7 @@ addEventListener("load", () => setTimeout(() => {
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     file = tmp_path / "comparison.html"
-    write_page(Comparison.of(RUNS, ["accuracy"]), "sweep <1>", "http://127.0.0.1:5000", file)
+    write_page(compare(RUNS, ["accuracy"]), "sweep <1>", "http://127.0.0.1:5000", file)
     return file
 
 
@@ -81,8 +93,9 @@ def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(
     for run in runs:
         if run.data.params["qat.name"] == "direct":
             run.data.params["qat.name"] = run.info.run_name = recipe
+            run.data.metrics["linear/accuracy"] = 0.7
     page = tmp_path / "comparison.html"
-    write_page(Comparison.of(runs, ["accuracy"]), recipe, "http://127.0.0.1:5000", page)
+    write_page(compare(runs, ["accuracy"]), recipe, "http://127.0.0.1:5000", page)
     page.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
     done = subprocess.run(
         [
@@ -125,5 +138,9 @@ def test_the_page_renders_sorts_and_shows_a_tooltip_in_a_browser(
         "0.8000",
         "",
     ]
+    name = recipe.lower() if recipe == "direct" else ""
+    assert found["filtered"] == ([2, "2 of 8 runs"] if name else [0, "0 of 8 runs"])
+    assert not found["column"], "it was not ticked any more"
     assert found["link"].startswith("http://127.0.0.1:5000/#/experiments/1/runs/")
     assert "learning_rate" in found["tooltip"]
+    assert found["linear"] == "linear model"
