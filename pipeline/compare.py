@@ -2,17 +2,33 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from pipeline.config.schema import TrackingConfig
+from pipeline.config.schema import Config, TrackingConfig
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError, nearest, redacted
-from pipeline.names import ACCURACY, COMPARISON_PAGE, DEFAULT_OBJECTIVE, SWEEP_TAG
+from pipeline.names import (
+    ACCURACY,
+    COMPARISON_PAGE,
+    CONFIG,
+    DEFAULT_OBJECTIVE,
+    FP32,
+    INT8,
+    PREDICTIONS_TABLE,
+    REPORT_PAGE,
+    REPORTS,
+    SHIPPED_TAG,
+    SWEEP_TAG,
+    TEST,
+)
 from pipeline.tracking.lookup import (
     children_of,
+    digests_of,
     every_page,
     find_run,
     find_sweep,
@@ -22,10 +38,12 @@ from pipeline.tracking.lookup import (
 from pipeline.tracking.store import store_errors, tracking_uri
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
     from pipeline.comparison.comparison import Comparison
+    from pipeline.evaluation.pairs import Pair
 
 SUGGESTED_METRICS = 5  # that an error names
 DESCRIPTION = """\
@@ -120,14 +138,76 @@ def _compare(options: argparse.Namespace) -> None:
         client = MlflowClient(uri)
         title, runs, objectives = _selected(client, options)
     if len(options.runs) == 2 and options.format == "table":
-        from pipeline.reports.comparison_table import show_side_by_side
-
-        show_side_by_side(*runs)
+        _show_two(client, runs[0], runs[1], ui_address(uri))
         return
     from pipeline.comparison.comparison import compare
 
     comparisons = compare(runs, _metrics(options.metric, runs) or objectives)
     _write(comparisons, title, ui_address(uri), options)
+
+
+def _show_two(client: "MlflowClient", first: "Run", second: "Run", ui: str) -> None:
+    """Show what differs between two runs, and the test texts that they answer differently."""
+    from pipeline.reports.comparison_table import show_pair, show_side_by_side
+
+    show_side_by_side(first, second)
+    with store_errors(client.tracking_uri):
+        pair = _pair(client, first, second)
+    if pair is not None:
+        show_pair(pair, _texts(client, first))
+    for run in (first, second):
+        place = f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        page = f"{place}/artifacts/{REPORTS}/{REPORT_PAGE}"
+        print(f"report of {run.info.run_name}: {ui}{page}")  # noqa: T201
+
+
+def _pair(client: "MlflowClient", first: "Run", second: "Run") -> "Pair | None":
+    """Read the answers of both; None if they were not asked the same texts."""
+    from pipeline.evaluation.pairs import pair_of
+
+    digests = [digests_of(run).get(TEST) for run in (first, second)]
+    if digests[0] is None or digests[0] != digests[1]:
+        return None
+    one, other = (_predictions(client, run) for run in (first, second))
+    if one is None or other is None:
+        return None
+    (labels, answers), (_, other_answers) = one, other
+    return pair_of(labels, answers, other_answers)
+
+
+def _predictions(client: "MlflowClient", run: "Run") -> "tuple[pd.Series, pd.Series] | None":
+    """Read true labels and those that the shipped model of a run gives; None if it has none."""
+    import pandas as pd
+
+    name = f"{REPORTS}/{PREDICTIONS_TABLE}"
+    if name not in [file.path for file in client.list_artifacts(run.info.run_id, REPORTS)]:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        file = client.download_artifacts(run.info.run_id, name, scratch)
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    shipped = run.data.tags.get(SHIPPED_TAG) or (INT8 if INT8 in table else FP32)
+    return table["label"], table[shipped]
+
+
+def _texts(client: "MlflowClient", run: "Run") -> "Sequence[str] | None":
+    """Read the test texts again; None with a warning if they are not there as they were."""
+    from omegaconf import OmegaConf
+
+    from pipeline.config.resolve import read_logged
+    from pipeline.data.corpus import load_corpus
+
+    with store_errors(client.tracking_uri), tempfile.TemporaryDirectory() as scratch:
+        folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
+        config = cast(Config, OmegaConf.to_object(read_logged(folder)))
+    try:
+        corpus = load_corpus(replace(config.dataset, unlabelled_file=None))
+    except PipelineError as error:
+        print(f"the texts cannot be read: {error}")  # noqa: T201
+        return None
+    if corpus.digests[TEST] != digests_of(run).get(TEST):
+        print("the texts have changed since")  # noqa: T201
+        return None
+    return list(corpus.splits[TEST]["text"])
 
 
 def _selected(

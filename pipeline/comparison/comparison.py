@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from math import inf, nan
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from pipeline.comparison.differences import (
@@ -17,6 +16,7 @@ from pipeline.comparison.differences import (
     differences,
     groups,
 )
+from pipeline.comparison.front import pareto_front
 from pipeline.config.identity import (
     GROUPS_WITHOUT_EFFECT,
     TRAINER_KEYS_WITHOUT_EFFECT,
@@ -289,30 +289,6 @@ def number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
-
-
-def pareto_front(points: Sequence[Sequence[float]], names: Sequence[str]) -> list[bool]:
-    """Say which points are Pareto-optimal.
-
-    Args:
-        points: figures of each run, (runs, figures); a point with a NaN is not optimal.
-        names: name of each figure, which says whether more or less of it is better.
-
-    Returns:
-        For each point, whether no other one is at least as good in every figure and better in one.
-    """
-    if not points:
-        return []
-    values = np.array(
-        [[gain(name, value) for name, value in zip(names, point, strict=True)] for point in points]
-    )
-    complete = ~np.isnan(values).any(axis=1)
-    rivals = values[complete]
-    optimal = []
-    for index, point in enumerate(values):
-        dominated = ((rivals >= point).all(axis=1) & (rivals > point).any(axis=1)).any()
-        optimal.append(bool(complete[index] and not dominated))
-    return optimal
 
 
 def _row(run: "Run", objectives: Sequence[str]) -> Row:

@@ -15,6 +15,7 @@ from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comp
 from pipeline.comparison.differences import DATASET, IDENTITY
 from pipeline.config.identity import comparable_params
 from pipeline.console.tables import show_fitted
+from pipeline.evaluation.pairs import FIRST, LABEL, ROW, SECOND, Pair
 from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB, interval_of
 from pipeline.reports.wording import cell, heading
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~]")  # what Markdown would not show
+LABEL_WIDTH = 16  # characters of a label that every terminal shows
+SHOWN_TEXTS = 20  # that two runs answer differently
 SPARE_COLUMNS = (
     *interval_of(F1_MACRO),
     TRAINING_S,
@@ -101,6 +104,28 @@ def _show(comparison: Comparison, title: str) -> None:
     console.print(Text(f"* Pareto-optimal in {' and '.join(comparison.objectives)}"))
     for line in comparison.lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def show_pair(pair: Pair, texts: Sequence[str] | None) -> None:
+    """Print the test texts that two runs answer differently.
+
+    Args:
+        pair: their answers.
+        texts: the texts; None shows their numbers instead.
+    """
+    table, console = Table(), Console()
+    for column in (LABEL, FIRST, SECOND):
+        width = pair.differing[column].str.len().max() if len(pair.differing) else 0
+        table.add_column(column, no_wrap=True, min_width=min(int(width), LABEL_WIDTH))
+    table.add_column("text" if texts else ROW, overflow="ellipsis", no_wrap=True)
+    for line in pair.differing.head(SHOWN_TEXTS).to_dict("records"):
+        text = texts[line[ROW]] if texts else str(line[ROW])
+        table.add_row(*(Text(str(line[name])) for name in (LABEL, FIRST, SECOND)), Text(text))
+    console.print(Text(pair.line), soft_wrap=True)
+    if table.row_count:
+        console.print(table)
+    if (more := len(pair.differing) - SHOWN_TEXTS) > 0:
+        console.print(Text(f"and {more} more"))
 
 
 def show_side_by_side(first: "Run", second: "Run") -> None:

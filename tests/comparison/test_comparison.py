@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.comparison.comparison import Comparison, compare, pareto_front, table_of
+from pipeline.comparison.comparison import Comparison, compare, table_of
 from pipeline.comparison.differences import paired_interval
+from pipeline.comparison.front import pareto_front
 
 
 def run(

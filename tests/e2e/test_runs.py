@@ -1,5 +1,6 @@
 """Whole runs of the micro model, as a user types them."""
 
+import re
 import shutil
 import signal
 import time
@@ -14,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from pipeline import compare
 from pipeline.baseline.linear import MODEL_FILE
 from pipeline.compression.upstream import load_int8
 from pipeline.data.cache import cache_folder
@@ -111,7 +113,11 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
-    command: Command, micro: list[str], store: str
+    command: Command,
+    micro: list[str],
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     short = [*micro, "trainer.num_train_epochs=1"]
     for seed in (1, 1, 2):
@@ -120,6 +126,13 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
         {name: value for name, value in run.data.metrics.items() if not name.startswith("time/")}
         for run in runs(store)
     ]
+    # Side by side: the texts that they answer differently, and where their reports are.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    first, _, third = (run.info.run_id for run in runs(store))
+    assert compare.main([first, third]) == 0
+    shown = capfd.readouterr().out
+    assert re.search(r"\d+ of 60 test texts have different answers", shown)
+    assert f"/runs/{third}/artifacts/reports/report.html" in shown
     assert same[0] == same[1]
     assert other["fp32/loss"] != same[0]["fp32/loss"]
 
