@@ -87,22 +87,29 @@ def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> in
     run = registry.shipped(
         registry.best_of_sweep(options.sweep) if options.sweep else options.run_id
     )
-    verdicts = _verdicts(registry, run, gate)
+    verdicts, label_names = _verdicts(registry, run, gate)
     _show(run, verdicts)
     failed = [check for check in verdicts if not check.passed]
     if failed:
         registry.log_decision(run.run_id, f"refused: {_reasons(failed)}", verdicts)
         command_line.complain(f"not promoted; the gate failed at {_reasons(failed)}.")
         return EXIT_REFUSED
-    version = registry.promote(run.run_id, _reasons(verdicts))
+    card = registry.card(run.run_id, label_names, _reasons(verdicts))
+    version = registry.promote(run.run_id, card)
     registry.log_decision(run.run_id, f"promoted to {options.name} version {version}", verdicts)
     line = f"{options.name} version {version} is the {CHAMPION_ALIAS} now; next: "
     print(line + _serve(options.name))  # noqa: T201
     return 0
 
 
-def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check]:
-    """Measure the candidate, beside the champion if there is one, and judge it."""
+def _verdicts(
+    registry: "Registry", run: "ShippedRun", gate: Gate
+) -> tuple[list[Check], Sequence[str]]:
+    """Measure the candidate, beside the champion if there is one, and judge it.
+
+    Returns:
+        The verdicts, and the labels that it answers with.
+    """
     from pipeline.promotion.measurement import (
         floor_of,
         measure,
@@ -112,7 +119,7 @@ def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check
 
     champion_run = registry.champion()
     if champion_run == run.run_id:
-        return [Check(CHAMPION_CHECK, False, "it is the champion already")]
+        return [Check(CHAMPION_CHECK, False, "it is the champion already")], ()
     config = registry.config(run.run_id)
     corpus = read_again(config.dataset, run.digests, run.run_id)
     measured, champion = measure(model_directory(run.run_id), corpus, "candidate"), None
@@ -122,7 +129,7 @@ def _verdicts(registry: "Registry", run: "ShippedRun", gate: Gate) -> list[Check
     linear = registry.linear_directory(run.run_id) if gate.beats_baseline else None
     floor = floor_of(linear, corpus)
     candidate = Candidate(run.accuracy_drop, run.speedup, measured, floor, run.chosen_from)
-    return checks(candidate, champion, gate)
+    return checks(candidate, champion, gate), corpus.label_names
 
 
 def _serve(name: str) -> str:

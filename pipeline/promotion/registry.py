@@ -18,6 +18,7 @@ from pipeline.config.schema import Config
 from pipeline.errors import PipelineError
 from pipeline.names import (
     ACCURACY,
+    CARD_FILE,
     CHAMPION_ALIAS,
     CONFIG,
     DEFAULT_OBJECTIVE,
@@ -33,6 +34,7 @@ from pipeline.names import (
     figure_of,
     interval_of,
 )
+from pipeline.promotion.card import model_card
 from pipeline.promotion.gate import Check
 from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.lookup import (
@@ -46,6 +48,7 @@ from pipeline.tracking.lookup import (
 )
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
 
+DESCRIPTION_LENGTH = 5000  # MLflow's limit
 FP32_VALIDATION = figure_of(FP32, DEFAULT_OBJECTIVE)
 
 
@@ -165,6 +168,17 @@ class Registry:
         folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{CONFIG}")
         return cast(Config, OmegaConf.to_object(read_logged(Path(folder))))
 
+    def card(self, run_id: str, label_names: Sequence[str], reasons: str) -> str:
+        """Write the model card of a run.
+
+        Args:
+            run_id: id of the run.
+            label_names: labels that its model answers with.
+            reasons: what the gate said.
+        """
+        run = find_run(self._client, run_id)
+        return model_card(run, self.config(run_id), label_names, reasons)
+
     def linear_directory(self, run_id: str) -> Path | None:
         """Fetch the linear model that a run was compared with; None if there was none.
 
@@ -203,25 +217,33 @@ class Registry:
         names = (*objectives, SPEEDUP)
         return str(max(finished, key=lambda run: rank(run.data.metrics, names)).info.run_id)
 
-    def promote(self, run_id: str, reasons: str) -> str:
+    def promote(self, run_id: str, card: str) -> str:
         """Register a run's model and move the alias to it; an error leaves neither half done.
 
         Args:
             run_id: id of the run whose model passed the gate.
-            reasons: text that becomes the version's description.
+            card: its model card, which the run gets beside the model, and the version and the
+                registered model as their descriptions.
 
         Returns:
             The number of the version.
         """
         with contextlib.ExitStack() as undo:
-            if not self._is_registered():
+            before = None
+            if self._is_registered():
+                before = self._client.get_registered_model(self._name).description
+            else:
                 self._client.create_registered_model(self._name)
                 undo.callback(self._client.delete_registered_model, self._name)
             # MLflow 3.17 prints what pipeline.promote says better.
             with contextlib.redirect_stderr(io.StringIO()):
                 version = mlflow.register_model(f"runs:/{run_id}/{MODEL}", self._name)
             undo.callback(self._client.delete_model_version, self._name, version.version)
-            self._client.update_model_version(self._name, version.version, description=reasons)
+            shown = card[:DESCRIPTION_LENGTH]
+            self._client.update_model_version(self._name, version.version, description=shown)
+            self._client.update_registered_model(self._name, shown)
+            undo.callback(self._client.update_registered_model, self._name, before or "")
+            self._client.log_text(run_id, card, CARD_FILE)
             self._client.set_registered_model_alias(self._name, CHAMPION_ALIAS, version.version)
             undo.pop_all()
         return str(version.version)

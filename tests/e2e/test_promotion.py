@@ -36,6 +36,12 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     version = client.get_model_version_by_alias("int8-text-classifier", "champion")
     assert (int(version.version), version.run_id) == (1, run_id)
     assert "promoted" in client.get_run(run_id).data.tags["promotion"]
+    card = (deployed.artifacts / "model_card.md").read_text()
+    assert client.get_registered_model("int8-text-classifier").description == card
+    test_accuracy = deployed.run.data.metrics["onnx_int8/accuracy"]
+    assert f" | {test_accuracy:.4f} | " in card
+    assert "| test | 60 | `" in card
+    assert "3 classes: `cold`, `hot`, `wet`." in card.replace("\n", " ")
     decision = json.loads((deployed.artifacts / "promotion.json").read_text())
     assert [check["line"] for check in decision["gate"]] == [
         "max_accuracy_drop",
