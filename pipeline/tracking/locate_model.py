@@ -10,6 +10,7 @@ from pipeline.config.hub import RUN_ID
 from pipeline.errors import PipelineError, nearest
 from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
+from pipeline.tracking import local_models
 from pipeline.tracking.lookup import every_page, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
 
@@ -32,8 +33,11 @@ def mlflow_directory(reference: str) -> Path:
             )
         return Path(reference)
     if run := RUN_ID.fullmatch(reference):
-        return _download(f"runs:/{run[1]}/{MODEL}", f"run {run[1]} has no MLflow model")
+        found = local_models.model_of_run(tracking_uri(), run[1])
+        return found or _download(f"runs:/{run[1]}/{MODEL}", f"run {run[1]} has no MLflow model")
     if registered := _REGISTERED.fullmatch(reference):
+        if found := local_models.registered_model(tracking_uri(), **registered.groupdict()):
+            return found
         _check_registered(registered["name"], registered["alias"], registered["version"])
         return _download(reference, f"{reference} has no files")
     raise PipelineError(

@@ -1,26 +1,15 @@
-"""Find artifacts that lie on this machine, and discard what was not stored whole."""
+"""Discard what was not stored whole, and models that are not needed."""
 
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.names import MODEL
+from pipeline.tracking.local_models import local_path
 
 PART = ".part"  # ends the name of a folder that is being stored
-
-
-def local_path(uri: str) -> Path | None:
-    """Return where artifacts lie on this machine; None if a server has them.
-
-    Args:
-        uri: address of the artifacts, as MLflow has it.
-    """
-    parsed = urlparse(uri)
-    return Path(unquote(parsed.path)) if parsed.scheme in {"", "file"} else None
 
 
 def models_of(client: MlflowClient, run_id: str) -> list[LoggedModel]:

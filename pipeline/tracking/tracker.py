@@ -46,12 +46,13 @@ from pipeline.tracking.connection import Connection, open_experiment
 from pipeline.tracking.ending import close_early, finish
 from pipeline.tracking.environment import environment_tags, installed_packages
 from pipeline.tracking.liveness import process_tags
+from pipeline.tracking.local_models import local_path
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience
 from pipeline.tracking.run_names import description, run_name
 from pipeline.tracking.store import store_errors
-from pipeline.tracking.stored import PART, discard_models, local_path, models_of
+from pipeline.tracking.stored import PART, discard_models, models_of
 
 if TYPE_CHECKING:
     import datasets
