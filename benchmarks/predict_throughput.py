@@ -1,10 +1,11 @@
-"""Measure `python -m pipeline.predict` on 10,000 short texts against the bare runtime.
+"""Measure `python -m pipeline.predict` on 60,000 short texts against the bare runtime.
 
 python benchmarks/predict_throughput.py [--model DIR] [--texts FILE] [--threads N]
 
-Both classify the same texts in one process, taking turns, without imports and loading; the runtime
-alone gets ready-made batches of 32, sorted by length over all texts. The wall time of the whole
-command is printed beside them.
+All classify the same texts in one process, taking turns, without imports and loading. The runtime
+alone gets ready-made batches of 32, sorted by length over all texts: with all threads in one call,
+and with a call for each thread. predict has to reach 0.93 of the better of the two. The wall time
+of the whole command is printed beside them.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,12 +27,13 @@ from _promises import Promise, print_promises
 from tokenizers import Tokenizer
 
 from pipeline.console.command_line import exit_code
+from pipeline.cpus import available_cpus
 from pipeline.inference.classifier import BATCH_SIZE, TOKENIZER_FILE, TextClassifier, pad
-from pipeline.inference.session import open_session
+from pipeline.inference.session import Session, open_session
 from pipeline.names import OPENVINO_INT8
 from pipeline.predict import json_lines
 
-COUNT = 10_000
+COUNT = 60_000
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,19 @@ class Times:
     """How long each repetition took, in seconds.
 
     Args:
-        runtime_s: the runtime alone.
+        one_call_s: the runtime alone, with all threads in one call.
+        calls_s: the runtime alone, with a call for each thread.
         predict_s: what predict does, from texts to lines.
     """
 
-    runtime_s: Sequence[float]
+    one_call_s: Sequence[float]
+    calls_s: Sequence[float]
     predict_s: Sequence[float]
+
+    def per_s(self) -> tuple[float, ...]:
+        """Return the median texts a second of each."""
+        times = (self.one_call_s, self.calls_s, self.predict_s)
+        return tuple(COUNT / statistics.median(each) for each in times)
 
 
 def main() -> int:
@@ -60,16 +70,15 @@ def main() -> int:
     times = measure_turns(model, texts, tokens, options)
     mean_length = np.mean([len(row) for row in tokens])
     print(f"{mean_length:.1f} tokens a text, {options.threads} thread(s)")
-    runtime_per_s = COUNT / statistics.median(times.runtime_s)
-    predict_per_s = COUNT / statistics.median(times.predict_s)
-    print(f"runtime alone: {runtime_per_s:,.0f} texts/s; predict: {predict_per_s:,.0f}")
-    print(f"the whole command: {command_s(model, texts):.2f} s")
+    one_call, calls, predict = times.per_s()
+    print(f"runtime alone, one call: {one_call:,.0f} texts/s; a call a thread: {calls:,.0f}")
+    print(f"predict: {predict:,.0f}; the whole command: {command_s(model, texts):.2f} s")
     ratio = statistics.median(
-        runtime_s / predict_s
-        for runtime_s, predict_s in zip(times.runtime_s, times.predict_s, strict=True)
+        min(alone) / predict_s
+        for *alone, predict_s in zip(times.one_call_s, times.calls_s, times.predict_s, strict=True)
     )
-    figure = "predict's throughput over the runtime's, median"
-    return print_promises([Promise(figure, ratio, 0.8, bound="at least")])
+    figure = "predict's throughput over the better of the two, median"
+    return print_promises([Promise(figure, ratio, 0.93, bound="at least")])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,14 +97,14 @@ def parser() -> argparse.ArgumentParser:
         "--texts",
         metavar="FILE",
         default=f"{CORPUS}/test.csv",
-        help="CSV with a column text, repeated to 10,000 rows (default: %(default)s)",
+        help="CSV with a column text, repeated to 60,000 rows (default: %(default)s)",
     )
     command.add_argument(
         "--threads",
         metavar="N",
         type=int,
-        default=1,
-        help="threads of the runtime (default: %(default)s)",
+        default=available_cpus(),
+        help="threads (default: one for each CPU)",
     )
     command.add_argument(
         "--repetitions",
@@ -124,7 +133,7 @@ def measure_turns(
     tokens: Sequence[Sequence[int]],
     options: argparse.Namespace,
 ) -> Times:
-    """Time the runtime and predict in turns.
+    """Time the runtime, in both ways, and predict in turns.
 
     Args:
         model: model directory.
@@ -132,21 +141,36 @@ def measure_turns(
         tokens: token ids of the same texts for the runtime, sorted by length.
         options: the command line, for the threads and the repetitions.
     """
-    classifier = TextClassifier(model, options.threads)
-    session = open_session(model, options.threads)
+    classifier = TextClassifier(model, 1, options.threads)
+    one_call, calls = open_session(model, options.threads), open_session(model, 1, options.threads)
     batches = [pad(tokens[start : start + BATCH_SIZE], 0) for start in range(0, COUNT, BATCH_SIZE)]
     write = json_lines(classifier.label_names, scores=False)
-    runtime_s, predict_s = [], []
+    works: tuple[Callable[[], object], ...] = (
+        lambda: scored(one_call, batches, 1),
+        lambda: scored(calls, batches, options.threads),
+        lambda: [write(answer) for answer in classifier.stream(texts)],
+    )
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(options.repetitions):
-        started = time.perf_counter()
-        for batch in batches:
-            session(*batch)
-        runtime_s.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        lines = [write(answer) for answer in classifier.stream(texts)]
-        predict_s.append(time.perf_counter() - started)
-        assert len(lines) == COUNT
-    return Times(runtime_s, predict_s)
+        for work, seconds in zip(works, times, strict=True):
+            started = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - started)
+    return Times(*times)
+
+
+def scored(
+    session: Session, batches: Sequence[tuple[np.ndarray, np.ndarray]], calls: int
+) -> list[np.ndarray]:
+    """Score ready-made batches.
+
+    Args:
+        session: the runtime.
+        batches: input_ids and attention_mask of each.
+        calls: calls that are made at once.
+    """
+    with ThreadPoolExecutor(calls) as threads:
+        return list(threads.map(lambda batch: session(*batch), batches))
 
 
 def command_s(model: Path, texts: Sequence[str]) -> float:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.console import command_line, third_parties
+from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import TextClassifier
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS, check_text
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--threads",
         type=int,
         default=0,
-        help="number of threads of the runtime; 0 (default) takes one for each available CPU",
+        help="number of threads; 0 (default) takes one for each available CPU",
     )
     return command
 
@@ -91,8 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    # third_parties switches it off for processes that fork; nothing is forked here.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     third_parties.prepare()
     if options.texts:
         for place, text in enumerate(options.texts, start=1):
@@ -100,7 +99,9 @@ def _predict(options: argparse.Namespace) -> None:
         texts: Iterator[str] = iter(options.texts)
     else:
         texts = _lines(options.file)
-    classifier = TextClassifier(model_directory(options.model), options.threads)
+    # A thread for each call, and a call for each CPU: they need not wait for each other.
+    calls = options.threads or available_cpus()
+    classifier = TextClassifier(model_directory(options.model), threads=1, calls=calls)
     writers = {"jsonl": json_lines, "table": table_rows}
     write = writers[options.format](classifier.label_names, options.scores)
     try:

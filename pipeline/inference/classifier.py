@@ -1,7 +1,9 @@
 """Classify texts with a deployed model directory: its session with its tokenizer."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ WINDOW = 256 * BATCH_SIZE  # texts of which those of one length are batched toge
 # Texts that are tokenized at once: tokenizers keeps what it cuts off, some 100 bytes a token.
 TOKENIZED_AT_ONCE = 16
 
+Scores = list[tuple[list[int], Future[np.ndarray]]]
+"""Places of the texts of each batch, and their logits (batch, num_labels) to come."""
+
 
 class TextClassifier:
     """Turn texts into probabilities with a deployed model and its tokenizer.
@@ -32,6 +37,7 @@ class TextClassifier:
         directory: directory that an export wrote: the model, tokenizer.json (which cuts texts as
             in training) and config.json.
         threads: threads of one call; 0 takes as many as this process has CPUs.
+        calls: calls that are made at once, from threads of the caller's or from stream().
 
     Raises:
         PipelineError: something is missing or damaged, the files are not of one model, or the
@@ -43,8 +49,9 @@ class TextClassifier:
         array([[0.08, 0.92]], dtype=float32)
     """
 
-    def __init__(self, directory: Path, threads: int = 0) -> None:
-        self._session = open_session(directory, threads)
+    def __init__(self, directory: Path, threads: int = 0, calls: int = 1) -> None:
+        self._session = open_session(directory, threads, calls)
+        self._calls = calls
         config = read_config(directory)
         self.label_names = _label_names(config, directory / MODEL_CONFIG_FILE)
         self._pad_token_id = pad_token_id(config)
@@ -83,8 +90,7 @@ class TextClassifier:
         inputs = split_pairs(texts) if self._pairs else list(texts)
         tokens: list[list[int]] = []
         for start in range(0, len(inputs), TOKENIZED_AT_ONCE):
-            part = inputs[start : start + TOKENIZED_AT_ONCE]
-            tokens += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
+            tokens += self._tokens(inputs, start)
             yield [], nothing
         for rows in _batches(tokens):
             yield rows, self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
@@ -127,15 +133,45 @@ class TextClassifier:
     def stream(self, texts: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Score texts window by window, so that they need not fit in memory.
 
+        Its batches are worked on by as many threads as calls, which then turn to the next window
+        while the caller does something with the answers to this one.
+
         Args:
             texts: texts, read as needed.
 
         Yields:
             Each text with its probabilities (num_labels,), in the order of texts.
         """
-        remaining = iter(texts)
-        while window := list(islice(remaining, WINDOW)):
-            yield from zip(window, probabilities(self.logits(window)), strict=True)
+        remaining, waiting = iter(texts), deque[tuple[list[str], Scores]]()
+        with ThreadPoolExecutor(self._calls, "classify") as threads:
+            while window := list(islice(remaining, WINDOW)):
+                waiting.append((window, self._begin(window, threads)))
+                if len(waiting) > 1:
+                    yield from self._answered(*waiting.popleft())
+            while waiting:
+                yield from self._answered(*waiting.popleft())
+
+    def _begin(self, texts: Sequence[str], threads: ThreadPoolExecutor) -> Scores:
+        """Tokenize texts, and let threads score them, batch by batch."""
+        inputs = split_pairs(texts) if self._pairs else texts
+        starts = range(0, len(inputs), TOKENIZED_AT_ONCE)
+        parts = threads.map(lambda start: self._tokens(inputs, start), starts)
+        tokens = [ids for part in parts for ids in part]
+
+        def score(rows: list[int]) -> np.ndarray:
+            return self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
+
+        return [(rows, threads.submit(score, rows)) for rows in _batches(tokens)]
+
+    def _answered(self, texts: Sequence[str], scores: Scores) -> Iterator[tuple[str, np.ndarray]]:
+        logits = np.empty((len(texts), len(self.label_names)), np.float32)
+        for rows, of_batch in scores:
+            logits[rows] = of_batch.result()
+        yield from zip(texts, probabilities(logits), strict=True)
+
+    def _tokens(self, inputs: Sequence[Any], start: int) -> list[list[int]]:
+        part = list(inputs[start : start + TOKENIZED_AT_ONCE])
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
 
 
 def read_config(directory: Path) -> dict[str, Any]:

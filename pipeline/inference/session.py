@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,13 @@ Session = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """input_ids and attention_mask, (batch, tokens) int64, to logits (batch, num_labels) float32."""
 
 
-def open_session(directory: Path, threads: int = 0) -> Session:
+def open_session(directory: Path, threads: int = 0, calls: int = 1) -> Session:
     """Load the model of a directory.
 
     Args:
         directory: directory with model.onnx, or openvino_model.xml and openvino_model.bin.
         threads: threads of one call; 0 takes as many as this process has CPUs.
+        calls: calls that are worked on at once; further ones wait.
 
     Raises:
         PipelineError: the directory holds a pickle or no model, the file is damaged, or its
@@ -39,7 +40,7 @@ def open_session(directory: Path, threads: int = 0) -> Session:
     if (directory / ONNX_FILE).is_file():
         return _onnx_session(directory / ONNX_FILE, threads or available_cpus())
     if (directory / OPENVINO_FILE).is_file():
-        return _openvino_session(directory / OPENVINO_FILE, threads or available_cpus())
+        return _openvino_session(directory / OPENVINO_FILE, threads or available_cpus(), calls)
     files = sorted(file.name for file in directory.iterdir())
     more = f" and {len(files) - LISTED_FILES} more" if len(files) > LISTED_FILES else ""
     listed = ", ".join(files[:LISTED_FILES]) or "nothing"
@@ -112,31 +113,37 @@ def _onnx_session(file: Path, threads: int) -> Session:
     return run
 
 
-def _openvino_session(file: Path, threads: int) -> Session:
+def _openvino_session(file: Path, threads: int, calls: int) -> Session:
     try:
         openvino = import_openvino()
     except ImportError as error:
         raise PipelineError(
             f"{file} needs OpenVINO, which is not installed: pip install openvino."
         ) from error
-    # One stream: a request uses all threads. f32: what is not INT8 stays as it was evaluated, on a
-    # CPU with bf16 as well.
+    # A stream for each call, which uses its threads. f32: what is not INT8 stays as it was
+    # evaluated, on a CPU with bf16 as well.
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
+        "NUM_STREAMS": str(calls),
         "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": str(threads),
+        "INFERENCE_NUM_THREADS": str(threads * calls),
     }
+    # A request serves one call at a time; ONNX Runtime's session serves any number.
+    free: SimpleQueue[Any] = SimpleQueue()
     try:
-        request = openvino.Core().compile_model(str(file), "CPU", settings).create_infer_request()
+        model = openvino.Core().compile_model(str(file), "CPU", settings)
+        for _ in range(calls):
+            free.put(model.create_infer_request())
     except RuntimeError as error:
         raise PipelineError(f"{file} cannot be loaded by OpenVINO: {first_line(error)}") from error
-    lock = Lock()  # a request serves one call at a time; ONNX Runtime's session needs no lock
 
     def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        with lock:
+        request = free.get()
+        try:
             logits: np.ndarray = request.infer(inputs, share_inputs=True)[0]
+        finally:
+            free.put(request)
         return logits
 
     return run

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,29 @@ def test_batches_can_be_left_in_between_and_give_every_text_its_logits() -> None
     alone = np.concatenate([classifier.logits([text]) for text in texts])
     np.testing.assert_allclose(classifier.logits(texts), alone, atol=0.05)
     assert classifier.logits([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_a_stream_of_texts_has_each_with_its_own_answer_and_is_read_as_needed(
+    calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.inference.classifier.WINDOW", 64)
+    classifier = TextClassifier(STORED, threads=1, calls=calls)
+    texts = [
+        " ".join(["snow", "sun", "rain"][: 1 + index % 3]) + "!" * (index % 7)
+        for index in range(500)
+    ]
+    read: list[str] = []
+
+    def as_read() -> Iterator[str]:
+        for text in texts:
+            read.append(text)
+            yield text
+
+    stream = classifier.stream(as_read())
+    first_text, first = next(stream)
+    assert len(read) <= 2 * 64
+    answers = [(first_text, first), *stream]
+    assert [text for text, _ in answers] == texts
+    expected = probabilities(classifier.logits(texts))
+    assert np.array_equal(np.stack([row for _, row in answers]), expected)
