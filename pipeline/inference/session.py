@@ -16,6 +16,10 @@ OPENVINO_FILE = "openvino_model.xml"
 OPENVINO_WEIGHTS = "openvino_model.bin"
 MLFLOW_FILE = "MLmodel"
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
+MAX_LENGTH = ("text_classifier", "max_length")  # where an OpenVINO file has it
+# OpenVINO prepares anew for each length that it has not seen, which takes several times as long as
+# the answer; so texts are filled up to a multiple of this.
+STEP = 4
 LISTED_FILES = 8  # that an error names
 
 Session = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -76,6 +80,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def _max_length(model: Any) -> int:
+    """Return the number of tokens that texts were cut at; 0 if the file does not say."""
+    path = list(MAX_LENGTH)
+    return int(model.get_rt_info(path).astype(int)) if model.has_rt_info(path) else 0
+
+
 def import_openvino() -> Any:
     """Import OpenVINO, without the AMX instructions of Intel's servers unless the user allows them.
 
@@ -131,14 +141,20 @@ def _openvino_session(file: Path, threads: int, calls: int) -> Session:
     # A request serves one call at a time; ONNX Runtime's session serves any number.
     free: SimpleQueue[Any] = SimpleQueue()
     try:
-        model = openvino.Core().compile_model(str(file), "CPU", settings)
+        core = openvino.Core()
+        model = core.read_model(str(file))
+        longest = _max_length(model)
+        compiled = core.compile_model(model, "CPU", settings)
         for _ in range(calls):
-            free.put(model.create_infer_request())
+            free.put(compiled.create_infer_request())
     except RuntimeError as error:
         raise PipelineError(f"{file} cannot be loaded by OpenVINO: {first_line(error)}") from error
 
     def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        tokens = input_ids.shape[1]
+        more = max(0, min(-(-tokens // STEP) * STEP, longest) - tokens)
+        padded = [np.pad(each, ((0, 0), (0, more))) for each in (input_ids, attention_mask)]
+        inputs = dict(zip(("input_ids", "attention_mask"), padded, strict=True))
         request = free.get()
         try:
             logits: np.ndarray = request.infer(inputs, share_inputs=True)[0]

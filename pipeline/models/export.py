@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import PAIRS_KEY, TOKENIZER_FILE, pad
-from pipeline.inference.session import ONNX_FILE, OPENVINO_FILE, import_openvino
+from pipeline.inference.session import MAX_LENGTH, ONNX_FILE, OPENVINO_FILE, import_openvino
 from pipeline.models.artifact import Artifact
 from pipeline.models.inference_graph import inference_graph
 from pipeline.names import ONNX_FP32, ONNX_INT8, OPENVINO_INT8
@@ -177,6 +177,7 @@ def _openvino_int8(source: Path, directory: Path, settings: ExportSettings) -> N
                 smooth_quant_alphas=without_smoothing
             ),
         )
+    quantized_model.set_rt_info(settings.max_length, list(MAX_LENGTH))
     openvino.save_model(quantized_model, directory / OPENVINO_FILE, compress_to_fp16=False)
 
 

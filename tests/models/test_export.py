@@ -81,6 +81,28 @@ def test_the_fp32_export_answers_like_torch_and_the_int8_ones_nearly(
         np.testing.assert_allclose(classifier.logits(TEXTS), expected, atol=tolerance)
 
 
+def test_openvino_sees_few_lengths_none_longer_than_the_model_takes(
+    tmp_path: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = exported(tmp_path, model, tokenizer, max_length=18)["openvino_int8"].path
+    asked: list[tuple[int, int]] = []
+    pad = np.pad
+
+    def watched(array: np.ndarray, widths: tuple[tuple[int, int], ...]) -> np.ndarray:
+        asked.append((array.shape[1], widths[1][1]))
+        return pad(array, widths)
+
+    monkeypatch.setattr("numpy.pad", watched)
+    classifier = TextClassifier(path)
+    texts = [" ".join(["rain"] * count) for count in range(1, 30)]
+    alone = np.concatenate([classifier.logits([text]) for text in texts])
+    assert {tokens + more for tokens, more in asked} == {4, 8, 12, 16, 18}
+    np.testing.assert_array_equal(classifier.logits(texts), alone)
+
+
 def test_texts_are_cut_by_the_stored_tokenizer(
     tmp_path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
