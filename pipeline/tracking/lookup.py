@@ -11,6 +11,7 @@ from pipeline.names import (
     DEFAULT_OBJECTIVE,
     FAILURE_TAG,
     FINISHED,
+    KEPT_TAG,
     MLFLOW_CONTEXTS,
     OBJECTIVE_PARAM,
     PARENT_TAG,
@@ -159,7 +160,7 @@ def objectives_of(parent: "Run") -> list[str]:
 
 
 def newest_shipped(client: "MlflowClient") -> str:
-    """Return the id of the newest finished run that shipped a model.
+    """Return the id of the newest finished run that shipped a model and has all of its models.
 
     Args:
         client: MLflow client of the tracking store.
@@ -168,12 +169,11 @@ def newest_shipped(client: "MlflowClient") -> str:
         PipelineError: there is none.
     """
     shipped = f"tags.{SHIPPED_TAG} LIKE '%' and attributes.status = '{FINISHED}'"
-    runs = client.search_runs(
-        _experiment_ids(client), shipped, order_by=list(NEWEST_FIRST), max_results=1
-    )
-    if not runs:
+    runs = search_all(client, _experiment_ids(client), shipped, NEWEST_FIRST)
+    whole = [run for run in runs if KEPT_TAG not in run.data.tags]
+    if not whole:
         raise PipelineError("no finished run has shipped a model yet; make quickstart makes one.")
-    return str(runs[0].info.run_id)
+    return str(whole[0].info.run_id)
 
 
 def registered_names(client: "MlflowClient") -> list[str]:

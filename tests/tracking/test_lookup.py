@@ -115,4 +115,5 @@ def test_only_a_finished_run_counts_as_the_newest_that_shipped(client: MlflowCli
     newest = created(client, "shipped", shipped="onnx_int8")
     created(client, "failed", "FAILED", shipped="onnx_int8")
     created(client, "without a model")
+    created(client, "a job that is not the best", shipped="onnx_int8", kept="shipped")
     assert newest_shipped(client) == newest
