@@ -10,6 +10,7 @@ seeds (Student's t), and draws the front of accuracy against latency.
 """
 
 import argparse
+import re
 import statistics
 import subprocess
 import sys
@@ -211,8 +212,8 @@ def lines_of(
         Each line's label and its finished runs.
     """
     part = PARTS[name]
-    for number, (label, overrides) in enumerate(part.lines.items()):
-        sweep = f"{name}-{number}"
+    for label, overrides in part.lines.items():
+        sweep = f"{name}-{re.sub('[^a-z0-9]+', '-', label.lower())}"
         arguments = [
             *(each for each in overrides if each.startswith("experiment=")),
             "model=minilm",

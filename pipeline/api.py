@@ -23,7 +23,7 @@ from pipeline.config.resolve import resolve
 from pipeline.config.schema import Config
 from pipeline.console import third_parties
 from pipeline.console.disk import disk_errors
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, nearest
 from pipeline.names import DEFAULT_OBJECTIVE
 
 if TYPE_CHECKING:
@@ -48,9 +48,12 @@ def compose(*overrides: str) -> Config:
     schema.register()
     try:
         with initialize_config_dir(str(CONF)):
-            return resolve(compose_with_hydra("config", list(overrides)))
+            config = resolve(compose_with_hydra("config", list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise PipelineError(explain(error)) from error
+    if config.rerun is not None or config.sweep.name is not None:
+        raise PipelineError("rerun and sweep are for the command line: python -m pipeline -m ...")
+    return config
 
 
 def load_corpus(config: Config) -> "Corpus":
@@ -103,12 +106,19 @@ def compare(runs: "Sequence[Run]", objective: str = DEFAULT_OBJECTIVE) -> "pd.Da
         runs: runs as MLflow has them, of any experiments.
         objective: figure that they are sorted by, the best first.
 
+    Raises:
+        PipelineError: there are no runs, or none of them has that figure.
+
     Returns:
         A row for each run: its name, its figures and what tells it apart from the others, the runs
         of one corpus below each other.
     """
-    from pipeline.comparison.comparison import compare, table_of
+    from pipeline.comparison.corpora import compare, table_of
 
+    logged = {name for run in runs for name in run.data.metrics}
+    if not runs or objective not in logged:
+        found = nearest(objective, logged) if logged else "there are none."
+        raise PipelineError(f"{objective} is logged by none of these {len(runs)} runs; {found}")
     return table_of(compare(runs, [objective]))
 
 

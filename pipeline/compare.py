@@ -140,7 +140,7 @@ def _compare(options: argparse.Namespace) -> None:
     if len(options.runs) == 2 and options.format == "table":
         _show_two(client, runs[0], runs[1], ui_address(uri))
         return
-    from pipeline.comparison.comparison import compare
+    from pipeline.comparison.corpora import compare
 
     comparisons = compare(runs, _metrics(options.metric, runs) or objectives)
     _write(comparisons, title, ui_address(uri), options)
@@ -149,6 +149,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _show_two(client: "MlflowClient", first: "Run", second: "Run", ui: str) -> None:
     """Show what differs between two runs, and the test texts that they answer differently."""
     from pipeline.reports.comparison_table import show_pair, show_side_by_side
+    from pipeline.tracking import views
 
     show_side_by_side(first, second)
     with store_errors(client.tracking_uri):
@@ -156,9 +157,17 @@ def _show_two(client: "MlflowClient", first: "Run", second: "Run", ui: str) -> N
     if pair is not None:
         show_pair(pair, _texts(client, first))
     for run in (first, second):
-        place = f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-        page = f"{place}/artifacts/{REPORTS}/{REPORT_PAGE}"
-        print(f"report of {run.info.run_name}: {ui}{page}")  # noqa: T201
+        if _has_report(client, run.info.run_id):
+            place = views.run_place(run.info.experiment_id, run.info.run_id).partition("?")[0]
+            line = f"report of {run.info.run_name}: {ui}{place}/artifacts/{REPORTS}/{REPORT_PAGE}"
+            print(line)  # noqa: T201
+
+
+def _has_report(client: "MlflowClient", run_id: str) -> bool:
+    with store_errors(client.tracking_uri):
+        return f"{REPORTS}/{REPORT_PAGE}" in [
+            file.path for file in client.list_artifacts(run_id, REPORTS)
+        ]
 
 
 def _pair(client: "MlflowClient", first: "Run", second: "Run") -> "Pair | None":
@@ -186,20 +195,22 @@ def _predictions(client: "MlflowClient", run: "Run") -> "tuple[pd.Series, pd.Ser
         file = client.download_artifacts(run.info.run_id, name, scratch)
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     shipped = run.data.tags.get(SHIPPED_TAG) or (INT8 if INT8 in table else FP32)
-    return table["label"], table[shipped]
+    return (table["label"], table[shipped]) if {"label", shipped} <= set(table) else None
 
 
 def _texts(client: "MlflowClient", run: "Run") -> "Sequence[str] | None":
     """Read the test texts again; None with a warning if they are not there as they were."""
     from omegaconf import OmegaConf
 
+    from pipeline.config import hub
     from pipeline.config.resolve import read_logged
     from pipeline.data.corpus import load_corpus
 
-    with store_errors(client.tracking_uri), tempfile.TemporaryDirectory() as scratch:
-        folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
-        config = cast(Config, OmegaConf.to_object(read_logged(folder)))
     try:
+        with store_errors(client.tracking_uri), tempfile.TemporaryDirectory() as scratch:
+            folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
+            config = cast(Config, OmegaConf.to_object(read_logged(folder)))
+        hub.use_cache_if_silent(config)
         corpus = load_corpus(replace(config.dataset, unlabelled_file=None))
     except PipelineError as error:
         print(f"the texts cannot be read: {error}")  # noqa: T201
@@ -296,7 +307,7 @@ def _write(
 
 
 def _as_text(comparisons: "Sequence[Comparison]", title: str, text_format: str) -> str:
-    from pipeline.comparison.comparison import table_of
+    from pipeline.comparison.corpora import table_of
 
     if text_format == "markdown":
         from pipeline.reports.comparison_table import markdown

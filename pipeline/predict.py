@@ -92,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    if options.threads < 0:
+        raise PipelineError(f"--threads {options.threads} must be 0 or more.")
     third_parties.prepare()
     if options.texts:
         for place, text in enumerate(options.texts, start=1):

@@ -2,21 +2,32 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.config.objectives import gain
 from pipeline.config.schema import KEEP_NONE, KEEP_SHIPPED
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError, nearest
-from pipeline.names import BEST_RUN_ID_TAG, KEPT_TAG, RUNNING, SWEEP_TAG
-from pipeline.tracking.lookup import children_of, every_page, find_run, find_sweep, search_all
+from pipeline.names import BEST_RUN_ID_TAG, FINISHED, MODEL, PARENT_TAG, RUNNING, SWEEP_TAG
+from pipeline.tracking.liveness import is_dead
+from pipeline.tracking.lookup import (
+    children_of,
+    every_page,
+    find_run,
+    find_sweep,
+    objectives_of,
+    search_all,
+)
 from pipeline.tracking.store import store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
     from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
+
+    from pipeline.tracking.keeping import Surplus
 
 DESCRIPTION = """\
 Remove models from the tracking store. Figures, curves, configs and reports of all runs stay, and so
@@ -82,28 +93,70 @@ def _prune(options: argparse.Namespace) -> None:
         client = MlflowClient(uri)
         for run in _selected(client, options):
             surplus = surplus_of(client, run, options.keep)
+            if surplus is None:
+                continue
             if not options.dry_run:
-                surplus.discard(client)
-            if surplus.folders or surplus.models:
+                _discard(surplus, client)
+            if names := [*surplus.folders, *(MODEL for _ in surplus.models)]:
                 total_mb += surplus.size_mb
-                print(f"{run.info.run_name}: {removes} {', '.join(surplus.folders)}")  # noqa: T201
+                print(f"{run.info.run_name}: {removes} {', '.join(names)}")  # noqa: T201
     print(f"{removes} {total_mb:,.0f} MB")  # noqa: T201
 
 
-def _selected(client: "MlflowClient", options: argparse.Namespace) -> "Iterator[Run]":
-    """Find the runs to prune, of which each has ended."""
-    if options.runs:
-        runs = [find_run(client, run_id) for run_id in options.runs]
-        if running := [run.info.run_id for run in runs if run.info.status == RUNNING]:
-            raise PipelineError(f"run {running[0]} is still running; prune it when it has ended.")
-        yield from runs
-        return
-    for sweep in _sweeps(client, options):
-        best = sweep.data.tags.get(BEST_RUN_ID_TAG)
-        for job in children_of(client, sweep):
-            ended = job.info.status != RUNNING
-            if ended and job.info.run_id != best and job.data.tags.get(KEPT_TAG) != options.keep:
-                yield job
+def _discard(surplus: "Surplus", client: "MlflowClient") -> None:
+    try:
+        surplus.discard(client)
+    except NotImplementedError as error:  # of MLflow's stores, some cannot delete
+        raise PipelineError(
+            f"the store of {surplus.run.info.artifact_uri} cannot delete artifacts; remove them "
+            "with its own tools."
+        ) from error
+
+
+def _selected(client: "MlflowClient", options: argparse.Namespace) -> "list[Run]":
+    """Find the runs to prune: none of them runs, or is the best of its sweep."""
+    if not options.runs:
+        return [job for sweep in _sweeps(client, options) for job in _worse(client, sweep)]
+    runs = [find_run(client, run_id) for run_id in options.runs]
+    for run in runs:
+        run_id, parent = run.info.run_id, run.data.tags.get(PARENT_TAG)
+        if run.info.status == RUNNING:
+            raise PipelineError(f"run {run_id} is still running; prune it when it has ended.")
+        if parent is not None and run_id in _best_ids(client, find_run(client, parent)):
+            raise PipelineError(
+                f"run {run_id} is the best of its sweep, {parent}, and keeps its models; delete it "
+                "in the MLflow UI if nobody needs it."
+            )
+    return runs
+
+
+def _worse(client: "MlflowClient", sweep: "Run") -> "list[Run]":
+    """Return the jobs of a sweep that have ended and are not the best."""
+    if sweep.info.status == RUNNING and not is_dead(sweep.data.tags):
+        raise PipelineError(
+            f"sweep {sweep.info.run_name} ({sweep.info.run_id}) is still running, and keeps what "
+            "tracking.keep says; prune it when it has ended."
+        )
+    best = _best_ids(client, sweep)
+    jobs = [job for job in children_of(client, sweep) if job.info.status != RUNNING]
+    return [job for job in jobs if job.info.run_id not in best]
+
+
+def _best_ids(client: "MlflowClient", sweep: "Run") -> set[str]:
+    """Return the ids of a sweep's best runs, of all that are as good, and of the one it names.
+
+    Without any figure to tell them by, each finished run may be the best.
+    """
+    objectives = objectives_of(sweep)
+    finished = [run for run in children_of(client, sweep) if run.info.status == FINISHED]
+    scored = [run for run in finished if objectives[0] in run.data.metrics]
+    named = {sweep.data.tags.get(BEST_RUN_ID_TAG, "")}
+    if not scored:
+        return named | {run.info.run_id for run in finished}
+    first = [gain(objectives[0], run.data.metrics[objectives[0]]) for run in scored]
+    return named | {
+        run.info.run_id for run, value in zip(scored, first, strict=True) if value == max(first)
+    }
 
 
 def _sweeps(client: "MlflowClient", options: argparse.Namespace) -> "list[Run]":

@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 
 from pipeline.console import command_line, third_parties
-from pipeline.errors import redacted
+from pipeline.errors import PipelineError, redacted
 from pipeline.names import PARENT_TAG, SWEEP_TAG
 from pipeline.tracking.lookup import NEWEST_FIRST, every_page
 from pipeline.tracking.store import store_errors, tracking_uri
@@ -57,6 +58,8 @@ def _serve(host: str, port: int) -> None:
 
     uri = tracking_uri()
     is_server = uri.startswith("http")
+    if not is_server:
+        _check_free(host, port)
     address = ui_address(uri) if is_server else f"http://{host}:{port}"
     print(f"open {address}{_newest(uri)}", flush=True)  # noqa: T201
     if not is_server:
@@ -64,6 +67,20 @@ def _serve(host: str, port: int) -> None:
         os.environ[STORE_VARIABLE] = uri
         served = ["--host", host, "--port", str(port)]
         os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *served])  # noqa: S606
+
+
+def _check_free(host: str, port: int) -> None:
+    """Make sure, before anything is said, that the address can be listened on."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "0 to 65535 are ports"
+        raise PipelineError(
+            f"http://{host}:{port} cannot be served: {reason}; choose another --port "
+            "(make ui PORT=5002)."
+        ) from error
 
 
 def _newest(uri: str) -> str:
@@ -80,8 +97,9 @@ def _newest(uri: str) -> str:
     if not runs:
         return views.experiments_place()
     run, tags = runs[0].info, runs[0].data.tags
-    is_sweep = SWEEP_TAG in tags
-    return views.runs_place(run.experiment_id, run.run_id if is_sweep else tags.get(PARENT_TAG))
+    sweep_id = run.run_id if SWEEP_TAG in tags else tags.get(PARENT_TAG)
+    experiment = next(each for each in experiments if each.experiment_id == run.experiment_id)
+    return views.runs_place(run.experiment_id, sweep_id, experiment.tags)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,19 @@ def test_what_is_mistyped_is_one_line(override: str, line: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("override", ["rerun=" + "0" * 32, "+sweep=small"])
+def test_what_the_command_line_alone_does_is_refused(override: str) -> None:
+    with pytest.raises(PipelineError):
+        api.compose("model=minilm", "dataset=reviews", override)
+
+
+def test_runs_that_cannot_be_compared_are_one_line() -> None:
+    with pytest.raises(PipelineError, match="acuracy is logged by none of these 8 runs; did you"):
+        api.compare(RUNS, "acuracy")
+    with pytest.raises(PipelineError, match="none of these 0 runs"):
+        api.compare([])
+
+
 def test_runs_are_compared_in_a_table() -> None:
     table = api.compare(RUNS, "accuracy")
     assert table["accuracy"].iloc[0] == 0.9

@@ -76,11 +76,12 @@ PARAMETER_GROUPS = dict(
     zip(IDENTITY, (("model.",), ("dataset.",), ("qat.", *RECIPE_GROUPS)), strict=True)
 )
 MEASURED_ON = (VALIDATION, TEST)
-# Parameters that change no model, so that they tell no runs apart.
+# Parameters that change no figure, so that they tell no runs apart.
 WITHOUT_EFFECT = (
     *(f"trainer.{key}" for key in TRAINER_KEYS_WITHOUT_EFFECT),
     *GROUPS_WITHOUT_EFFECT,
-    "benchmark.",
+    "benchmark.repetitions",
+    "benchmark.seconds",
 )
 # What a teacher or pruning is told apart by, where its options go together with it.
 TELLING = ("distillation.teacher", "pruning.pruning_type")
@@ -153,10 +154,16 @@ class Comparison:
             objectives: names of figures, as MLflow or FIGURES has them. The first one sorts; if it
                 is the only one, the second is the latency, or the size where nothing was timed.
         """
-        return cls._of_rows([_row(run, objectives) for run in last_attempts(runs)], objectives)
+        return cls.of_rows([row_of(run, objectives) for run in last_attempts(runs)], objectives)
 
     @classmethod
-    def _of_rows(cls, rows: Sequence[Row], objectives: Sequence[str]) -> "Comparison":
+    def of_rows(cls, rows: Sequence[Row], objectives: Sequence[str]) -> "Comparison":
+        """Compare runs, as row_of() has read them.
+
+        Args:
+            rows: runs on the same texts.
+            objectives: as for of().
+        """
         axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(rows)]
         points = [[row.figures.get(name, nan) for name in axes] for row in rows]
         rows = [
@@ -219,66 +226,27 @@ class Comparison:
             line += f"; its test accuracy is {accuracy:.4f} (95 % {low:.3f} to {high:.3f})"
         return [f"{line}."]
 
-    def table(self) -> pd.DataFrame:
+    def table(self, parameters: Sequence[str] | None = None) -> pd.DataFrame:
         """Lay the runs out as a table.
+
+        Args:
+            parameters: parameters that are shown; None shows those that vary.
 
         Returns:
             A row for each run with the columns pareto (a star or nothing), run, the figures that
-            some run has, model, dataset, recipe, the varying parameters, status and run_id.
+            some run has, model, dataset, recipe, the parameters, status and run_id.
         """
+        shown = self.varying if parameters is None else parameters
         names = list(dict.fromkeys([*self.objectives, *FIGURES]))
         lines = []
         for row in self.rows:
             line: dict[str, object] = {PARETO: "*" if row.pareto else "", RUN: row.name}
             line |= {name: row.figures.get(name, nan) for name in names}
             line |= row.identity
-            line |= {key: number(row.params.get(key, "")) for key in self.varying}
+            line |= {key: number(row.params.get(key, "")) for key in shown}
             lines.append({**line, STATUS: row.status, RUN_ID: row.run_id})
         frame = pd.DataFrame(lines)
         return frame.drop(columns=[name for name in names if frame[name].isna().all()])
-
-
-def compare(runs: "Sequence[Run]", objectives: Sequence[str]) -> tuple[Comparison, ...]:
-    """Compare runs on each corpus by themselves: figures on other texts are no rivals.
-
-    Args:
-        runs: at least one run; none of them is the parent of a sweep.
-        objectives: names of figures, as for Comparison.of.
-
-    Returns:
-        A comparison for each corpus, the one with the most runs first. A run that ended before it
-        had read its corpus stands with the others of the same name.
-    """
-    corpora: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted((_row(run, objectives) for run in last_attempts(runs)), key=_without_data):
-        known = [key for key in corpora if key[0] == row.dataset]
-        key = known[0] if known and not row.data else (row.dataset, row.data)
-        corpora.setdefault(key, []).append(row)
-    compared = (Comparison._of_rows(rows, objectives) for rows in corpora.values())
-    return tuple(sorted(compared, key=lambda each: -len(each.rows)))
-
-
-def table_of(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Lay the runs of all corpora out as one table.
-
-    Args:
-        comparisons: comparison of each corpus.
-
-    Returns:
-        The tables below each other; their columns are those of Comparison.table().
-    """
-    tables = [comparison.table() for comparison in comparisons]
-    columns = dict.fromkeys(str(column) for table in tables for column in table.columns)
-    ordered: list[str] = sorted(columns, key=_is_last)
-    return pd.concat(tables, ignore_index=True)[ordered]
-
-
-def _is_last(column: str) -> int:
-    return (STATUS, RUN_ID).index(column) + 1 if column in (STATUS, RUN_ID) else 0
-
-
-def _without_data(row: Row) -> bool:
-    return not row.data
 
 
 def number(text: str) -> int | float | str:
@@ -291,7 +259,13 @@ def number(text: str) -> int | float | str:
     return text
 
 
-def _row(run: "Run", objectives: Sequence[str]) -> Row:
+def row_of(run: "Run", objectives: Sequence[str]) -> Row:
+    """Read a run.
+
+    Args:
+        run: the run as MLflow has it.
+        objectives: names of figures that it is compared by.
+    """
     params = comparable_params(run.data.params)
     layers = params.get("model.layers", "None")
     depth = params.get("model.num_hidden_layers", "None")

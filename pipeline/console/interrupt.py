@@ -37,7 +37,7 @@ def before_errors() -> Iterator[None]:
     """Raise KeyboardInterrupt, if a signal came, instead of what a library has made of it."""
     try:
         yield
-    except Exception:
+    except BaseException:
         check()
         raise
 

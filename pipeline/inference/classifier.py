@@ -143,13 +143,21 @@ class TextClassifier:
             Each text with its probabilities (num_labels,), in the order of texts.
         """
         remaining, waiting = iter(texts), deque[tuple[list[str], Scores]]()
-        with ThreadPoolExecutor(self._calls, "classify") as threads:
-            while window := list(islice(remaining, WINDOW)):
+        threads, failure = ThreadPoolExecutor(self._calls, "classify"), None
+        try:
+            while failure is None:
+                window, failure = _window(remaining)
                 waiting.append((window, self._begin(window, threads)))
                 if len(waiting) > 1:
                     yield from self._answered(*waiting.popleft())
+                if len(window) < WINDOW:
+                    break
             while waiting:
                 yield from self._answered(*waiting.popleft())
+            if failure is not None:
+                raise failure
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     def _begin(self, texts: Sequence[str], threads: ThreadPoolExecutor) -> Scores:
         """Tokenize texts, and let threads score them, batch by batch."""
@@ -172,6 +180,17 @@ class TextClassifier:
     def _tokens(self, inputs: Sequence[Any], start: int) -> list[list[int]]:
         part = list(inputs[start : start + TOKENIZED_AT_ONCE])
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
+
+
+def _window(texts: Iterator[str]) -> tuple[list[str], Exception | None]:
+    """Read texts up to WINDOW, or up to the one that cannot be read; return why it cannot."""
+    window: list[str] = []
+    try:
+        for text in islice(texts, WINDOW):
+            window.append(text)  # extend() need not keep what came before an error
+    except Exception as error:
+        return window, error
+    return window, None
 
 
 def read_config(directory: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlflow.entities import Run
 
 from pipeline.config.schema import Config
+from pipeline.console.markdown import escaped
 from pipeline.errors import redacted
 from pipeline.names import (
     ACCURACY,
@@ -51,9 +52,9 @@ def model_card(run: Run, config: Config, label_names: Sequence[str], reasons: st
 
 def _lines(run: Run, config: Config, label_names: Sequence[str], reasons: str) -> Iterator[str]:
     tags, dataset = run.data.tags, config.dataset
-    shown = ", ".join(f"`{name}`" for name in label_names[:SHOWN_LABELS])
+    shown = ", ".join(map(escaped, label_names[:SHOWN_LABELS]))
     more = f" and {len(label_names) - SHOWN_LABELS} more" if len(label_names) > SHOWN_LABELS else ""
-    yield f"# {run.info.run_name}"
+    yield f"# {escaped(run.info.run_name)}"
     yield ""
     yield f"{description(config)} The file is `{tags[SHIPPED_TAG]}`."
     yield ""
@@ -72,6 +73,8 @@ def _lines(run: Run, config: Config, label_names: Sequence[str], reasons: str) -
     yield "## Figures"
     yield ""
     yield from _figures(run.data.metrics, tags)
+    yield ""
+    yield f"Times: threads {config.benchmark.threads}, {tags.get(CPU_TAG, 'an unknown CPU')}."
     yield ""
     yield "## How it was chosen"
     yield ""
@@ -121,8 +124,6 @@ def _figures(metrics: Mapping[str, float], tags: Mapping[str, str]) -> Iterator[
             )
         ]
         yield f"| {label} | {' | '.join((*texts[:2], interval, *texts[2:]))} |"
-    yield ""
-    yield f"Times are of one thread of `{tags.get(CPU_TAG, 'an unknown CPU')}`."
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -9,6 +9,7 @@ from typing import cast
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
@@ -40,6 +41,7 @@ from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.lookup import (
     children_of,
     digests_of,
+    every_page,
     find_run,
     find_sweep,
     last_attempts,
@@ -49,6 +51,7 @@ from pipeline.tracking.lookup import (
 from pipeline.tracking.store import TAG_LENGTH, tracking_uri
 
 DESCRIPTION_LENGTH = 5000  # MLflow's limit
+CUT = "\n\nThe rest is in model_card.md of the run."
 FP32_VALIDATION = figure_of(FP32, DEFAULT_OBJECTIVE)
 
 
@@ -76,6 +79,13 @@ class ShippedRun:
     test_interval: tuple[float, ...]
     digests: Mapping[str, str]
     chosen_from: int
+
+
+def _shortened(card: str) -> str:
+    """Cut a card between two lines, where MLflow has no room for all of it."""
+    if len(card) <= DESCRIPTION_LENGTH:
+        return card
+    return card[: DESCRIPTION_LENGTH - len(CUT)].rpartition("\n")[0] + CUT
 
 
 class Registry:
@@ -222,31 +232,45 @@ class Registry:
 
         Args:
             run_id: id of the run whose model passed the gate.
-            card: its model card, which the run gets beside the model, and the version and the
-                registered model as their descriptions.
+            card: its model card, which the run gets beside the model, and the version as its
+                description; so does the registered model, unless somebody has described it.
 
         Returns:
             The number of the version.
         """
         with contextlib.ExitStack() as undo:
-            before = None
-            if self._is_registered():
-                before = self._client.get_registered_model(self._name).description
-            else:
+            if not self._is_registered():
                 self._client.create_registered_model(self._name)
                 undo.callback(self._client.delete_registered_model, self._name)
             # MLflow 3.17 prints what pipeline.promote says better.
             with contextlib.redirect_stderr(io.StringIO()):
                 version = mlflow.register_model(f"runs:/{run_id}/{MODEL}", self._name)
             undo.callback(self._client.delete_model_version, self._name, version.version)
-            shown = card[:DESCRIPTION_LENGTH]
+            before = self._client.get_registered_model(self._name).description or ""
+            if not before or before in self._cards():
+                self._client.update_registered_model(self._name, _shortened(card))
+                undo.callback(self._client.update_registered_model, self._name, before)
+            shown = _shortened(card)
             self._client.update_model_version(self._name, version.version, description=shown)
-            self._client.update_registered_model(self._name, shown)
-            undo.callback(self._client.update_registered_model, self._name, before or "")
             self._client.log_text(run_id, card, CARD_FILE)
+            undo.callback(self._discard_card, run_id)
             self._client.set_registered_model_alias(self._name, CHAMPION_ALIAS, version.version)
             undo.pop_all()
         return str(version.version)
+
+    def _cards(self) -> set[str]:
+        """Return the descriptions of all versions, which promote() wrote."""
+        versions = every_page(
+            lambda token: self._client.search_model_versions(
+                f"name = '{self._name}'", page_token=token
+            )
+        )
+        return {str(version.description) for version in versions}
+
+    def _discard_card(self, run_id: str) -> None:
+        with contextlib.suppress(Exception):  # of MLflow's stores, some cannot delete
+            uri = self._client.get_run(run_id).info.artifact_uri
+            get_artifact_repository(uri).delete_artifacts(CARD_FILE)  # type: ignore[no-untyped-call]
 
     def log_decision(self, run_id: str, decision: str, verdicts: Sequence[Check]) -> None:
         """Write the decision to the candidate's run, as a tag and as promotion.json.

@@ -166,9 +166,10 @@ def _scatter(comparison: Comparison) -> Plot | None:
 
 
 def _linear(comparison: Comparison, figure: str) -> float | None:
-    """Return a figure of the linear model, which runs on the same texts share."""
+    """Return a figure of the linear model, if the runs have one that was trained alike."""
     name = figure_of(LINEAR, figure)
-    return next((row.figures[name] for row in comparison.rows if name in row.figures), None)
+    values = {row.figures[name] for row in comparison.rows if name in row.figures}
+    return values.pop() if len(values) == 1 else None
 
 
 def _markers(rows: Sequence[Row], index: int) -> dict[str, object]:

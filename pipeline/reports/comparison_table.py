@@ -1,6 +1,5 @@
 """Show a comparison, or two runs side by side, on the terminal."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from math import nan
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from rich.text import Text
 from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comparison
 from pipeline.comparison.differences import DATASET, IDENTITY
 from pipeline.config.identity import comparable_params
+from pipeline.console.markdown import escaped
 from pipeline.console.tables import show_fitted
 from pipeline.evaluation.pairs import FIRST, LABEL, ROW, SECOND, Pair
 from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB, interval_of
@@ -22,7 +22,6 @@ from pipeline.reports.wording import cell, heading
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~]")  # what Markdown would not show
 LABEL_WIDTH = 16  # characters of a label that every terminal shows
 SHOWN_TEXTS = 20  # that two runs answer differently
 SPARE_COLUMNS = (
@@ -58,26 +57,21 @@ def markdown(comparisons: Sequence[Comparison], title: str) -> str:
 
 def _markdown_lines(comparison: Comparison, title: str) -> Iterator[str]:
     frame, title = _telling(comparison, title)
-    yield f"**{_escaped(title)}**"
+    yield f"**{escaped(title)}**"
     yield ""
     yield _markdown_row(map(heading, frame.columns))
     yield _markdown_row("---:" if is_numeric_dtype(kind) else "---" for kind in frame.dtypes)
     for values in frame.to_dict("records"):
         yield _markdown_row(cell(str(name), value) for name, value in values.items())
     yield ""
-    yield f"\\* Pareto-optimal in {' and '.join(map(_escaped, comparison.objectives))}"
+    yield f"\\* Pareto-optimal in {' and '.join(map(escaped, comparison.objectives))}"
     yield ""
-    yield from (f"- {_escaped(line)}" for line in comparison.lines)
+    yield from (f"- {escaped(line)}" for line in comparison.lines)
     yield ""
 
 
 def _markdown_row(texts: Iterable[str]) -> str:
-    return f"| {' | '.join(map(_escaped, texts))} |"
-
-
-def _escaped(text: str) -> str:
-    """Write a text that Markdown shows as it is."""
-    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    return f"| {' | '.join(map(escaped, texts))} |"
 
 
 def _telling(comparison: Comparison, title: str) -> tuple[pd.DataFrame, str]:
@@ -120,12 +114,22 @@ def show_pair(pair: Pair, texts: Sequence[str] | None) -> None:
     table.add_column("text" if texts else ROW, overflow="ellipsis", no_wrap=True)
     for line in pair.differing.head(SHOWN_TEXTS).to_dict("records"):
         text = texts[line[ROW]] if texts else str(line[ROW])
-        table.add_row(*(Text(str(line[name])) for name in (LABEL, FIRST, SECOND)), Text(text))
+        table.add_row(
+            *(
+                Text(_plain(each))
+                for each in (*(str(line[name]) for name in (LABEL, FIRST, SECOND)), text)
+            )
+        )
     console.print(Text(pair.line), soft_wrap=True)
     if table.row_count:
         console.print(table)
     if (more := len(pair.differing) - SHOWN_TEXTS) > 0:
         console.print(Text(f"and {more} more"))
+
+
+def _plain(text: str) -> str:
+    """Leave out what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def show_side_by_side(first: "Run", second: "Run") -> None:

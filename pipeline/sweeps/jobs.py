@@ -112,6 +112,24 @@ def best_of(children: Sequence[ChildRun], objectives: Sequence[str]) -> ChildRun
     return max(finished, key=lambda child: rank(child.metrics, objectives), default=None)
 
 
+def worse_than_best(children: Sequence[ChildRun], objectives: Sequence[str]) -> list[ChildRun]:
+    """Return the finished runs that are not the best, nor as good.
+
+    Args:
+        children: runs of jobs whose figures are rivals.
+        objectives: names of figures, the most important first.
+    """
+    best = best_of(children, objectives)
+    if best is None:
+        return []
+    highest = rank(best.metrics, objectives)
+    return [
+        child
+        for child in children
+        if child.status == FINISHED and rank(child.metrics, objectives) != highest
+    ]
+
+
 def outcome_of(job: Job, child: ChildRun | None, errors: LaunchErrors) -> Outcome:
     """Tell how a launched job ended.
 

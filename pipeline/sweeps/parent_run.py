@@ -92,6 +92,7 @@ class ParentRun:
     ) -> None:
         self.run_id = run_id
         self._keep = keep
+        self._told = False  # that models cannot be removed
         self._send = patience.send
         self.next_step = connection.next_step(views.runs_place(connection.experiment_id, run_id))
         self.ui = ui_address(connection.uri)
@@ -163,23 +164,28 @@ class ParentRun:
         with store_errors():
             self._send(log, patience_s)
 
-    def discard_models(self, children: Sequence[ChildRun], patience_s: float) -> None:
-        """Remove models of jobs that have ended, as tracking.keep says.
+    def discard_models(self, children: Sequence[ChildRun]) -> str:
+        """Remove models of finished jobs, as tracking.keep says; a store may be unable to.
 
         Args:
             children: jobs that are not the best.
-            patience_s: seconds to wait for a store that does not answer.
-        """
-        if self._keep == KEEP_ALL:
-            return
-        for child in children:
-            if child.status != RUNNING and KEPT_TAG not in child.tags:
-                with store_errors():
-                    self._send(partial(self._discard, child.run_id), patience_s)
 
-    def _discard(self, run_id: str) -> None:
-        run = self._client.get_run(run_id)
-        surplus_of(self._client, run, self._keep).discard(self._client)
+        Returns:
+            A line that says why nothing is removed, the first time that it fails; else empty.
+        """
+        for child in children:
+            if self._keep == KEEP_ALL or KEPT_TAG in child.tags:
+                continue
+            try:
+                run = self._client.get_run(child.run_id)
+                if (surplus := surplus_of(self._client, run, self._keep)) is not None:
+                    surplus.discard(self._client)
+            # Of what MLflow 3.17's stores raise, NotImplementedError is one; a sweep goes on.
+            except Exception as error:
+                if not self._told:
+                    self._told = True
+                    return f"models of jobs cannot be removed: {reason_line(error)}"
+        return ""
 
     def log_files(self, folder: Path) -> None:
         """Store the files of a folder as artifacts of the run."""
@@ -215,6 +221,8 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
             with interrupt.before_errors():
                 with store_errors():
                     _mark_running(connection, run_id)
+                    view = views.jobs_view(run_id, plan.objectives[0])
+                    connection.client.set_experiment_tag(connection.experiment_id, *view)
                 yield ParentRun(connection, run_id, patience, tracking.keep)
                 with store_errors():
                     patience.send(partial(finish, connection.client, run_id))
@@ -287,8 +295,6 @@ def _create(connection: Connection, plan: Plan, patience: Patience) -> str:
     try:
         with interrupt.before_errors():
             connection.client.log_batch(run.info.run_id, params=listed)
-            view = views.jobs_view(run.info.run_id)
-            connection.client.set_experiment_tag(connection.experiment_id, *view)
     except BaseException as error:
         _close_early(connection, run.info.run_id, patience, error)
         raise

@@ -26,7 +26,15 @@ from pipeline.names import (
     KILLED,
     PRUNED,
 )
-from pipeline.sweeps.jobs import SKIPPED, Job, LaunchErrors, Outcome, best_of, outcome_of
+from pipeline.sweeps.jobs import (
+    SKIPPED,
+    Job,
+    LaunchErrors,
+    Outcome,
+    best_of,
+    outcome_of,
+    worse_than_best,
+)
 from pipeline.sweeps.parent_run import ChildRun, ParentRun, open_parent_run
 from pipeline.sweeps.plan import Plan, plan_of
 from pipeline.sweeps.progress import Progress
@@ -109,6 +117,8 @@ class Sweep:
         self._ingredients: dict[str, Ingredients] = {}
         self._launched = 0
         self._skipped = 0
+        self._settled: list[ChildRun] = []  # runs of an earlier start that stand
+        self._earlier_ids = {child.run_id for child in parent.children()}
 
     @property
     def failed(self) -> list[Outcome]:
@@ -128,6 +138,7 @@ class Sweep:
             The outcome of each job, in the order of jobs.
         """
         settled = self._settled_before(jobs)
+        self._settled += [outcome.child for outcome in settled.values() if outcome.child]
         self.skip(len(settled))
         pending = list({job.key: job for job in jobs if job.key not in settled}.values())
         attempts: Counter[str] = Counter()
@@ -169,7 +180,7 @@ class Sweep:
 
     def conclude(self) -> None:
         """Show the comparison of the sweep's runs, and store it with the sweep's run."""
-        from pipeline.comparison.comparison import compare, table_of
+        from pipeline.comparison.corpora import compare, table_of
         from pipeline.console.csv_tables import write_csv
         from pipeline.reports.comparison_page import write_page
         from pipeline.reports.comparison_table import show_comparisons
@@ -291,7 +302,19 @@ class Sweep:
         children, objectives = self._parent.children(patience_s), self._plan.objectives
         best = best_of(children, objectives)
         self._parent.log_progress(self._counts(children), best, objectives, patience_s)
-        self._parent.discard_models([child for child in children if child != best], patience_s)
+        self._discard_models(children)
+
+    def _discard_models(self, children: Sequence[ChildRun]) -> None:
+        """Remove models of jobs of this start that are not the best, as tracking.keep says.
+
+        Runs of an earlier start that has not settled a job are no rivals: something has changed.
+        """
+        rivals = [each for each in children if each.run_id not in self._earlier_ids]
+        rivals += self._settled
+        worse = worse_than_best(rivals, self._plan.objectives)
+        of_this_start = [each for each in worse if each.run_id not in self._earlier_ids]
+        if line := self._parent.discard_models(of_this_start):
+            self._progress.say(line)
 
     def _counts(self, children: Sequence[ChildRun]) -> dict[str, int]:
         """Count the jobs of the whole sweep, earlier starts included, by how they ended."""

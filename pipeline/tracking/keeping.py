@@ -18,6 +18,7 @@ from pipeline.names import (
     LINEAR,
     SHIPPED_TAG,
 )
+from pipeline.tracking.local_models import local_path
 from pipeline.tracking.stored import discard_models, models_of
 
 VARIANTS = (LINEAR, FP32, INT8, *FP32_FORMATS, *INT8_FORMATS)
@@ -33,7 +34,7 @@ class Surplus:
         keep: what stays of its models.
         folders: variants among its artifacts.
         models: its MLflow models.
-        size_mb: size of the folders, in MB of 1,000,000 bytes.
+        size_mb: size of both, in MB of 1,000,000 bytes; of models that lie on this machine.
     """
 
     run: Run
@@ -58,31 +59,45 @@ class Surplus:
         client.set_tag(self.run.info.run_id, KEPT_TAG, self.keep)
 
 
-def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus:
+def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus | None:
     """Find the models of a run that need not stay.
 
-    A run that did not finish needs none, and a registered model stays, whatever is asked.
+    A run that did not finish needs none. One with a registered model keeps all, whatever is asked:
+    any of its files may be what was registered.
 
     Args:
         client: MLflow client of the tracking store.
         run: a run that has ended.
-        keep: KEEP_SHIPPED leaves the shipped artifact, its MLflow model and the linear model, which
-            the gate compares it with; KEEP_NONE leaves nothing.
+        keep: KEEP_SHIPPED leaves the shipped artifact (without exports, the model in PyTorch), its
+            MLflow model and the linear model, which the gate compares it with; KEEP_NONE leaves
+            nothing.
+
+    Returns:
+        What need not stay; None if nothing is to be removed of this run.
 
     Raises:
         MlflowException, SQLAlchemyError, OSError: the store does not answer.
     """
-    run_id = run.info.run_id
-    finished = run.info.status == FINISHED
+    run_id, tags = run.info.run_id, run.data.tags
+    keep = keep if run.info.status == FINISHED else KEEP_NONE
+    if tags.get(KEPT_TAG) in (keep, KEEP_NONE):
+        return None
     if client.search_model_versions(f"run_id = '{run_id}'"):
-        keep = KEEP_SHIPPED
-    keep = keep if finished else KEEP_NONE
-    stay = {LINEAR, run.data.tags.get(SHIPPED_TAG)} if keep == KEEP_SHIPPED else set()
+        return None
     stored = [file for file in client.list_artifacts(run_id) if file.path in VARIANTS]
+    trained = INT8 if INT8 in [file.path for file in stored] else FP32
+    stay = {LINEAR, tags.get(SHIPPED_TAG, trained)} if keep == KEEP_SHIPPED else set()
     surplus = [file for file in stored if file.path not in stay]
     models = [] if keep == KEEP_SHIPPED else models_of(client, run_id)
-    size_mb = sum(_bytes(client, run_id, file) for file in surplus) / MB
-    return Surplus(run, keep, [file.path for file in surplus], models, size_mb)
+    size = sum(_bytes(client, run_id, file) for file in surplus)
+    size += sum(_bytes_of_model(model) for model in models)
+    return Surplus(run, keep, [file.path for file in surplus], models, size / MB)
+
+
+def _bytes_of_model(model: LoggedModel) -> int:
+    folder = local_path(model.artifact_location)
+    files = [] if folder is None else folder.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _bytes(client: MlflowClient, run_id: str, file: FileInfo) -> int:

@@ -4,6 +4,7 @@ The tables are those of MLflow 3.17; where they are others, or do not have the m
 asked, and says what is wrong.
 """
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,6 +63,8 @@ def registered_model(store: str, name: str, alias: str | None, version: str | No
     Returns:
         Its directory; None if MLflow has to be asked.
     """
+    if os.environ.get("MLFLOW_REGISTRY_URI", store) != store:
+        return None
     if alias is not None:
         version = _first(store, OF_ALIAS, name, alias)
     source = None if version is None else _first(store, OF_VERSION, name, version)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.objectives import higher_is_better
 from pipeline.names import (
     ACCURACY,
     ACCURACY_DROP,
@@ -161,25 +162,39 @@ def outdated(tags: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def jobs_view(run_id: str) -> tuple[str, str]:
+def jobs_view(run_id: str, objective: str) -> tuple[str, str]:
     """Return the tag of an experiment with the view of a sweep's jobs, which no menu lists.
 
     Args:
         run_id: id of the sweep's run.
+        objective: figure that the best job is chosen by.
     """
-    state = _state(VIEWS[RUNS]) | {"searchFilter": f"tags.`{PARENT_TAG}` = '{run_id}'"}
+    state = _state(VIEWS[RUNS]) | {
+        "searchFilter": f"tags.`{PARENT_TAG}` = '{run_id}'",
+        "orderByKey": f"metrics.`{objective}`",
+        "orderByAsc": not higher_is_better(objective),
+    }
+    if (column := f"metrics.`{objective}`") not in COLUMNS:
+        columns = [column, *COLUMNS]
+        state |= {"selectedColumns": columns, "columnOrder": columns}
     return f"{PREFIX}{JOBS.format(run_id)}", _deflated(state)
 
 
-def runs_place(experiment_id: str, sweep_id: str | None = None) -> str:
+def runs_place(
+    experiment_id: str, sweep_id: str | None = None, tags: Mapping[str, str] | None = None
+) -> str:
     """Return what the UI's address has after the server's, for the runs of an experiment.
 
     Args:
         experiment_id: id of the experiment.
         sweep_id: id of a sweep's run, for its jobs alone.
+        tags: tags of the experiment, which may lack the view, as one of an earlier version does;
+            None if it is known to be there.
     """
-    key = RUNS if sweep_id is None else JOBS.format(sweep_id)
-    return f"/#/experiments/{experiment_id}/runs?{WORKFLOW}&viewStateShareKey={key}"
+    place = f"/#/experiments/{experiment_id}/runs?{WORKFLOW}"
+    keys = [RUNS] if sweep_id is None else [JOBS.format(sweep_id), RUNS]
+    there = [key for key in keys if tags is None or f"{PREFIX}{key}" in tags]
+    return f"{place}&viewStateShareKey={there[0]}" if there else place
 
 
 def experiments_place() -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.comparison.comparison import Comparison, compare, table_of
+from pipeline.comparison.comparison import Comparison
+from pipeline.comparison.corpora import compare, table_of
 from pipeline.comparison.differences import paired_interval
 from pipeline.comparison.front import pareto_front
 
@@ -192,7 +193,21 @@ def test_runs_on_other_texts_are_no_rivals() -> None:
     assert table["dataset"].tolist() == ["spam"] * 3 + ["questions"] * 3
     assert table.columns.tolist()[-2:] == ["status", "run_id"]
     other_split = on_corpus("spam", "c", run("none", 1e-4, 1, 0.97))
-    assert len(compare([*spam, *other_split], ["accuracy"])) == 2, "the same name, other texts"
+    told_apart = compare([*spam, *other_split], ["accuracy"])
+    assert [each.rows[0].dataset for each in told_apart] == ["spam (avalidat)", "spam (cvalidat)"]
+    renamed = on_corpus("ham", "a", run("direct", 1e-4, 3, 0.96))
+    assert len(compare([*spam, *renamed], ["accuracy"])) == 1, "another name, the same texts"
+    unknown = run("none", 1e-4, 4, 0.995, 0.1)
+    unknown.data.params["dataset.name"] = "spam"
+    first, second = compare([*spam, unknown], ["accuracy"])
+    assert (len(first.rows), second.rows[0].dataset) == (2, "spam (no digest)")
+
+
+def test_a_column_that_varies_on_one_corpus_is_filled_on_all() -> None:
+    first = on_corpus("spam", "a", run("none", 1e-4, 1, 0.9), run("none", 1e-4, 2, 0.8))
+    second = on_corpus("questions", "b", run("none", 1e-4, 5, 0.7))
+    table = table_of(compare([*first, *second], ["accuracy"]))
+    assert table["trainer.seed"].tolist() == [1, 2, 5]
 
 
 def test_what_changes_no_model_is_no_column_and_a_teacher_with_its_options_is_one() -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +109,37 @@ def test_a_stream_of_texts_has_each_with_its_own_answer_and_is_read_as_needed(
     assert [text for text, _ in answers] == texts
     expected = probabilities(classifier.logits(texts))
     assert np.array_equal(np.stack([row for _, row in answers]), expected)
+
+
+def test_answers_before_a_text_that_cannot_be_read_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.inference.classifier.WINDOW", 64)
+    classifier = TextClassifier(STORED, threads=1, calls=2)
+
+    def unreadable() -> Iterator[str]:
+        yield from ["snow"] * 70
+        raise PipelineError("line 71 is not UTF-8")
+
+    answered = []
+    with pytest.raises(PipelineError, match="line 71"):
+        answered.extend(text for text, _ in classifier.stream(unreadable()))
+    for text, _ in classifier.stream(iter(["snow"] * 64)):
+        assert text == "snow"
+
+
+def test_a_stream_that_is_left_works_on_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = TextClassifier(STORED, threads=1, calls=2)
+    session, calls = classifier._session, []
+
+    def slow(*inputs: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        time.sleep(0.02)
+        return session(*inputs)
+
+    monkeypatch.setattr(classifier, "_session", slow)
+    stream = classifier.stream(f"snow {'ice ' * (row % 9)}" for row in range(40_000))
+    next(stream)
+    after_the_first = len(calls)
+    stream.close()
+    assert len(calls) <= after_the_first + 2

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.console.markdown import escaped
 from pipeline.errors import PipelineError
 from pipeline.promotion.registry import Registry
 
@@ -146,3 +147,39 @@ def test_a_decision_is_a_tag_and_a_file_of_the_run(
     assert client.get_run(run_id).data.tags["promotion"] == "refused: too slow"
     (file,) = tmp_path.rglob("promotion.json")
     assert '"refused: too slow"' in file.read_text()
+
+
+def test_a_description_that_somebody_wrote_stays_and_a_long_card_is_cut_between_lines(
+    client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register(source: str, name: str) -> object:
+        return client.create_model_version(name, source, source.split("/")[1])
+
+    monkeypatch.setattr("mlflow.register_model", register)
+    registry = Registry("classifier")
+    card = "\n".join(["# a card", *["a line of it"] * 500])
+    registry.promote(logged(client, experiment), card)
+    shown = client.get_registered_model("classifier").description
+    assert len(shown) <= 5000
+    assert shown.endswith("a line of it\n\nThe rest is in model_card.md of the run.")
+    registry.promote(logged(client, experiment), "the second card")
+    assert client.get_registered_model("classifier").description == "the second card"
+    client.update_registered_model("classifier", "the second card\n\nLicence: CC-BY")
+    run_id = logged(client, experiment)
+    assert registry.promote(run_id, "the third card") == "3"
+    assert client.get_registered_model("classifier").description.endswith("Licence: CC-BY")
+    assert client.get_model_version("classifier", "3").description == "the third card"
+    assert [file.path for file in client.list_artifacts(run_id)] == ["model_card.md"]
+
+    def fails(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(registry._client, "set_registered_model_alias", fails)
+    run_id = logged(client, experiment)
+    with pytest.raises(OSError, match="disk full"):
+        registry.promote(run_id, "the fourth card")
+    assert not client.list_artifacts(run_id), "nothing half done"
+
+
+def test_labels_of_a_card_are_no_markup() -> None:
+    assert escaped("a` <img src=x>\n# [b](c)") == r"a\` \<img src=x\> \# \[b\](c)"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison.comparison import compare
+from pipeline.comparison.corpora import compare
 from pipeline.reports.comparison_page import write_page
 from pipeline.reports.html import script_json
 from tests.comparison.test_comparison import RUNS

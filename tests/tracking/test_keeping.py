@@ -5,7 +5,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import prune
 from pipeline.names import BEST_RUN_ID_TAG, KEPT_TAG, PARENT_TAG, SHIPPED_TAG, SWEEP_TAG
-from pipeline.tracking.keeping import surplus_of
+from pipeline.tracking.keeping import Surplus, surplus_of
+from pipeline.tracking.liveness import process_tags
 
 STORED = ("linear", "fp32", "int8", "onnx_int8", "reports")
 
@@ -42,6 +43,10 @@ def runs(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(store, tmp_path)
 
 
+def surplus(runs: Runs, run_id: str, keep: str = "shipped") -> Surplus | None:
+    return surplus_of(runs.client, runs.client.get_run(run_id), keep)
+
+
 @pytest.mark.parametrize(
     ("status", "keep", "left", "size_mb"),
     [
@@ -54,48 +59,94 @@ def test_reports_stay_and_of_a_finished_run_what_it_ships(
     runs: Runs, status: str, keep: str, left: set[str], size_mb: float
 ) -> None:
     run_id = runs.add(status)
-    surplus = surplus_of(runs.client, runs.client.get_run(run_id), keep)
-    assert surplus.size_mb == size_mb
+    found = surplus(runs, run_id, keep)
+    assert found is not None
+    assert found.size_mb == size_mb
     assert runs.left(run_id) == set(STORED), "nothing is removed yet"
-    surplus.discard(runs.client)
+    found.discard(runs.client)
     assert runs.left(run_id) == left
     kept = runs.client.get_run(run_id).data.tags[KEPT_TAG]
     assert kept == ("none" if status == "FAILED" else keep)
-    assert not surplus_of(runs.client, runs.client.get_run(run_id), keep).folders
+    assert surplus(runs, run_id, "shipped") is None, "nothing comes back"
 
 
-def test_a_registered_model_stays(runs: Runs) -> None:
+def test_a_run_without_exports_keeps_what_it_trained(runs: Runs) -> None:
     run_id = runs.add()
+    runs.client.delete_tag(run_id, SHIPPED_TAG)
+    found = surplus(runs, run_id)
+    assert found is not None
+    assert set(found.folders) == {"fp32", "onnx_int8"}
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
+def test_a_run_with_a_registered_model_keeps_all(runs: Runs, status: str) -> None:
+    run_id = runs.add(status)
     runs.client.create_registered_model("ours")
     runs.client.create_model_version("ours", f"{runs.folder}/model.bin", run_id)
-    surplus_of(runs.client, runs.client.get_run(run_id), "none").discard(runs.client)
-    assert runs.left(run_id) == {"linear", "onnx_int8", "reports"}
+    assert surplus(runs, run_id, "none") is None
 
 
-def test_prune_leaves_the_best_job_and_those_that_run(
-    runs: Runs, capsys: pytest.CaptureFixture[str]
+class SweepOfThree(Runs):
+    """The run of a sweep that has ended, with three jobs: two of them are as good."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        super().__init__(store, folder)
+        self.sweep = self.client.create_run(self.experiment, tags={SWEEP_TAG: "key"}).info.run_id
+        self.client.set_terminated(self.sweep)
+        self.best, self.as_good, self.worse = (self.job(value) for value in (0.9, 0.9, 0.8))
+
+    def job(self, accuracy: float, status: str = "FINISHED") -> str:
+        run_id = self.add("RUNNING", **{PARENT_TAG: self.sweep})
+        self.client.log_metric(run_id, "validation_accuracy", accuracy)
+        if status != "RUNNING":
+            self.client.set_terminated(run_id, status)
+        return run_id
+
+
+@pytest.fixture
+def three(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepOfThree:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    return SweepOfThree(store, tmp_path)
+
+
+def test_prune_leaves_the_best_jobs_and_those_that_run(
+    three: SweepOfThree, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweep = runs.client.create_run(runs.experiment, tags={SWEEP_TAG: "key"}).info.run_id
-    of_sweep = {PARENT_TAG: sweep}
-    best, other, running = (
-        runs.add(**of_sweep),
-        runs.add(**of_sweep),
-        runs.add("RUNNING", **of_sweep),
-    )
-    alone = runs.add()
-    runs.client.set_tag(sweep, BEST_RUN_ID_TAG, best)
+    running, alone = three.job(0.1, "RUNNING"), three.add()
     assert prune.main(["--experiment", "mine", "--dry-run"]) == 0
     assert "would remove 2 MB" in capsys.readouterr().out
-    assert runs.left(other) == set(STORED)
+    assert three.left(three.worse) == set(STORED)
     for removed_mb in (2, 0):
         assert prune.main(["--experiment", "mine"]) == 0
         assert f"removed {removed_mb} MB" in capsys.readouterr().out
-    assert runs.left(other) == {"linear", "onnx_int8", "reports"}
-    assert [runs.left(each) for each in (best, running, alone)] == [set(STORED)] * 3
-    assert prune.main(["--keep", "none", "--sweep", sweep]) == 0
-    assert runs.left(other) == {"reports"}
+    assert three.left(three.worse) == {"linear", "onnx_int8", "reports"}
+    assert prune.main(["--keep", "none", "--sweep", three.sweep]) == 0
+    assert three.left(three.worse) == {"reports"}
+    whole = (three.best, three.as_good, running, alone)
+    assert [three.left(each) for each in whole] == [set(STORED)] * 4
     assert prune.main(["--keep", "none", alone]) == 0
-    assert runs.left(alone) == {"reports"}
+    assert three.left(alone) == {"reports"}
+
+
+def test_the_best_is_found_by_its_figure_whatever_the_sweep_says(
+    three: SweepOfThree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three.client.set_tag(three.sweep, BEST_RUN_ID_TAG, three.worse)  # as after Ctrl-C
+    assert prune.main(["--keep", "none", "--sweep", three.sweep]) == 0
+    assert three.left(three.best) == set(STORED)
+    for best in (three.best, three.as_good, three.worse):
+        assert prune.main(["--keep", "none", best]) == 2
+        assert "is the best of its sweep" in capsys.readouterr().err
+
+
+def test_a_sweep_that_runs_is_not_pruned(
+    three: SweepOfThree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three.client.update_run(three.sweep, status="RUNNING")
+    for name, value in process_tags().items():
+        three.client.set_tag(three.sweep, name, value)
+    assert prune.main(["--sweep", three.sweep]) == 2
+    assert "is still running, and keeps what tracking.keep says" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

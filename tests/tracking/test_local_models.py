@@ -1,5 +1,6 @@
 """What SQLite says against what MLflow says, of models that MLflow logged and registered."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -73,11 +74,23 @@ def test_mlflow_is_asked_where_the_tables_are_others(logged: Logged) -> None:
     assert model_of_run(logged.store, logged.run_id) is None
 
 
-def test_a_text_is_classified_without_mlflow(tmp_path: Path) -> None:
+def test_another_registry_is_asked_through_mlflow(
+    logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:5000")
+    assert registered_model(logged.store, "ours", "champion", None) is None
+    assert model_of_run(logged.store, logged.run_id) is not None
+
+
+def test_neither_a_run_nor_a_registered_model_needs_mlflow(logged: Logged) -> None:
     program = (
-        "import sys, pipeline.predict\n"
-        "from pipeline.tracking import locate_model\n"
-        f"locate_model.local_models.model_of_run({str(tmp_path)!r}, 'x')\n"
-        "assert 'mlflow' not in sys.modules and 'torch' not in sys.modules\n"
+        "import sys\n"
+        "from pipeline import predict\n"
+        "from pipeline.tracking.locate_model import mlflow_directory\n"
+        f"names = ({logged.run_id!r}, 'models:/ours@champion')\n"
+        "found = [mlflow_directory(name) for name in names]\n"
+        "assert all((each / 'MLmodel').is_file() for each in found)\n"
+        "assert not {'mlflow', 'torch'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": logged.store}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)

@@ -57,8 +57,15 @@ def test_views_of_another_version_are_replaced_and_those_that_somebody_saved_ane
 
 
 def test_a_sweep_has_a_view_of_its_own_jobs() -> None:
-    tag, value = views.jobs_view("abc")
+    tag, value = views.jobs_view("abc", "validation_accuracy")
     state = state_of(value)
     assert state["searchFilter"] == "tags.`mlflow.parentRunId` = 'abc'"
     assert state["orderByKey"] == "metrics.`validation_accuracy`"
+    assert state["selectedColumns"] == list(views.COLUMNS)
+    _, by_latency = views.jobs_view("abc", "onnx_int8/latency_p50_ms")
+    assert (state_of(by_latency)["orderByKey"], state_of(by_latency)["orderByAsc"]) == (
+        "metrics.`onnx_int8/latency_p50_ms`",
+        True,
+    )
+    assert state_of(by_latency)["selectedColumns"][0] == "metrics.`onnx_int8/latency_p50_ms`"
     assert views.runs_place("7", "abc").endswith(f"viewStateShareKey={tag.split('.')[-1]}")
