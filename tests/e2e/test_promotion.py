@@ -41,7 +41,7 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     test_accuracy = deployed.run.data.metrics["onnx_int8/accuracy"]
     assert f" | {test_accuracy:.4f} | " in card
     assert "| test | 60 | `" in card
-    assert "3 classes: `cold`, `hot`, `wet`." in card.replace("\n", " ")
+    assert "3 classes: cold, hot, wet." in card.replace("\n", " ")
     decision = json.loads((deployed.artifacts / "promotion.json").read_text())
     assert [check["line"] for check in decision["gate"]] == [
         "max_accuracy_drop",

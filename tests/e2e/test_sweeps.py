@@ -36,8 +36,13 @@ def test_a_grid_is_one_finished_parent_with_its_jobs_nested_under_it(
     assert output.code == 0, output.err
     (parent,), children = parents_and_jobs(store)
     assert len(children) == 4
-    kept = {run.info.run_id for run in children if Path(run.info.artifact_uri[7:], "fp32").exists()}
-    assert kept == {parent.data.tags["best_run_id"]}, "the best keeps its models, and no other"
+    accuracies = [run.data.metrics["validation_accuracy"] for run in children]
+    kept = ["shipped" if value < max(accuracies) else None for value in accuracies]
+    assert [run.data.tags.get("kept") for run in children] == kept, "the best keep all"
+    folders = [Path(run.info.artifact_uri[7:]) for run in children]
+    assert [{"fp32", "int8"} <= {each.name for each in folder.iterdir()} for folder in folders] == [
+        run.data.params["qat.name"] == "direct" and "kept" not in run.data.tags for run in children
+    ]
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {child.info.status for child in [parent, *children]} == {"FINISHED"}
     assert children[0].info.run_name == "model·files·none·lr5e-3·seed1".replace(
