@@ -60,7 +60,7 @@ def _lines(run: Run, config: Config, label_names: Sequence[str], reasons: str) -
     yield ""
     yield "## Use"
     yield ""
-    yield f"It puts a text like those of `{dataset.name}` into one of {len(label_names)} classes: "
+    yield f"It puts a text like those of `{dataset.name}` into one of {len(label_names)} classes:"
     yield f"{shown}{more}."
     yield f"Of a text, the first {dataset.max_length} tokens count."
     yield "It answers with one of these classes whatever the text is."
