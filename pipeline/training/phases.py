@@ -35,11 +35,11 @@ class Phase:
     quantization: QuantizationAwareTrainingConfig | None
     pruning: WeightPruningConfig | None
 
-    def slowed(self, factor: float) -> "Phase":
+    def scaled(self, factor: float) -> "Phase":
         """Return the phase at a factor of its learning rate."""
         rate = self.trainer.learning_rate
-        slower = None if rate is None else rate * factor
-        return replace(self, trainer=replace(self.trainer, learning_rate=slower))
+        scaled = None if rate is None else rate * factor
+        return replace(self, trainer=replace(self.trainer, learning_rate=scaled))
 
 
 def phases(config: Config, fp32_modules: Sequence[str], task: Task) -> tuple[Phase, ...]:

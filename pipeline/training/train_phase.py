@@ -51,8 +51,9 @@ from pipeline.training.stage import Stage
 from pipeline.training.trainer import AFTER_TRAINING, LossComputation, PhaseTrainer
 
 log = logging.getLogger(__name__)
-RESTARTS = 2  # of a phase that learns nothing
-RESTART_FACTOR = 1 / 3  # of its learning rate, each time
+# Factors of the learning rate of a phase and of its restarts, where it learns nothing: too high a
+# rate is common, too low a one is what random weights may have.
+RESTARTS = (1.0, 1 / 3, 3.0)
 # Keys of the trainer group that TrainingArguments does not have, or that are set here.
 OTHER_KEYS = (
     "bf16",  # accelerate (1.15) would leave its autocast on the model, for evaluation and export
@@ -93,7 +94,7 @@ class TrainingInputs:
 def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: int) -> Stage:
     """Train one phase with INCTrainer, or take over what an earlier start of the run trained.
 
-    A phase that learns nothing starts again with a lower rate, RESTARTS times at most.
+    A phase that learns nothing starts again with another rate, out of RESTARTS.
 
     Args:
         start: FP32 classifier; a copy is trained, and converted by a quantizing phase.
@@ -108,25 +109,25 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
     quantizes = phase.quantization is not None
     phase = replace(phase, trainer=with_precision(phase.trainer, quantizes, start.model))
     given_up = inputs.checkpoints.given_up(phase.name)
-    while len(given_up) < RESTARTS:
+    while len(given_up) < len(RESTARTS) - 1:
         labels = integers(inputs.splits[TRAIN], LABELS)
         watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels)
         copy = replace(start, model=deepcopy(start.model))
         watched = replace(inputs, loss=watch)
         try:
-            return _train(copy, _lowered(phase, given_up), watched, first_step, [watch])
+            return _train(copy, _at_rate(phase, given_up), watched, first_step, [watch])
         except NothingLearnedError as error:
             given_up = (*given_up, error.steps)
             inputs.checkpoints.give_up(phase.name, given_up)
-            rate = _lowered(phase, given_up).trainer.learning_rate
+            rate = _at_rate(phase, given_up).trainer.learning_rate
             line = "phase %s has learned nothing in %d steps (%s); it starts again at %g"
             log.warning(line, phase.name, error.steps, error, rate)
-    return _train(start, _lowered(phase, given_up), inputs, first_step, [])
+    return _train(start, _at_rate(phase, given_up), inputs, first_step, [])
 
 
-def _lowered(phase: Phase, given_up: Sequence[int]) -> Phase:
-    """Lower the learning rate of a phase by the attempts that were given up."""
-    return phase.slowed(RESTART_FACTOR ** len(given_up))
+def _at_rate(phase: Phase, given_up: Sequence[int]) -> Phase:
+    """Change the learning rate of a phase after the attempts that were given up."""
+    return phase.scaled(RESTARTS[len(given_up)])
 
 
 def _train(
