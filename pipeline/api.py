@@ -23,7 +23,7 @@ from pipeline.config.resolve import resolve
 from pipeline.config.schema import Config
 from pipeline.console import third_parties
 from pipeline.console.disk import disk_errors
-from pipeline.errors import PipelineError, nearest
+from pipeline.errors import PipelineError
 from pipeline.names import DEFAULT_OBJECTIVE
 
 if TYPE_CHECKING:
@@ -113,12 +113,9 @@ def compare(runs: "Sequence[Run]", objective: str = DEFAULT_OBJECTIVE) -> "pd.Da
         A row for each run: its name, its figures and what tells it apart from the others, the runs
         of one corpus below each other.
     """
-    from pipeline.comparison.corpora import compare, table_of
+    from pipeline.comparison.corpora import check_logged, compare, table_of
 
-    logged = {name for run in runs for name in run.data.metrics}
-    if not runs or objective not in logged:
-        found = nearest(objective, logged) if logged else "there are none."
-        raise PipelineError(f"{objective} is logged by none of these {len(runs)} runs; {found}")
+    check_logged([objective], runs)
     return table_of(compare(runs, [objective]))
 
 

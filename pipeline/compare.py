@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.console import command_line, third_parties
-from pipeline.errors import PipelineError, nearest, redacted
+from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
     ACCURACY,
     COMPARISON_PAGE,
@@ -29,7 +29,7 @@ from pipeline.names import (
 from pipeline.tracking.lookup import (
     children_of,
     digests_of,
-    every_page,
+    find_experiment,
     find_run,
     find_sweep,
     objectives_of,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pipeline.comparison.comparison import Comparison
     from pipeline.evaluation.pairs import Pair
 
-SUGGESTED_METRICS = 5  # that an error names
 DESCRIPTION = """\
 Compare runs: for each corpus a table sorted by the first metric, with what differs between them,
 the Pareto-optimal runs marked, the spread over seeds, and confidence intervals of the
@@ -140,9 +139,10 @@ def _compare(options: argparse.Namespace) -> None:
     if len(options.runs) == 2 and options.format == "table":
         _show_two(client, runs[0], runs[1], ui_address(uri))
         return
-    from pipeline.comparison.corpora import compare
+    from pipeline.comparison.corpora import check_logged, compare
 
-    comparisons = compare(runs, _metrics(options.metric, runs) or objectives)
+    check_logged(options.metric, runs)
+    comparisons = compare(runs, options.metric or objectives)
     _write(comparisons, title, ui_address(uri), options)
 
 
@@ -235,7 +235,7 @@ def _selected(
         title, search = parent.info.run_name, partial(children_of, client, parent)
     else:
         title = options.experiment
-        search = partial(search_all, client, [_experiment_id(client, title)])
+        search = partial(search_all, client, [find_experiment(client, title)])
     runs = [run for run in _filtered(search, options.filter) if SWEEP_TAG not in run.data.tags]
     if not runs:
         narrowed = f" with --filter {options.filter!r}" if options.filter else ""
@@ -251,15 +251,6 @@ def _default_objectives(runs: "Sequence[Run]") -> list[str]:
     return [DEFAULT_OBJECTIVE if has_default else ACCURACY]
 
 
-def _experiment_id(client: "MlflowClient", name: str) -> str:
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        existing = every_page(lambda token: client.search_experiments(page_token=token))
-        names = [experiment.name for experiment in existing]
-        raise PipelineError(f"--experiment {name} is unknown; {nearest(name, names)}")
-    return str(experiment.experiment_id)
-
-
 def _filtered(search: "partial[list[Run]]", filter_string: str) -> "list[Run]":
     from mlflow.exceptions import MlflowException
 
@@ -273,17 +264,6 @@ def _filtered(search: "partial[list[Run]]", filter_string: str) -> "list[Run]":
             f"--filter {filter_string!r} is not understood: {reason}; an example: "
             "'params.`qat.name` = \"direct\"'."
         ) from error
-
-
-def _metrics(typed: Sequence[str], runs: "Sequence[Run]") -> list[str]:
-    logged = {name for run in runs for name in run.data.metrics}
-    for name in typed:
-        if name not in logged:
-            raise PipelineError(
-                f"--metric {name} is logged by none of these {len(runs)} runs; "
-                f"{nearest(name, logged, SUGGESTED_METRICS)}"
-            )
-    return list(typed)
 
 
 def _write(

@@ -3,18 +3,17 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.config.objectives import gain
+from pipeline.config.objectives import rank
 from pipeline.config.schema import KEEP_NONE, KEEP_SHIPPED
 from pipeline.console import command_line, third_parties
-from pipeline.errors import PipelineError, nearest
+from pipeline.errors import PipelineError
 from pipeline.names import BEST_RUN_ID_TAG, FINISHED, MODEL, PARENT_TAG, RUNNING, SWEEP_TAG
 from pipeline.tracking.liveness import is_dead
 from pipeline.tracking.lookup import (
     children_of,
-    every_page,
+    find_experiment,
     find_run,
     find_sweep,
     objectives_of,
@@ -23,8 +22,7 @@ from pipeline.tracking.lookup import (
 from pipeline.tracking.store import store_errors, tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
-    from mlflow.store.entities import PagedList
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
     from pipeline.tracking.keeping import Surplus
@@ -149,30 +147,23 @@ def _best_ids(client: "MlflowClient", sweep: "Run") -> set[str]:
     """
     objectives = objectives_of(sweep)
     finished = [run for run in children_of(client, sweep) if run.info.status == FINISHED]
-    scored = [run for run in finished if objectives[0] in run.data.metrics]
-    named = {sweep.data.tags.get(BEST_RUN_ID_TAG, "")}
-    if not scored:
-        return named | {run.info.run_id for run in finished}
-    first = [gain(objectives[0], run.data.metrics[objectives[0]]) for run in scored]
-    return named | {
-        run.info.run_id for run, value in zip(scored, first, strict=True) if value == max(first)
+    ranks = {
+        run.info.run_id: rank(run.data.metrics, objectives)
+        for run in finished
+        if objectives[0] in run.data.metrics
     }
+    named = {sweep.data.tags.get(BEST_RUN_ID_TAG, "")}
+    if not ranks:
+        return named | {run.info.run_id for run in finished}
+    best = max(ranks.values())
+    return named | {run_id for run_id, each in ranks.items() if each == best}
 
 
 def _sweeps(client: "MlflowClient", options: argparse.Namespace) -> "list[Run]":
     if options.sweep:
         return [find_sweep(client, options.sweep)]
-    experiment = client.get_experiment_by_name(options.experiment)
-    if experiment is None:
-        names = [each.name for each in every_page(partial(_experiments, client))]
-        raise PipelineError(
-            f"there is no experiment {options.experiment!r}; {nearest(options.experiment, names)}"
-        )
-    return search_all(client, [experiment.experiment_id], f"tags.`{SWEEP_TAG}` LIKE '%'")
-
-
-def _experiments(client: "MlflowClient", token: str | None) -> "PagedList[Experiment]":
-    return client.search_experiments(page_token=token)
+    experiment_id = find_experiment(client, options.experiment)
+    return search_all(client, [experiment_id], f"tags.`{SWEEP_TAG}` LIKE '%'")
 
 
 if __name__ == "__main__":

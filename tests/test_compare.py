@@ -132,7 +132,7 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
         (["--sweep", "nope"], "--sweep nope is not a sweep; the newest are: "),
         (
             ["--metric", "acuracy"],
-            "--metric acuracy is logged by none of these 4 runs; did you mean accuracy?",
+            "metric acuracy is logged by none of these 4 runs; did you mean accuracy?",
         ),
         (
             ["--filter", "foo bar"],

@@ -1,6 +1,6 @@
 """Put runs beside each other: what differs, their figures, and which are Pareto-optimal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, nan
 from typing import TYPE_CHECKING
@@ -9,121 +9,32 @@ import pandas as pd
 
 from pipeline.comparison.differences import (
     DATA,
-    IDENTITY,
-    RECIPE_GROUPS,
     Difference,
     Group,
     differences,
     groups,
 )
 from pipeline.comparison.front import pareto_front
-from pipeline.config.identity import (
-    GROUPS_WITHOUT_EFFECT,
-    TRAINER_KEYS_WITHOUT_EFFECT,
-    comparable_params,
-)
+from pipeline.comparison.rows import FIGURES, Row, row_of
+from pipeline.comparison.varying import varying_parameters
 from pipeline.config.objectives import gain
 from pipeline.names import (
     ACCURACY,
-    ACCURACY_DROP,
-    DEFAULT_OBJECTIVE,
-    F1_MACRO,
     FINISHED,
-    FP32,
-    INT8,
     LATENCY_P50_MS,
-    LINEAR,
-    LOSS,
-    SHIPPED_TAG,
     SIZE_MB,
-    SPEEDUP,
-    TEST,
-    TIME,
-    TOTAL_TIME,
-    VALIDATION,
-    figure_of,
     interval_of,
 )
-from pipeline.tracking.lookup import digests_of, last_attempts, reason_of, status_of
-from pipeline.tracking.run_names import model_label
+from pipeline.tracking.lookup import last_attempts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-TRAINING_S = "training_s"  # summed here over the stages of a run; runs do not log it
-FIGURES = (
-    DEFAULT_OBJECTIVE,
-    ACCURACY,
-    *interval_of(ACCURACY),
-    ACCURACY_DROP,
-    LOSS,
-    F1_MACRO,
-    *interval_of(F1_MACRO),
-    SIZE_MB,
-    LATENCY_P50_MS,
-    SPEEDUP,
-    TRAINING_S,
-    figure_of(LINEAR, DEFAULT_OBJECTIVE),
-    figure_of(LINEAR, ACCURACY),
-)
 # Columns of a comparison's table beside the identity, the parameters and the figures of a run.
 PARETO = "pareto"
 RUN = "run"
 STATUS = "status"
 RUN_ID = "run_id"
-# The groups of parameters that each part of a run's identity stands for.
-PARAMETER_GROUPS = dict(
-    zip(IDENTITY, (("model.",), ("dataset.",), ("qat.", *RECIPE_GROUPS)), strict=True)
-)
-MEASURED_ON = (VALIDATION, TEST)
-# Parameters that change no figure, so that they tell no runs apart.
-WITHOUT_EFFECT = (
-    *(f"trainer.{key}" for key in TRAINER_KEYS_WITHOUT_EFFECT),
-    *GROUPS_WITHOUT_EFFECT,
-    "benchmark.repetitions",
-    "benchmark.seconds",
-)
-# What a teacher or pruning is told apart by, where its options go together with it.
-TELLING = ("distillation.teacher", "pruning.pruning_type")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run of a comparison.
-
-    Args:
-        run_id: id of the run in MLflow.
-        experiment_id: id of its experiment.
-        name: name of the run.
-        status: its status in MLflow, or PRUNED if a sweep's pruner stopped it.
-        reason: why it did not finish; empty if it did.
-        model: name of the encoder, with the number of layers that are kept.
-        dataset: name of the corpus.
-        data: digests of the validation and the test split; empty if the run has not logged them.
-        recipe: name of the training recipe, and whether it had a teacher or pruning.
-        params: every parameter by its dotted key.
-        figures: those of FIGURES and of the objectives that the run has, by name; figures without
-            a variant's prefix are those of the shipped artifact.
-        pareto: whether no other run is at least as good in every objective and better in one.
-    """
-
-    run_id: str
-    experiment_id: str
-    name: str
-    status: str
-    reason: str
-    model: str
-    dataset: str
-    data: str
-    recipe: str
-    params: Mapping[str, str]
-    figures: Mapping[str, float]
-    pareto: bool
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Return model, dataset and recipe by these names."""
-        return dict(zip(IDENTITY, (self.model, self.dataset, self.recipe), strict=True))
 
 
 @dataclass(frozen=True)
@@ -174,7 +85,7 @@ class Comparison:
         rows.sort(
             key=lambda row: -gain(figure, row.figures[figure]) if figure in row.figures else inf
         )
-        varying = _varying(rows)
+        varying = varying_parameters(rows)
         finished = [row for row in rows if row.status == FINISHED and figure in row.figures]
         choices = [
             row.identity | {DATA: row.data} | {key: row.params.get(key, "") for key in varying}
@@ -259,94 +170,6 @@ def number(text: str) -> int | float | str:
     return text
 
 
-def row_of(run: "Run", objectives: Sequence[str]) -> Row:
-    """Read a run.
-
-    Args:
-        run: the run as MLflow has it.
-        objectives: names of figures that it is compared by.
-    """
-    params = comparable_params(run.data.params)
-    layers = params.get("model.layers", "None")
-    depth = params.get("model.num_hidden_layers", "None")
-    if layers != "None":
-        depth = str(layers.count(",") + 1)
-    digests = digests_of(run)
-    return Row(
-        run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
-        name=run.info.run_name,
-        status=status_of(run),
-        reason=reason_of(run),
-        model=model_label(
-            params.get("model.name_or_path", ""), None if depth == "None" else int(depth)
-        ),
-        dataset=params.get("dataset.name", ""),
-        data="/".join(digests[name] for name in MEASURED_ON if name in digests),
-        recipe=_recipe(params),
-        params=params,
-        figures=_figures(run, objectives),
-        pareto=False,
-    )
-
-
-def _recipe(params: Mapping[str, str]) -> str:
-    """Name a recipe like run_names.recipe_label()."""
-    extras = [
-        group for group in RECIPE_GROUPS if any(key.startswith(f"{group}.") for key in params)
-    ]
-    return "+".join([params.get("qat.name", ""), *extras])
-
-
-def _figures(run: "Run", objectives: Sequence[str]) -> dict[str, float]:
-    metrics = run.data.metrics
-    trained = INT8 if figure_of(INT8, ACCURACY) in metrics else FP32
-    shipped = run.data.tags.get(SHIPPED_TAG) or trained
-    figures = {name: metrics[name] for name in (*FIGURES, *objectives) if name in metrics}
-    for name in (DEFAULT_OBJECTIVE, SIZE_MB, LATENCY_P50_MS):
-        if figure_of(shipped, name) in metrics:
-            figures[name] = metrics[figure_of(shipped, name)]
-    stages = [
-        seconds
-        for name, seconds in metrics.items()
-        if name.startswith(f"{TIME}/") and name != TOTAL_TIME
-    ]
-    if stages:
-        figures[TRAINING_S] = sum(stages)
-    return figures
-
-
 def _cost(rows: Sequence[Row]) -> str:
     """Name the figure that accuracy is paid with: latency, or size where nothing was timed."""
     return LATENCY_P50_MS if any(LATENCY_P50_MS in row.figures for row in rows) else SIZE_MB
-
-
-def _varying(rows: Sequence[Row]) -> tuple[str, ...]:
-    keys = sorted({key for row in rows for key in row.params if not key.startswith(WITHOUT_EFFECT)})
-    differing = [key for key in keys if len({row.params.get(key, "") for row in rows}) > 1]
-    telling = [key for key in differing if not _follows_from_identity(key, rows)]
-    return tuple(key for key in telling if not _goes_with_another(key, telling, rows))
-
-
-def _goes_with_another(key: str, keys: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Say whether an option of a teacher or of pruning tells the runs apart as another one does."""
-    group = key.partition(".")[0]
-    if group not in RECIPE_GROUPS:
-        return False
-    rivals = [other for other in keys if other.partition(".")[0] == group]
-    for other in sorted(rivals, key=lambda each: each not in TELLING):
-        if other == key:
-            return False
-        pairs = {(row.params.get(key, ""), row.params.get(other, "")) for row in rows}
-        if len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs}):
-            return True
-    return False
-
-
-def _follows_from_identity(key: str, rows: Sequence[Row]) -> bool:
-    """Say whether a parameter is the same in all runs of its model, dataset or recipe."""
-    for part, groups_of_part in PARAMETER_GROUPS.items():
-        if key.startswith(groups_of_part):
-            pairs = {(row.identity[part], row.params.get(key, "")) for row in rows}
-            return len(pairs) == len({name for name, _ in pairs})
-    return False

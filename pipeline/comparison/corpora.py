@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.comparison.comparison import RUN_ID, STATUS, Comparison, Row, row_of
+from pipeline.comparison.comparison import RUN_ID, STATUS, Comparison
+from pipeline.comparison.rows import Row, row_of
+from pipeline.errors import PipelineError, nearest
 from pipeline.names import FINISHED
 from pipeline.tracking.lookup import last_attempts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+SUGGESTED = 5  # figures that an error names
 DIGITS = 8  # of a digest, which tell two corpora of one name apart
 
 
@@ -47,6 +50,25 @@ def compare(runs: "Sequence[Run]", objectives: Sequence[str]) -> tuple[Compariso
         for key, group in corpora.items()
     ]
     return tuple(sorted(compared, key=lambda each: -len(each.rows)))
+
+
+def check_logged(names: Sequence[str], runs: "Sequence[Run]") -> None:
+    """Make sure that there is something to compare runs by.
+
+    Args:
+        names: names of figures, as typed.
+        runs: runs.
+
+    Raises:
+        PipelineError: none of the runs has one of the figures.
+    """
+    logged = {name for run in runs for name in run.data.metrics}
+    for name in names:
+        if name not in logged:
+            suggestion = nearest(name, logged, SUGGESTED) if logged else "they have no figures."
+            raise PipelineError(
+                f"metric {name} is logged by none of these {len(runs)} runs; {suggestion}"
+            )
 
 
 def _told_apart(row: Row, key: str) -> Row:

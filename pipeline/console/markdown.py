@@ -1,4 +1,4 @@
-"""Write texts of others into Markdown, where they are shown as they are."""
+"""Write texts of others where they are shown as they are: in Markdown, on a terminal."""
 
 import re
 
@@ -11,5 +11,13 @@ def escaped(text: str) -> str:
     Args:
         text: text of a corpus, a config or a run.
     """
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
+    return MARKUP.sub(r"\\\g<0>", " ".join(printable(text).split()))
+
+
+def printable(text: str) -> str:
+    """Put spaces in the place of what would steer a terminal, or break a line.
+
+    Args:
+        text: text of a corpus, a config or a run.
+    """
+    return "".join(letter if letter.isprintable() else " " for letter in text)

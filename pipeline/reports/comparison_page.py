@@ -16,10 +16,10 @@ from pipeline.comparison.comparison import (
     RUN_ID,
     STATUS,
     Comparison,
-    Row,
     number,
 )
 from pipeline.comparison.differences import RECIPE
+from pipeline.comparison.rows import Row
 from pipeline.config.objectives import higher_is_better
 from pipeline.names import LINEAR, figure_of
 from pipeline.reports.html import Cell, HtmlTable, Line, script_json, trusted, write_html

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, TRAINING_S, Comparison
+from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, Comparison
 from pipeline.comparison.differences import DATASET, IDENTITY
+from pipeline.comparison.rows import TRAINING_S
 from pipeline.config.identity import comparable_params
-from pipeline.console.markdown import escaped
+from pipeline.console.markdown import escaped, printable
 from pipeline.console.tables import show_fitted
 from pipeline.evaluation.pairs import FIRST, LABEL, ROW, SECOND, Pair
 from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB, interval_of
@@ -116,7 +117,7 @@ def show_pair(pair: Pair, texts: Sequence[str] | None) -> None:
         text = texts[line[ROW]] if texts else str(line[ROW])
         table.add_row(
             *(
-                Text(_plain(each))
+                Text(printable(each))
                 for each in (*(str(line[name]) for name in (LABEL, FIRST, SECOND)), text)
             )
         )
@@ -125,11 +126,6 @@ def show_pair(pair: Pair, texts: Sequence[str] | None) -> None:
         console.print(table)
     if (more := len(pair.differing) - SHOWN_TEXTS) > 0:
         console.print(Text(f"and {more} more"))
-
-
-def _plain(text: str) -> str:
-    """Leave out what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def show_side_by_side(first: "Run", second: "Run") -> None:

@@ -3,7 +3,8 @@
 from math import isnan
 from typing import TYPE_CHECKING
 
-from pipeline.comparison.comparison import FIGURES, PARETO, TRAINING_S
+from pipeline.comparison.comparison import PARETO
+from pipeline.comparison.rows import FIGURES, TRAINING_S
 from pipeline.names import (
     ACCURACY,
     ACCURACY_DROP,

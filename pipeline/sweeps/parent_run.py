@@ -35,13 +35,13 @@ from pipeline.names import (
 )
 from pipeline.sweeps.plan import Plan
 from pipeline.tracking import views
-from pipeline.tracking.connection import SQLITE, Connection, open_experiment, ui_address
+from pipeline.tracking.connection import Connection, open_experiment, ui_address
 from pipeline.tracking.ending import finish
 from pipeline.tracking.keeping import surplus_of
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, last_seconds
-from pipeline.tracking.store import TAG_LENGTH, command, store_errors
+from pipeline.tracking.store import SQLITE, TAG_LENGTH, command, store_errors
 
 PARAM_LENGTH = 6000  # MLflow's limit
 NOT_IN_A_NAME = re.compile(r"[^\w./: -]")  # what MLflow refuses in the name of a parameter

@@ -19,8 +19,7 @@ from pipeline.errors import PipelineError, redacted
 from pipeline.names import FAILED, PRUNED
 from pipeline.sweeps.jobs import Outcome, jobs_of
 from pipeline.sweeps.sweep import Sweep, open_sweep
-from pipeline.tracking.connection import SQLITE
-from pipeline.tracking.store import DEFAULT_TRACKING_URI
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 
 # User attribute of a trial whose job never ended. Version 0.1.0 set it, and tried the same values
 # in another trial; the trial itself is run again now.

@@ -22,10 +22,15 @@ from pipeline.tracking import views
 from pipeline.tracking.liveness import is_dead, is_silent
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.patience import STORE_ERRORS, Patience
-from pipeline.tracking.store import DEFAULT_TRACKING_URI, URI_VARIABLE, command, store_errors
+from pipeline.tracking.store import (
+    DEFAULT_TRACKING_URI,
+    SQLITE,
+    URI_VARIABLE,
+    command,
+    store_errors,
+)
 from pipeline.tracking.stored import discard_halves
 
-SQLITE = "sqlite:///"
 MIGRATION_SECONDS = 120.0  # that another process may take to create the database
 ANSWER_SECONDS = 10.0
 UI_ADDRESS = "http://127.0.0.1:5000"  # of `make ui`

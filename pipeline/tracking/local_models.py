@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from pipeline.names import MODEL
+from pipeline.tracking.store import SQLITE
 
-SQLITE = "sqlite:///"
 READY = 2  # of mlflow.entities.LoggedModelStatus
 LOGGED = "models:/m-"  # begins the source of a version that was registered from a logged model
 OF_RUN = """

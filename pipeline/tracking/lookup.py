@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import PipelineError, redacted
+from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.names import (
     CONFIG_HASH_TAG,
     CONTEXT_TAG,
@@ -122,6 +122,24 @@ def last_attempts(runs: "Sequence[Run]") -> "list[Run]":
 
     last = {job(run): run.info.run_id for run in sorted(runs, key=order)}
     return [run for run in runs if None in job(run) or last[job(run)] == run.info.run_id]
+
+
+def find_experiment(client: "MlflowClient", name: str) -> str:
+    """Return the id of an experiment.
+
+    Args:
+        client: MLflow client of the tracking store.
+        name: name of the experiment.
+
+    Raises:
+        PipelineError: there is no such experiment.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        existing = every_page(lambda token: client.search_experiments(page_token=token))
+        names = [each.name for each in existing]
+        raise PipelineError(f"--experiment {name} is unknown; {nearest(name, names)}")
+    return str(experiment.experiment_id)
 
 
 def find_sweep(client: "MlflowClient", reference: str) -> "Run":

@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline.console.command_line import python
 from pipeline.errors import PipelineError, redacted
 
-DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
+SQLITE = "sqlite:///"  # begins the address of a store in a file
+DEFAULT_TRACKING_URI = f"{SQLITE}mlruns/mlflow.db"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 # As the person has set it: MLflow 3.17 writes to the variable when it is told where the store is.
 URI_AT_START = os.environ.get(URI_VARIABLE)
@@ -27,7 +28,7 @@ def tracking_uri() -> str:
     uri = os.environ.get(URI_VARIABLE)
     if uri:
         return uri
-    if not Path(DEFAULT_TRACKING_URI.removeprefix("sqlite:///")).is_file():
+    if not Path(DEFAULT_TRACKING_URI.removeprefix(SQLITE)).is_file():
         raise PipelineError(
             f"{DEFAULT_TRACKING_URI} does not exist yet; a run makes it (make quickstart), "
             f"or set {URI_VARIABLE}."

@@ -154,7 +154,7 @@ def test_a_sweep_that_runs_is_not_pruned(
     [
         ([], "give run ids, --sweep ID or --experiment NAME, and one of them alone."),
         (["--sweep", "a", "--experiment", "b"], "and one of them alone."),
-        (["--experiment", "mime"], "there is no experiment 'mime'; did you mean mine?"),
+        (["--experiment", "mime"], "--experiment mime is unknown; did you mean mine?"),
     ],
 )
 def test_what_is_to_be_pruned_has_to_be_said(
