@@ -267,6 +267,7 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
         "max_length": config.dataset.max_length,
         "pairs": config.dataset.text_pair_column is not None,
         "padding": config.dataset.padding,
+        "bf16": config.trainer.bf16,
         "digests": dict(ingredients.digests),
         "content": TEACHER_CONTENT,
         **_weights_tags(ingredients),

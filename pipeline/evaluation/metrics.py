@@ -118,7 +118,7 @@ class Evaluator:
             compute: takes the model's inputs of a batch; returns (batch, ...).
 
         Returns:
-            The results, (rows, ...).
+            The results, (rows, ...), float32.
         """
         order = np.argsort(integers(self.rows, LENGTH), kind="stable")
         inputs = model_inputs(self.rows)
@@ -131,7 +131,7 @@ class Evaluator:
                     dict(zip(batch, values, strict=True))
                     for values in zip(*batch.values(), strict=True)
                 ]
-                chunks.append(compute(self.collate(features)).numpy())
+                chunks.append(compute(self.collate(features)).float().numpy())
         results = np.concatenate(chunks)
         restored = np.empty_like(results)
         restored[order] = results

@@ -48,6 +48,7 @@ from pipeline.names import TEACHER, TEST, TRAIN, UNLABELLED, VALIDATION
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.loss import loss_function
 from pipeline.training.phases import PHASE_OPTIONS, Phase, scheduled
+from pipeline.training.precision import answering
 from pipeline.training.schedule import task_of
 from pipeline.training.teaching import Teaching
 from pipeline.training.train_phase import TrainingInputs, train
@@ -245,18 +246,21 @@ def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
     if teacher.transfer is not None:
         tokens = {**tokens, **tokenize(teacher.transfer, tokenizer, config.dataset)}
     evaluators = {split: Evaluator(rows, collate, batch_size) for split, rows in tokens.items()}
-    logits = {split: each.logits(model)[:, order] for split, each in evaluators.items()}
-    taught = [split for split in TAUGHT if split in tokens]
-    columns = {TEACHER_LOGITS: np.concatenate([logits[split] for split in taught])}
-    if teacher.distillation.hidden_states_weight:
-        states = partial(_hidden_state, model)
-        columns[TEACHER_HIDDEN_STATE] = np.concatenate(
-            [evaluators[split].outputs(model, states) for split in taught]
-        )
+    taught = [evaluators[split] for split in TAUGHT if split in evaluators]
+    # What is taught is taken in the precision that the student is trained in: it is most of the
+    # texts. The teacher's own figures are in FP32.
+    with answering(config.trainer, model):
+        columns = {TEACHER_LOGITS: np.concatenate([e.logits(model)[:, order] for e in taught])}
+        if teacher.distillation.hidden_states_weight:
+            states = partial(_hidden_state, model)
+            columns[TEACHER_HIDDEN_STATE] = np.concatenate(
+                [each.outputs(model, states) for each in taught]
+            )
     floats = datasets.Sequence(datasets.Value("float32"))
     features = datasets.Features(dict.fromkeys(columns, floats))
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(folder))
-    np.savez(folder / LOGITS_FILE, **{split: logits[split] for split in (TEST, VALIDATION)})
+    logits = {split: evaluators[split].logits(model)[:, order] for split in (TEST, VALIDATION)}
+    np.savez(folder / LOGITS_FILE, **logits)
 
 
 def _hidden_state(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

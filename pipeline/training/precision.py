@@ -1,6 +1,7 @@
 """Choose the precision that a phase computes in; weights, optimizer and evaluation stay in FP32."""
 
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
@@ -42,6 +43,20 @@ def with_precision(
     if reason:
         log.info(reason)
     return replace(trainer, bf16=not reason)
+
+
+def answering(trainer: TrainerConfig, model: PreTrainedModel) -> AbstractContextManager[object]:
+    """Return a context in which a teacher answers texts, in the precision of an FP32 phase.
+
+    Args:
+        trainer: TrainingArguments of the run that is taught.
+        model: the teacher.
+
+    Raises:
+        PipelineError: bfloat16 is asked for, and the teacher cannot.
+    """
+    precise = with_precision(trainer, quantizes=False, model=model)
+    return torch.autocast("cpu", torch.bfloat16, enabled=bool(precise.bf16))
 
 
 def has_bfloat16_instructions() -> bool:

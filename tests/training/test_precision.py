@@ -7,7 +7,7 @@ from transformers import (
 
 from pipeline.config.schema import TrainerConfig
 from pipeline.errors import PipelineError
-from pipeline.training.precision import with_precision
+from pipeline.training.precision import answering, with_precision
 from tests.conftest import micro_bert
 
 SHAPE = {
@@ -38,6 +38,19 @@ def test_a_phase_in_fp32_computes_in_bfloat16_where_the_cpu_has_instructions_for
     assert model.training
     assert torch.equal(torch.random.get_rng_state(), drawn), "training draws as without it"
     assert with_precision(TrainerConfig(), quantizes=True, model=model).bf16 is False
+
+
+def test_a_teacher_answers_in_the_precision_of_an_fp32_phase(instructions: str) -> None:
+    model = micro_bert().eval()
+    input_ids = torch.arange(2, 10).reshape(2, 4)
+    with torch.no_grad():
+        exact = model(input_ids=input_ids).logits
+        with answering(TrainerConfig(), model):
+            logits = model(input_ids=input_ids).logits
+        with answering(TrainerConfig(bf16=False), model):
+            assert torch.equal(model(input_ids=input_ids).logits, exact)
+    assert (logits.dtype == torch.bfloat16) is (instructions != "none")
+    assert torch.allclose(logits.float(), exact, atol=0.01)
 
 
 def test_a_model_that_cannot_compute_in_bfloat16_trains_in_fp32(
