@@ -203,6 +203,18 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
     return Pretrained(model, start_near_identity(model, lacking))
 
 
+def is_pretrained(model: PreTrainedModel) -> bool:
+    """Return whether the encoder of a classifier was ever trained.
+
+    Biases are drawn as 0 and the weights of norms as 1; no training leaves all of them there.
+
+    Args:
+        model: classifier with a new head.
+    """
+    vectors = (weight for weight in model.base_model.parameters() if weight.ndim == 1)
+    return any(bool(vector.ne(vector[0]).any()) for vector in vectors)
+
+
 def _architecture(config: ModelConfig, label_names: Sequence[str]) -> PretrainedConfig:
     return _from_pretrained(
         AutoConfig,

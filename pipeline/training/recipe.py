@@ -1,5 +1,6 @@
 """Run a recipe from the pretrained model to its last stage: phases, and quantization."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from pipeline.training.schedule import task_of
 from pipeline.training.stage import Stage
 from pipeline.training.teaching import Teaching, inc_distillation
 from pipeline.training.train_phase import TrainingInputs, train
+
+log = logging.getLogger(__name__)
 
 LogFigures = Callable[[Mapping[str, float]], None]
 """Values by the figure's name in MLflow."""
@@ -80,6 +83,8 @@ def train_recipe(
     training = _training_inputs(config, inputs, splits, log_curves)
     stages: list[Stage] = []
     task = task_of(start.model, len(splits[TRAIN]))
+    if not task.is_pretrained:
+        log.warning("%s has random weights: it learns from scratch", config.model.name_or_path)
     for phase in phases(config, inputs.fp32_modules, task):
         first_step = sum(stage.steps for stage in stages)
         stages.append(train(start, phase, training, first_step))

@@ -1,6 +1,8 @@
 import pytest
+import torch
 
-from pipeline.training.schedule import Task, default_epochs, default_learning_rate
+from pipeline.training.schedule import Task, default_epochs, default_learning_rate, task_of
+from tests.conftest import micro_bert
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,13 @@ def test_wide_and_deep_encoders_are_trained_more_slowly(
 ) -> None:
     task = Task(1000, 2, hidden_size, num_hidden_layers)
     assert default_learning_rate(task) == pytest.approx(expected)
+
+
+def test_an_encoder_with_random_weights_is_trained_faster() -> None:
+    model = micro_bert()
+    drawn = task_of(model, 1000)
+    with torch.no_grad():
+        model.base_model.embeddings.LayerNorm.weight[0] += 1e-3
+    trained = task_of(model, 1000)
+    assert (drawn.is_pretrained, trained.is_pretrained) == (False, True)
+    assert default_learning_rate(drawn) == 3 * default_learning_rate(trained)
