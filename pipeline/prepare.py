@@ -1,6 +1,6 @@
 """Prepare a run: load tokenizer and model, and make every check that can fail before training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,7 @@ class Prepared:
         inputs: what the recipe is applied to, but for the teacher's answers.
         test: runs models over the test split.
         validation: runs models over the validation split.
+        corpus_figures: counts and lengths of the splits, by the figure's name.
     """
 
     start: Pretrained
@@ -77,6 +78,7 @@ class Prepared:
     inputs: RecipeInputs
     test: Evaluator
     validation: Evaluator
+    corpus_figures: Mapping[str, float]
 
     @property
     def corpus(self) -> Corpus:
@@ -99,11 +101,13 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     fp32_modules = _check_model(start.model, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
     check_vocabulary(start.model, highest_id(inputs.tokens))
-    _describe_corpus(context, corpus, inputs.tokens)
+    corpus_figures = _describe_corpus(context, corpus, inputs.tokens)
     batch_size = config.trainer.per_device_eval_batch_size
     test = Evaluator(inputs.tokens[TEST], inputs.collate, batch_size)
     validation = Evaluator(inputs.tokens[VALIDATION], inputs.collate, batch_size)
-    return Prepared(start, model_config, _teacher(config, corpus), inputs, test, validation)
+    return Prepared(
+        start, model_config, _teacher(config, corpus), inputs, test, validation, corpus_figures
+    )
 
 
 def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
@@ -141,7 +145,7 @@ def _teacher(config: Config, corpus: Corpus) -> Teacher | None:
     return Teacher.of(config, config.distillation, corpus, path)
 
 
-def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
+def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> Mapping[str, float]:
     max_length = context.config.dataset.max_length
     described = corpus_report.describe(corpus, tokens, max_length)
     corpus_report.write_corpus(context.reports, tokens, described, max_length)
@@ -158,4 +162,4 @@ def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> None:
         )
         for split, rows in corpus.splits.items()
     )
-    context.tracker.log_figures(described.figures)
+    return described.figures

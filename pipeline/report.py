@@ -73,7 +73,8 @@ def _report(run_id: str, output: Path | None) -> None:
         }
         config = read_logged(folders[CONFIG])
         file = output or Path(f"report-{run_id}.html")
-        description = run.data.tags.get(DESCRIPTION_TAG, "")
+        # A table of the figures follows, which the page has as well.
+        description = run.data.tags.get(DESCRIPTION_TAG, "").partition("\n\n")[0]
         write_report(
             folders[REPORTS], run.info.run_name, description, config.dataset.max_length, file
         )

@@ -27,6 +27,7 @@ from pipeline.names import (
     ACCURACY,
     BASELINE_TAG,
     CONFIG,
+    DESCRIPTION_TAG,
     DIFFERING_PREDICTIONS,
     LINEAR,
     LOSS,
@@ -40,6 +41,9 @@ from pipeline.names import (
     TOTAL_TIME,
     TRAIN,
     VALIDATION,
+    VALIDATION_ACCURACY,
+    VALIDATION_F1_MACRO,
+    VALIDATION_LOSS,
     figure_of,
     time_of,
 )
@@ -105,6 +109,7 @@ def run(config: Config, corpus: Corpus) -> str:
         context.reports.mkdir()
         tracker.log_tags({**ingredients.tags, **commits_of(ingredients, corpus)})
         prepared = prepare(context, corpus)
+        evaluate_untrained(context, prepared)
         results = compare_with_baseline(context, prepared, ingredients)
         teaching = ask_teacher(context, prepared)
         results |= {} if teaching is None else {TEACHER: teaching.result}
@@ -116,6 +121,27 @@ def run(config: Config, corpus: Corpus) -> str:
         write_reports(context, prepared, results, shipped)
     log.info("run %s is FINISHED; next: %s", tracker.name, tracker.next_step)
     return tracker.run_id
+
+
+def evaluate_untrained(context: Context, prepared: Prepared) -> None:
+    """Evaluate the model as it was loaded, and log the corpus's own figures.
+
+    In this order: MLflow's page of several runs compares them by what was logged first, which is
+    the curve of the validation accuracy.
+
+    Args:
+        context: the tracker.
+        prepared: the model, and the corpus.
+    """
+    model, tracker = prepared.start.model, context.tracker
+    before, on_test = prepared.validation.metrics(model), prepared.test.metrics(model)
+    curves = {VALIDATION_ACCURACY: before.accuracy, VALIDATION_LOSS: before.loss}
+    tracker.log_curves(curves | {VALIDATION_F1_MACRO: before.f1_macro}, 0)
+    untrained = {ACCURACY: on_test.accuracy, LOSS: on_test.loss}
+    tracker.log_figures({figure_of(PRETRAINED, name): value for name, value in untrained.items()})
+    tracker.log_figures(prepared.corpus_figures)
+    line = "before training: validation accuracy %.4f, loss %.4f"
+    log.info(line, before.accuracy, before.loss)
 
 
 def compare_with_baseline(
@@ -185,10 +211,6 @@ def train(context: Context, prepared: Prepared, teaching: Teaching | None) -> li
         teaching: the answers of a teacher; None without distillation.
     """
     config, tracker = context.config, context.tracker
-    pretrained = prepared.test.metrics(prepared.start.model)
-    before = {ACCURACY: pretrained.accuracy, LOSS: pretrained.loss}
-    tracker.log_figures({figure_of(PRETRAINED, name): value for name, value in before.items()})
-    log.info("before training: test accuracy %.4f, loss %.4f", pretrained.accuracy, pretrained.loss)
     log_curves: LogCurves = tracker.log_curves
     if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
         log_curves = with_median_pruner(log_curves, config.sweep, tracker.sibling_curves)
@@ -334,6 +356,8 @@ def write_reports(
     write_report(folder, tracker.name, description(config), config.dataset.max_length, page)
     tracker.log_folder(folder, REPORTS)
     tracker.check_promised((CONFIG, REPORTS, *(name for name in results if name != TEACHER)))
+    figures = results_report.markdown_table(results, shipped.benchmarks, shipped.variant)
+    tracker.log_tags({DESCRIPTION_TAG: f"{description(config)}\n\n{figures}"})
     title = f"{corpus.name}: {len(labels):,} test texts, reloaded from MLflow"
     results_report.show_results(results, shipped.benchmarks, title)
     log.info("shipped: %s", shipped.variant)

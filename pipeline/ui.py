@@ -65,6 +65,9 @@ def _serve(host: str, port: int) -> None:
     if not is_server:
         # Not an argument: it may hold a password, and every user of the machine could read it.
         os.environ[STORE_VARIABLE] = uri
+        # MLflow 3.17 starts nine more processes for jobs of its GenAI pages, which take longer to
+        # start than the server itself.
+        os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
         served = ["--host", host, "--port", str(port)]
         os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *served])  # noqa: S606
 

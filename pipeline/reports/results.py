@@ -53,6 +53,15 @@ SPARE_COLUMNS = (
     LOSS,
     TEXTS_PER_S,
 )
+# What a run's description in MLflow has of them.
+DESCRIBED_COLUMNS = (
+    "model",
+    VALIDATION,
+    ACCURACY,
+    interval_heading(ACCURACY),
+    HEADINGS[SIZE_MB],
+    HEADINGS[LATENCY_P50_MS],
+)
 # Of the benchmarks' columns, left out in this order on a narrow terminal.
 SPARE_VARIANTS = (ONNX_FP32, INT8, LINEAR)
 # As Neural Compressor heads them.
@@ -174,6 +183,29 @@ def figures_table(
             row[TEXTS_PER_S] = round(timed.at(max(BATCHES), None).throughput_per_s)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def markdown_table(
+    results: Mapping[str, Result], benchmarks: Mapping[str, Benchmark], shipped: str
+) -> str:
+    """Write the figures that decide about a variant, for the run's description in MLflow.
+
+    Args:
+        results: result of each variant by its name.
+        benchmarks: times of each variant by its name; empty if nothing was timed.
+        shipped: name of the variant that is shipped.
+
+    Returns:
+        A table in Markdown: the shipped variant in bold.
+    """
+    table = figures_table(results, benchmarks)
+    columns = [column for column in DESCRIBED_COLUMNS if column in table]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in table[columns].to_dict("records"):
+        cells = ["" if pd.isna(cell) else _text(str(name), cell) for name, cell in row.items()]
+        mark = "**" if row["model"] == shipped else ""
+        lines.append(f"| {' | '.join(f'{mark}{cell}{mark}' if cell else '' for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def benchmark_table(benchmarks: Mapping[str, Benchmark]) -> pd.DataFrame:

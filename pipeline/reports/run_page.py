@@ -120,10 +120,10 @@ def write_report(folder: Path, title: str, description: str, max_length: int, fi
     """
     tables = Tables(folder)
     sections = [
-        Section("corpus", "The corpus", list(_corpus(tables, max_length))),
         Section("model", "The model", list(_model(tables))),
-        Section("quantization", "Quantization", list(_quantization(tables))),
         Section("cost", "What it costs", list(_cost(tables))),
+        Section("quantization", "Quantization", list(_quantization(tables))),
+        Section("corpus", "The corpus", list(_corpus(tables, max_length))),
     ]
     write_html(
         "run_page.html",

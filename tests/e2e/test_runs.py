@@ -49,7 +49,12 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
     assert run.info.status == "FINISHED"
 
     # It learned, and quantization did not undo it.
-    assert metrics["pretrained/accuracy"] < 0.6 < metrics["int8/accuracy"]
+    curve = MlflowClient(store).get_metric_history(run.info.run_id, "validation/accuracy")
+    assert curve[0].step == 0
+    assert curve[0].value < 0.6 < metrics["int8/accuracy"]
+    assert next(iter(metrics)) == "validation/accuracy", "MLflow compares runs by their first one"
+    description = run.data.tags["mlflow.note.content"]
+    assert f"| **int8** | **{metrics['validation_accuracy']:.4f}** " in description
 
     # A user loads the stored directories and counts for himself.
     test = pd.read_csv(micro_corpus / "test.csv")
@@ -103,7 +108,7 @@ def test_the_default_recipe_ships_a_model_whose_figures_a_user_finds_again(
 
     # Two phases of 6 and 1.5 epochs over 8 batches: one curve of 60 steps.
     history = MlflowClient(store).get_metric_history(run.info.run_id, "validation/accuracy")
-    assert [point.step for point in history] == [8, 16, 24, 32, 40, 48, 56, 60]
+    assert [point.step for point in history] == [0, 8, 16, 24, 32, 40, 48, 56, 60]
 
     # The terminal tells the story and the next step.
     for shown in ("Mixed Precision Statistics", "fp32", "int8", "macro F1", "MB", "truncated"):

@@ -196,3 +196,16 @@ def test_a_name_in_brackets_is_no_markup(
     printed = capsys.readouterr().out
     assert "[red]" in printed
     assert "[bold]title" in printed
+
+
+def test_a_description_has_the_figures_that_decide_and_the_shipped_file_in_bold(
+    results: dict[str, Result],
+) -> None:
+    lines = results_report.markdown_table(
+        results, {"onnx_int8": timed("onnx_int8", 0.5)}, "onnx_int8"
+    ).splitlines()
+    assert lines[0] == "| model | validation | accuracy | accuracy 95 % | MB | p50 (ms) |"
+    assert lines[2].startswith("| fp32 | 0.9000 | 0.9000 | ")
+    assert lines[2].endswith(" | 0.6 |  |"), "what was not timed has an empty cell"
+    assert lines[3].startswith("| **onnx_int8** | **0.8000** | **0.8000** | ")
+    assert lines[3].endswith(" | **0.2** | **0.50** |")
