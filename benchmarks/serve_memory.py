@@ -8,21 +8,16 @@ memory for its bytes, and bodies that come slowly. All connections send at once.
 
 import argparse
 import json
-import os
-import re
 import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from _inputs import newest_artifacts
 from _promises import Promise, print_promises
+from _server import PEAK, memory_mb, server
 
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS
 from pipeline.names import ONNX_INT8
@@ -58,39 +53,11 @@ def main() -> int:
     ):
         with server(model) as (process, port):
             statuses = send_all(port, body, pause_s, options.connections)
-            peak = peak_mb(process)
+            peak = memory_mb(process, PEAK)
         counts = ", ".join(f"{count} x {status}" for status, count in statuses.most_common())
         print(f"{name}: {len(body):,} bytes a request; answers: {counts}", flush=True)
         promises.append(Promise(f"peak memory, {name}", peak, PEAK_MB, " MB"))
     return print_promises(promises)
-
-
-@contextmanager
-def server(model: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """Start a server, and end it with the block.
-
-    Args:
-        model: model directory.
-
-    Yields:
-        Its process and its port.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.serve", "--model", str(model), "--port", str(port)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield process, port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def send_all(port: int, body: bytes, pause_s: float, connections: int) -> Counter[str]:
@@ -123,14 +90,6 @@ def send(port: int, body: bytes, pause_s: float) -> str:
             return client.recv(100).split()[1].decode()
         except (OSError, IndexError) as error:
             return type(error).__name__
-
-
-def peak_mb(process: subprocess.Popen) -> float:
-    """Return the largest resident set of a process, in MB of 1,000,000 bytes."""
-    os.kill(process.pid, 0)  # it has to be alive
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    (peak,) = re.findall(r"VmHWM:\s+(\d+)", status)
-    return int(peak) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.console import command_line, third_parties
+from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import TextClassifier
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS, MAX_TEXTS
@@ -89,7 +90,9 @@ def _serve(options: argparse.Namespace) -> None:
     if not options.timeout > 0:
         raise PipelineError(f"--timeout {options.timeout} must be above 0.")
     third_parties.prepare()
-    classifier = TextClassifier(model_directory(options.model))
+    # A thread for each call, and a call for each CPU: they need not wait for each other.
+    calls = available_cpus()
+    classifier = TextClassifier(model_directory(options.model), threads=1, calls=calls)
     import uvicorn
 
     from pipeline.serving.answers import Answers
@@ -97,7 +100,7 @@ def _serve(options: argparse.Namespace) -> None:
     from pipeline.serving.protocol import TimedProtocol
 
     limits = Limits(answer_seconds=options.timeout)
-    answers = Answers(classifier, limits)
+    answers = Answers(classifier, limits, calls)
     address = f"http://{options.host}:{options.port}/invocations"
     print(f"serving {options.model} on {address}", file=sys.stderr, flush=True)  # noqa: T201
     try:

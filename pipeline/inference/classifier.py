@@ -2,8 +2,9 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ TOKENIZED_AT_ONCE = 16
 
 Scores = list[tuple[list[int], Future[np.ndarray]]]
 """Places of the texts of each batch, and their logits (batch, num_labels) to come."""
+
+Batch = tuple[list[int], np.ndarray]
+"""Places of the texts of a batch, and their logits (batch, num_labels), float32."""
+
+Step = Callable[[], Batch]
+"""Scores a batch."""
 
 
 class TextClassifier:
@@ -73,7 +80,7 @@ class TextClassifier:
             logits[rows] = of_batch
         return logits
 
-    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], np.ndarray]]:
+    def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Score texts batch by batch, so that a caller can stop in between.
 
         A batch holds texts of one length only: padding would change the order of sums, and with
@@ -86,14 +93,31 @@ class TextClassifier:
             Places of the batch's texts, and their logits (batch, num_labels), float32. Both are
             empty while texts are tokenized.
         """
-        nothing = np.empty((0, len(self.label_names)), np.float32)
+        for step in self.steps(texts):
+            yield step()
+
+    def steps(self, texts: Sequence[str]) -> Iterator[Step]:
+        """Divide the work on texts into calls, which threads may make at once and in any order.
+
+        Args:
+            texts: as for logits.
+
+        Yields:
+            For each batch, a call that scores it, as batches() yields it. Between two of them only
+            a few texts are tokenized.
+        """
+        nothing: Batch = [], np.empty((0, len(self.label_names)), np.float32)
         inputs = split_pairs(texts) if self._pairs else list(texts)
         tokens: list[list[int]] = []
         for start in range(0, len(inputs), TOKENIZED_AT_ONCE):
             tokens += self._tokens(inputs, start)
-            yield [], nothing
+            yield lambda: nothing
+
+        def score(rows: list[int]) -> Batch:
+            return rows, self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
+
         for rows in _batches(tokens):
-            yield rows, self._session(*pad([tokens[row] for row in rows], self._pad_token_id))
+            yield partial(score, rows)
 
     def answers(self, logits: np.ndarray) -> list[dict[str, Any]]:
         """Write the answers to texts as a server gives them.

@@ -13,11 +13,12 @@ from pipeline.errors import PipelineError
 from pipeline.inference.classifier import TextClassifier
 from pipeline.serving.limits import Limits, RefusedError
 from pipeline.serving.payload import read_texts
+from pipeline.serving.scoring import Scoring
 
 # Python's objects take up to 25 times the bytes of their JSON, and json keeps the interpreter's
 # lock: a second reader would take memory and no time off.
 READERS = 1
-SCORERS = 4  # requests that are scored at once; the runtime's threads are shared by them
+SHORT_BYTES = 16_384  # a body that is read at once, which takes less than to hand it to a reader
 WRITTEN_AT_ONCE = 64
 
 Result = TypeVar("Result")
@@ -29,14 +30,15 @@ class Answers:
     Args:
         classifier: the model.
         limits: how long a request waits and is worked on.
+        calls: calls of the model that are made at once.
     """
 
-    def __init__(self, classifier: TextClassifier, limits: Limits) -> None:
+    def __init__(self, classifier: TextClassifier, limits: Limits, calls: int) -> None:
         self._classifier = classifier
         self._limits = limits
         self._readers = ThreadPoolExecutor(READERS, "read")
-        self._scorers = ThreadPoolExecutor(SCORERS, "score")
-        self._working: set[Future[Any]] = set()
+        self._reading: set[Future[Any]] = set()
+        self._scoring = Scoring(classifier, calls)
 
     async def answer(self, body: bytes | bytearray, content_type: str) -> bytes:
         """Answer one request.
@@ -54,8 +56,18 @@ class Answers:
         abandoned = Event()
         try:
             async with asyncio.timeout(self._limits.answer_seconds):
-                texts = await self._run(self._readers, lambda: read_texts(body, content_type))
-                return await self._run(self._scorers, lambda: self._score(texts, abandoned))
+                if len(body) <= SHORT_BYTES:
+                    texts = read_texts(body, content_type)
+                else:
+                    texts = await self._apart(lambda: read_texts(body, content_type))
+                logits = await self._scoring.logits(texts, abandoned)
+                if len(texts) <= WRITTEN_AT_ONCE:
+                    return self._written(logits)
+                return await self._apart(lambda: self._written(logits))
+        except RefusedError:
+            raise
+        except PipelineError as error:  # a model of pairs, and a text that is none
+            raise RefusedError(400, str(error)) from error
         except TimeoutError as error:
             raise RefusedError(
                 504,
@@ -74,26 +86,16 @@ class Answers:
         Returns:
             Whether all threads have ended; a call of the runtime cannot be interrupted.
         """
-        for threads in (self._readers, self._scorers):
-            threads.shutdown(wait=False, cancel_futures=True)
-        return not wait(self._working, seconds).not_done
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        has_scored = self._scoring.stop(seconds)
+        return not wait(self._reading, seconds).not_done and has_scored
 
-    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
-        future = threads.submit(work)
-        self._working.add(future)
-        future.add_done_callback(self._working.discard)
+    async def _apart(self, work: Callable[[], Result]) -> Result:
+        """Do what takes long in a thread, so that other requests go on."""
+        future = self._readers.submit(work)
+        self._reading.add(future)
+        future.add_done_callback(self._reading.discard)
         return await asyncio.wrap_future(future)
-
-    def _score(self, texts: list[str], abandoned: Event) -> bytes:
-        logits = np.empty((len(texts), len(self._classifier.label_names)), np.float32)
-        try:
-            for rows, of_batch in self._classifier.batches(texts):
-                if abandoned.is_set():
-                    return b""  # nobody reads it
-                logits[rows] = of_batch
-        except PipelineError as error:  # a model of pairs, and a text that is none
-            raise RefusedError(400, str(error)) from error
-        return self._written(logits)
 
     def _written(self, logits: np.ndarray) -> bytes:
         """Write the answers, a few at a time: a model of many classes answers at length."""

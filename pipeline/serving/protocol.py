@@ -2,13 +2,13 @@
 
 import asyncio
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0  # that a client has to send the head of a request
 STALLED_SECONDS = 30.0  # that a client may read nothing of an answer that waits for it
 
 
-class TimedProtocol(H11Protocol):
+class TimedProtocol(HttpToolsProtocol):
     """Speak HTTP/1.1, and give the head of each request and each part of an answer its time.
 
     uvicorn 0.54 closes a connection that is idle after an answer, but waits for ever for a first

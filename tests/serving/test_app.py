@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import uvicorn
 
 from pipeline.errors import PipelineError
+from pipeline.inference.classifier import Step
 from pipeline.serving import protocol
 from pipeline.serving.answers import Answers
 from pipeline.serving.app import application
@@ -33,15 +35,17 @@ class Model:
     label_names: tuple[str, ...] = ("short", "long")
     scored: list[str] = field(default_factory=list)
 
-    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], np.ndarray]]:
-        for place, text in enumerate(texts):
-            time.sleep(self.seconds)
-            if text == "bug":
-                raise RuntimeError("the runtime failed at 127.0.0.1")
-            if text == "alone":
-                raise PipelineError("'alone' is one text; this model takes pairs.")
-            self.scored.append(text)
-            yield [place], np.array([[0.0, len(text)]], np.float32)
+    def steps(self, texts: Sequence[str]) -> Iterator[Step]:
+        return (partial(self.score, place, text) for place, text in enumerate(texts))
+
+    def score(self, place: int, text: str) -> tuple[list[int], np.ndarray]:
+        time.sleep(self.seconds)
+        if text == "bug":
+            raise RuntimeError("the runtime failed at 127.0.0.1")
+        if text == "alone":
+            raise PipelineError("'alone' is one text; this model takes pairs.")
+        self.scored.append(text)
+        return [place], np.array([[0.0, len(text)]], np.float32)
 
     def answers(self, logits: np.ndarray) -> list[dict[str, Any]]:
         return [{"label": self.label_names[row.argmax()]} for row in logits]
@@ -50,7 +54,7 @@ class Model:
 @contextmanager
 def server(model: Model, limits: Limits) -> Iterator[int]:
     """The port of a server in a thread."""
-    answers = Answers(model, limits)
+    answers = Answers(model, limits, calls=2)
     config = uvicorn.Config(
         application(answers, limits), port=0, http=TimedProtocol, ws="none", log_level="critical"
     )
