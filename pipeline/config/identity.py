@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -98,7 +99,7 @@ class Ingredients:
     model: str
     teacher: str = ""
 
-    @property
+    @cached_property  # it asks for the versions of the libraries
     def tags(self) -> dict[str, str]:
         """The tags by which a run tells them; MLflow has the digests as its inputs."""
         return {

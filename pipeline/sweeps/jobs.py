@@ -1,16 +1,16 @@
-"""Compose the jobs of a sweep, and tell how each of them ended and which is the best."""
+"""Compose the jobs of a sweep, and tell how each of them ended."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from omegaconf import DictConfig, open_dict
 
 from pipeline.config.identity import config_hash
-from pipeline.config.objectives import rank
 from pipeline.config.resolve import resolve
 from pipeline.config.schema import Config
 from pipeline.names import FAILED, FINISHED, PRUNED
-from pipeline.sweeps.parent_run import ChildRun
+from pipeline.sweeps.children import ChildRun
 
 SKIPPED = "SKIPPED"
 
@@ -30,7 +30,7 @@ class Job:
     overrides: tuple[str, ...]
     config: Config
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash that is equal for jobs whose configs give the same figures."""
         return config_hash(self.config)
@@ -93,41 +93,6 @@ def jobs_of(compose: Compose, overrides: Sequence[Sequence[str]]) -> list[Job]:
         job = Job(tuple(line), resolve(config))
         jobs.setdefault(job.key, job)
     return list(jobs.values())
-
-
-def best_of(children: Sequence[ChildRun], objectives: Sequence[str]) -> ChildRun | None:
-    """Return the finished run that is best by the first objective; the next ones decide ties.
-
-    Of a job that was run again, as after a change of its data, the newest run counts.
-
-    Args:
-        children: runs of jobs, the oldest first.
-        objectives: names of figures, the most important first.
-
-    Returns:
-        The best run; None if no run is FINISHED with the first objective.
-    """
-    newest = {child.config_hash: child for child in children if child.status == FINISHED}
-    finished = [child for child in newest.values() if objectives[0] in child.metrics]
-    return max(finished, key=lambda child: rank(child.metrics, objectives), default=None)
-
-
-def worse_than_best(children: Sequence[ChildRun], objectives: Sequence[str]) -> list[ChildRun]:
-    """Return the finished runs that are not the best, nor as good.
-
-    Args:
-        children: runs of jobs whose figures are rivals.
-        objectives: names of figures, the most important first.
-    """
-    best = best_of(children, objectives)
-    if best is None:
-        return []
-    highest = rank(best.metrics, objectives)
-    return [
-        child
-        for child in children
-        if child.status == FINISHED and rank(child.metrics, objectives) != highest
-    ]
 
 
 def outcome_of(job: Job, child: ChildRun | None, errors: LaunchErrors) -> Outcome:

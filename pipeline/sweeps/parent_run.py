@@ -1,4 +1,4 @@
-"""Open the run of a sweep in MLflow, and read the runs of its jobs, which are nested under it."""
+"""Open the run of a sweep in MLflow, under which the runs of its jobs are nested."""
 
 import contextlib
 import hashlib
@@ -6,8 +6,8 @@ import os
 import re
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from pipeline.names import (
     BEST,
     BEST_RUN_ID_TAG,
     BEST_RUN_TAG,
-    CONFIG_HASH_TAG,
     DESCRIPTION_TAG,
     FAILED,
     FAILURE_TAG,
@@ -33,13 +32,14 @@ from pipeline.names import (
     SWEEP_TAG,
     figure_of,
 )
+from pipeline.sweeps.children import Children, ChildRun, Place
 from pipeline.sweeps.plan import Plan
 from pipeline.tracking import views
 from pipeline.tracking.connection import Connection, open_experiment, ui_address
 from pipeline.tracking.ending import finish
 from pipeline.tracking.keeping import surplus_of
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
-from pipeline.tracking.lookup import NEWEST_FIRST, children_of, digests_of, reason_of, status_of
+from pipeline.tracking.lookup import NEWEST_FIRST, OLDEST_FIRST, of_parent, search_all
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, last_seconds
 from pipeline.tracking.store import SQLITE, TAG_LENGTH, command, store_errors
 
@@ -48,50 +48,25 @@ NOT_IN_A_NAME = re.compile(r"[^\w./: -]")  # what MLflow refuses in the name of 
 LOCKS = ".locks"  # folder beside a SQLite store
 
 
-@dataclass(frozen=True)
-class ChildRun:
-    """The run of a job, as it is in the store.
-
-    Args:
-        run_id: id of the run.
-        name: name of the run.
-        status: FINISHED, FAILED, KILLED or RUNNING as in MLflow, or PRUNED.
-        reason: why the run did not finish; empty if it did, or if it goes on.
-        config_hash: hash of the run's config.
-        tags: tags of the run.
-        digests: digests of the splits that it was given, by split.
-        metrics: last value of each metric by its name.
-        started_ms: when it started, in ms since 1970.
-        ended_ms: when it ended, in ms since 1970; 0 while it runs.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    reason: str
-    config_hash: str
-    tags: Mapping[str, str]
-    digests: Mapping[str, str]
-    metrics: Mapping[str, float]
-    started_ms: int
-    ended_ms: int
-
-
 class ParentRun:
     """The open run of a sweep, which waits for a store that is away for a while.
 
     Args:
         connection: open experiment that the run is in.
         run_id: id of the run.
+        plan: plan of the sweep.
         patience: what the run sends with.
         keep: tracking.keep.
     """
 
     def __init__(
-        self, connection: Connection, run_id: str, patience: Patience, keep: str = KEEP_ALL
+        self, connection: Connection, run_id: str, plan: Plan, patience: Patience, keep: str
     ) -> None:
         self.run_id = run_id
+        place = Place(connection.client, connection.experiment_id, run_id)
+        self.children = Children(place, plan.objectives, patience.send)
         self._keep = keep
+        self._surplus: deque[str] = deque()  # ids of runs whose models need not stay
         self._told = False  # that models cannot be removed
         self._send = patience.send
         self.next_step = connection.next_step(views.runs_place(connection.experiment_id, run_id))
@@ -103,23 +78,14 @@ class ParentRun:
         self._client = connection.client
         self._last_heartbeat = time.monotonic()
 
-    def children(self, patience_s: float = PATIENCE_SECONDS) -> list[ChildRun]:
-        """Read the jobs' runs, the oldest first.
-
-        Args:
-            patience_s: seconds to wait for a store that does not answer.
-        """
-        return [_child(run) for run in self.mlflow_runs(patience_s)]
-
-    def mlflow_runs(self, patience_s: float = PATIENCE_SECONDS) -> list[Run]:
-        """Read the jobs' runs as MLflow returns them, the oldest first.
-
-        Args:
-            patience_s: seconds to wait for a store that does not answer.
-        """
+    def mlflow_runs(self) -> list[Run]:
+        """Read the jobs' runs as MLflow returns them, the oldest first."""
+        experiment_ids = [self._connection.experiment_id]
+        search = partial(
+            search_all, self._client, experiment_ids, of_parent(self.run_id), OLDEST_FIRST
+        )
         with store_errors():
-            parent = self._send(partial(self._client.get_run, self.run_id), patience_s)
-            return self._send(partial(children_of, self._client, parent), patience_s)
+            return self._send(search)
 
     def mark_dead(self) -> None:
         """Set jobs that are RUNNING without a living process to FAILED."""
@@ -168,24 +134,29 @@ class ParentRun:
         """Remove models of finished jobs, as tracking.keep says; a store may be unable to.
 
         Args:
-            children: jobs that are not the best.
+            children: jobs that are worse than the best since the last call.
 
         Returns:
             A line that says why nothing is removed, the first time that it fails; else empty.
         """
-        for child in children:
-            if self._keep == KEEP_ALL or KEPT_TAG in child.tags:
-                continue
+        if self._keep == KEEP_ALL:
+            return ""
+        self._surplus += [each.run_id for each in children if KEPT_TAG not in each.tags]
+        while self._surplus:
             try:
-                run = self._client.get_run(child.run_id)
-                if (surplus := surplus_of(self._client, run, self._keep)) is not None:
-                    surplus.discard(self._client)
+                self._discard_models_of(self._surplus[0])
             # Of what MLflow 3.17's stores raise, NotImplementedError is one; a sweep goes on.
             except Exception as error:
-                if not self._told:
-                    self._told = True
-                    return f"models of jobs cannot be removed: {reason_line(error)}"
+                self._surplus.rotate(-1)  # the others come first when it is tried again
+                told, self._told = self._told, True
+                return "" if told else f"models of jobs cannot be removed: {reason_line(error)}"
+            self._surplus.popleft()
         return ""
+
+    def _discard_models_of(self, run_id: str) -> None:
+        run = self._client.get_run(run_id)
+        if (surplus := surplus_of(self._client, run, self._keep)) is not None:
+            surplus.discard(self._client)
 
     def log_files(self, folder: Path) -> None:
         """Store the files of a folder as artifacts of the run."""
@@ -223,7 +194,7 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
                     _mark_running(connection, run_id)
                     view = views.jobs_view(run_id, plan.objectives[0])
                     connection.client.set_experiment_tag(connection.experiment_id, *view)
-                yield ParentRun(connection, run_id, patience, tracking.keep)
+                yield ParentRun(connection, run_id, plan, patience, tracking.keep)
                 with store_errors():
                     patience.send(partial(finish, connection.client, run_id))
         except BaseException as error:
@@ -328,19 +299,3 @@ def _close_early(
 
 def _run_tags(tags: Mapping[str, str]) -> list[RunTag]:
     return [RunTag(name, value) for name, value in tags.items()]
-
-
-def _child(run: Run) -> ChildRun:
-    tags = run.data.tags
-    return ChildRun(
-        run_id=run.info.run_id,
-        name=run.info.run_name,
-        status=status_of(run),
-        reason=reason_of(run),
-        config_hash=tags.get(CONFIG_HASH_TAG, ""),
-        tags=tags,
-        digests=digests_of(run),
-        metrics=run.data.metrics,
-        started_ms=run.info.start_time,
-        ended_ms=run.info.end_time or 0,
-    )

@@ -10,11 +10,14 @@ from tqdm import tqdm
 
 from pipeline.config.objectives import gain
 from pipeline.errors import PipelineError
-from pipeline.names import FINISHED, RUNNING
-from pipeline.sweeps.parent_run import ChildRun, ParentRun
+from pipeline.names import FINISHED
+from pipeline.sweeps.children import ChildRun
 from pipeline.tracking.patience import PATIENCE_SECONDS
 
 POLL_SECONDS = 1.0
+
+ReadEnded = Callable[[float], Sequence[ChildRun]]
+"""Reads the runs that have ended since the last call; takes the seconds to wait for the store."""
 
 
 class Progress:
@@ -62,25 +65,20 @@ class Progress:
             )
 
     @contextlib.contextmanager
-    def watching(
-        self, parent: ParentRun, earlier_runs: set[str], changed: Callable[[], None]
-    ) -> Iterator[None]:
+    def watching(self, read: ReadEnded, after_read: Callable[[bool], None]) -> Iterator[None]:
         """Follow the sweep's runs while the block launches them, wherever they run.
 
         Args:
-            parent: run of the sweep.
-            earlier_runs: ids of runs that were there before.
-            changed: function to call after jobs have ended; it may not wait for the store.
+            read: reads the runs that have ended.
+            after_read: function to call after each read, with whether runs had ended; it may not
+                wait for the store.
         """
-        reported = set(earlier_runs)
         done = threading.Event()
 
         def poll() -> None:
             while not done.wait(POLL_SECONDS):
                 with contextlib.suppress(PipelineError):  # a store that is away for a while
-                    if self._report(parent, reported, patience_s=0.0):
-                        changed()
-                    parent.renew_heartbeat()
+                    after_read(self._report(read(0.0)))
 
         thread = threading.Thread(target=poll, name="progress", daemon=True)
         thread.start()
@@ -92,20 +90,16 @@ class Progress:
             done.set()
             thread.join()
             with contextlib.suppress(PipelineError):
-                self._report(parent, reported, patience_s)
+                self._report(read(patience_s))
             self._bar.refresh()
 
     def close(self) -> None:
         """Remove the bar."""
         self._bar.close()
 
-    def _report(self, parent: ParentRun, reported: set[str], patience_s: float) -> bool:
-        """Report the runs that have ended since the last call; return whether there are any."""
-        ended_before = self._ended
-        for run in parent.children(patience_s):
-            if run.run_id in reported or run.status == RUNNING:
-                continue
-            reported.add(run.run_id)
+    def _report(self, ended: Sequence[ChildRun]) -> bool:
+        """Report runs that have ended; return whether there are any."""
+        for run in ended:
             self._ended += 1
             is_best = self._is_best(run)
             if is_best:
@@ -114,7 +108,7 @@ class Progress:
             self._bar.update(1)
             if self._best is not None:
                 self._bar.set_postfix_str(f"best {self._objectives[0]} {self._best:.4g}")
-        return self._ended > ended_before
+        return bool(ended)
 
     def _is_best(self, run: ChildRun) -> bool:
         objective = self._objectives[0]

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,19 +25,14 @@ from pipeline.names import (
     FINISHED,
     KILLED,
     PRUNED,
+    RUNNING,
 )
-from pipeline.sweeps.jobs import (
-    SKIPPED,
-    Job,
-    LaunchErrors,
-    Outcome,
-    best_of,
-    outcome_of,
-    worse_than_best,
-)
-from pipeline.sweeps.parent_run import ChildRun, ParentRun, open_parent_run
+from pipeline.sweeps.children import SETTLED, ChildRun
+from pipeline.sweeps.jobs import SKIPPED, Job, LaunchErrors, Outcome, outcome_of
+from pipeline.sweeps.parent_run import ParentRun, open_parent_run
 from pipeline.sweeps.plan import Plan, plan_of
 from pipeline.sweeps.progress import Progress
+from pipeline.sweeps.standings import Standings
 from pipeline.tracking.patience import PATIENCE_SECONDS
 
 # Launches of a job that was lost with its launcher, which another job's process may have broken.
@@ -117,8 +112,14 @@ class Sweep:
         self._ingredients: dict[str, Ingredients] = {}
         self._launched = 0
         self._skipped = 0
-        self._settled: list[ChildRun] = []  # runs of an earlier start that stand
-        self._earlier_ids = {child.run_id for child in parent.children()}
+        self._never_started = 0
+        self._children = parent.children
+        self._standings = Standings(plan.objectives)
+        # Without runs of an earlier start that has not settled a job: something has changed since.
+        self._rivals = Standings(plan.objectives)
+        self._worse: list[ChildRun] = []  # runs whose models need not stay
+        self._standings.add(self._children.read())
+        self._earlier = self._children.seen
 
     @property
     def failed(self) -> list[Outcome]:
@@ -138,7 +139,7 @@ class Sweep:
             The outcome of each job, in the order of jobs.
         """
         settled = self._settled_before(jobs)
-        self._settled += [outcome.child for outcome in settled.values() if outcome.child]
+        self._compare(outcome.child for outcome in settled.values() if outcome.child)
         self.skip(len(settled))
         pending = list({job.key: job for job in jobs if job.key not in settled}.values())
         attempts: Counter[str] = Counter()
@@ -148,6 +149,7 @@ class Sweep:
             settled |= {outcome.job.key: outcome for outcome in outcomes}
             pending = [job for job in lost if attempts[job.key] < ATTEMPTS]
         self.outcomes += settled.values()
+        self._never_started += sum(outcome.child is None for outcome in settled.values())
         self._log_progress()
         return [settled[job.key] for job in jobs]
 
@@ -158,7 +160,7 @@ class Sweep:
             jobs: number of those jobs.
         """
         self._skipped += jobs
-        self._progress.skip(jobs, best_of(self._parent.children(), self._plan.objectives))
+        self._progress.skip(jobs, self._standings.best)
 
     def check_unchanged(self, job: Job) -> None:
         """Refuse to go on beside runs that depended on something else.
@@ -169,7 +171,7 @@ class Sweep:
         Raises:
             PipelineError: the data, the model, the teacher or the code has changed since.
         """
-        for child in self._parent.children():
+        for child in self._children:
             if child.status != FINISHED:
                 continue
             if changed := self._ingredients_of(job).changed_since(child.tags, child.digests):
@@ -205,14 +207,9 @@ class Sweep:
         An earlier run of the same config settles a job if it is FINISHED or was pruned, and nothing
         else that its figures depend on has changed.
         """
-        earlier_runs = {
-            child.config_hash: child
-            for child in self._parent.children()
-            if child.status in (FINISHED, PRUNED)
-        }
         settled, changes = {}, Counter[str]()
         for job in jobs:
-            run = earlier_runs.get(job.key)
+            run = self._children.settled(job.key)
             if run is None:
                 continue
             if changed := self._ingredients_of(job).changed_since(run.tags, run.digests):
@@ -252,21 +249,58 @@ class Sweep:
         Returns:
             The outcome of each job, and the jobs that failed because the launcher broke down.
         """
-        earlier_ids = {child.run_id for child in self._parent.children()}
-        log_at_once = partial(self._log_progress, patience_s=0.0)
-        with self._progress.watching(self._parent, earlier_ids, log_at_once):
+        earlier = self._children.seen
+        with self._progress.watching(partial(self._ended_after, earlier), self._after_read):
             errors = self._launch(jobs)
         interrupt.check()
-        self._parent.mark_dead()
-        children = {
-            child.config_hash: child
-            for child in self._parent.children()
-            if child.run_id not in earlier_ids
-        }
-        outcomes = [outcome_of(job, children.get(job.key), errors) for job in jobs]
+        self._look_for_lost(jobs, earlier)
+        outcomes = [outcome_of(job, self._run_after(earlier, job), errors) for job in jobs]
         broke_down = errors.launcher is not None
         lost = [outcome.job for outcome in outcomes if broke_down and outcome.status == FAILED]
         return outcomes, lost
+
+    def _ended_after(self, earlier: int, patience_s: float) -> list[ChildRun]:
+        """Read what has changed; return the runs that have ended, without the earlier ones."""
+        changed = self._children.read(patience_s)
+        self._take_in(changed)
+        return [
+            child
+            for child in changed
+            if child.status != RUNNING and self._children.number(child) >= earlier
+        ]
+
+    def _after_read(self, ended: bool) -> None:
+        if ended:
+            self._log_progress(patience_s=0.0)
+        self._parent.renew_heartbeat()
+
+    def _run_after(self, earlier: int, job: Job) -> ChildRun | None:
+        """Return the run that a job has left; None if it has none but earlier ones."""
+        run = self._children.latest(job.key)
+        return run if run is not None and self._children.number(run) >= earlier else None
+
+    def _look_for_lost(self, jobs: Sequence[Job], earlier: int) -> None:
+        """Look closer at jobs that seem not to have ended well, and mark the dead among them."""
+
+        def unsettled() -> list[str]:
+            runs = {job.key: self._run_after(earlier, job) for job in jobs}
+            return [key for key, run in runs.items() if run is None or run.status not in SETTLED]
+
+        if unsettled() or self._children.running:
+            self._parent.mark_dead()
+            self._take_in(self._children.read())
+            self._take_in(self._children.read_jobs(unsettled()))
+
+    def _take_in(self, changed: Sequence[ChildRun]) -> None:
+        self._standings.add(changed)
+        self._compare(child for child in changed if self._is_of_this_start(child))
+
+    def _compare(self, rivals: Iterable[ChildRun]) -> None:
+        """Compare runs whose figures are rivals, and note which models need not stay."""
+        self._worse += [each for each in self._rivals.add(rivals) if self._is_of_this_start(each)]
+
+    def _is_of_this_start(self, child: ChildRun) -> bool:
+        return self._children.number(child) >= self._earlier
 
     def _launch(self, jobs: Sequence[Job]) -> LaunchErrors:
         lines = [self._overrides(job) for job in jobs]
@@ -299,31 +333,19 @@ class Sweep:
         ]
 
     def _log_progress(self, patience_s: float = PATIENCE_SECONDS) -> None:
-        children, objectives = self._parent.children(patience_s), self._plan.objectives
-        best = best_of(children, objectives)
-        self._parent.log_progress(self._counts(children), best, objectives, patience_s)
-        self._discard_models(children)
-
-    def _discard_models(self, children: Sequence[ChildRun]) -> None:
-        """Remove models of jobs of this start that are not the best, as tracking.keep says.
-
-        Runs of an earlier start that has not settled a job are no rivals: something has changed.
-        """
-        rivals = [each for each in children if each.run_id not in self._earlier_ids]
-        rivals += self._settled
-        worse = worse_than_best(rivals, self._plan.objectives)
-        of_this_start = [each for each in worse if each.run_id not in self._earlier_ids]
-        if line := self._parent.discard_models(of_this_start):
+        """Log counts and the best run, and remove models as tracking.keep says."""
+        best, objectives = self._standings.best, self._plan.objectives
+        self._parent.log_progress(self._counts(), best, objectives, patience_s)
+        worse, self._worse = self._worse, []
+        if line := self._parent.discard_models(worse):
             self._progress.say(line)
 
-    def _counts(self, children: Sequence[ChildRun]) -> dict[str, int]:
+    def _counts(self) -> dict[str, int]:
         """Count the jobs of the whole sweep, earlier starts included, by how they ended."""
-        latest = {child.config_hash: child.status for child in children}
-        statuses = Counter(latest.values())
-        never_started = sum(outcome.child is None for outcome in self.failed)
+        statuses = self._children.statuses
         return {
             "done": statuses[FINISHED],
-            "failed": statuses[FAILED] + statuses[KILLED] + never_started,
+            "failed": statuses[FAILED] + statuses[KILLED] + self._never_started,
             "pruned": statuses[PRUNED],
             "skipped": self._skipped,
         }

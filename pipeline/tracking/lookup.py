@@ -1,6 +1,6 @@
 """Read runs, sweeps and their jobs from the tracking store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,11 +68,43 @@ def search_all(
         filter_string: filter in MLflow's syntax; empty matches all runs.
         order_by: order in MLflow's syntax.
     """
-    return every_page(
+    return list(search_each(client, experiment_ids, filter_string, order_by))
+
+
+def search_each(
+    client: "MlflowClient",
+    experiment_ids: Sequence[str],
+    filter_string: str,
+    order_by: Sequence[str] = (),
+) -> "Iterator[Run]":
+    """Read the runs that a filter matches one after another: a page of them is in memory at a time.
+
+    Args:
+        client: MLflow client of the tracking store.
+        experiment_ids: experiments to search.
+        filter_string: filter in MLflow's syntax; empty matches all runs.
+        order_by: order in MLflow's syntax.
+    """
+    return each_page(
         lambda token: client.search_runs(
             list(experiment_ids), filter_string, order_by=list(order_by), page_token=token
         )
     )
+
+
+def each_page(search: "Callable[[str | None], PagedList[Item]]") -> Iterator[Item]:
+    """Read the items of all pages of a search, one page after another.
+
+    Args:
+        search: returns the page of a token; None is the token of the first page.
+    """
+    token = None
+    while True:
+        page = search(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def every_page(search: "Callable[[str | None], PagedList[Item]]") -> list[Item]:
@@ -81,14 +113,16 @@ def every_page(search: "Callable[[str | None], PagedList[Item]]") -> list[Item]:
     Args:
         search: returns the page of a token; None is the token of the first page.
     """
-    items: list[Item] = []
-    token = None
-    while True:
-        page = search(token)
-        items += page
-        token = page.token
-        if not token:
-            return items
+    return list(each_page(search))
+
+
+def of_parent(run_id: str) -> str:
+    """Return the filter that matches the runs of a sweep's jobs, in MLflow's syntax.
+
+    Args:
+        run_id: id of the sweep's run.
+    """
+    return f"tags.`{PARENT_TAG}` = '{run_id}'"
 
 
 def children_of(client: "MlflowClient", parent: "Run", filter_string: str = "") -> "list[Run]":
@@ -99,8 +133,7 @@ def children_of(client: "MlflowClient", parent: "Run", filter_string: str = "") 
         parent: run of the sweep.
         filter_string: further filter in MLflow's syntax.
     """
-    of_parent = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
-    both = f"{of_parent} and {filter_string}" if filter_string else of_parent
+    both = " and ".join(filter(None, (of_parent(parent.info.run_id), filter_string)))
     return search_all(client, [parent.info.experiment_id], both, OLDEST_FIRST)
 
 

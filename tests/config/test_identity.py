@@ -129,9 +129,10 @@ def test_code_and_libraries_are_ingredients(
     key = teacher_key(TEACHING, INGREDIENTS, None)
     value = "another" if constant == "FIGURES_VERSION" else lambda _: "torch 1.0"
     monkeypatch.setattr(f"pipeline.config.identity.{constant}", value)
-    assert INGREDIENTS.changed_since(tags, DIGESTS) == [name]
-    assert weights_identity(CONFIG, INGREDIENTS) != checkpoint
-    assert teacher_key(TEACHING, INGREDIENTS, None) != key
+    again = replace(INGREDIENTS)
+    assert again.changed_since(tags, DIGESTS) == [name]
+    assert weights_identity(CONFIG, again) != checkpoint
+    assert teacher_key(TEACHING, again, None) != key
 
 
 def test_a_run_of_version_0_1_0_had_other_code() -> None:

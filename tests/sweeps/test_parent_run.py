@@ -10,8 +10,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
 from pipeline.sweeps import parent_run
-from pipeline.sweeps.jobs import best_of
-from pipeline.sweeps.parent_run import ChildRun, open_parent_run
+from pipeline.sweeps.parent_run import open_parent_run
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.sweepers import _discrete_space
 from pipeline.tracking.patience import Patience
@@ -103,25 +102,6 @@ def test_a_sweep_that_was_taken_for_dead_ends_without_a_failure(
     assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
 
 
-def test_of_a_job_that_ran_again_the_newest_run_counts_and_a_figure_that_is_none_is_the_worst() -> (
-    None
-):
-    def child(name: str, job: str, accuracy: float, status: str = "FINISHED") -> ChildRun:
-        return ChildRun(name, name, status, "", job, {}, {}, {"accuracy": accuracy}, 0, 1)
-
-    children = [
-        child("on easy data", "a", 0.99),
-        child("other", "b", 0.7),
-        child("on the data of today", "a", 0.8),
-        child("diverged", "c", float("nan")),
-        child("failed again", "a", 0.9, "FAILED"),
-    ]
-    best = best_of(children, ["accuracy"])
-    assert best is not None
-    assert best.name == "on the data of today"
-    assert best_of(children[3:4], ["accuracy"]) == children[3]
-
-
 def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(
     tracking: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,14 +137,14 @@ def test_a_sweep_waits_for_a_store_that_is_away(
     monkeypatch.setattr(parent_run, "Patience", partial(Patience, retry_s=0.01))
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "comparison.csv").touch()
-    names = ("get_run", "search_runs", "log_batch", "log_artifacts", "set_terminated")
+    names = ("search_runs", "log_batch", "log_artifacts", "set_terminated")
     with (
         monkeypatch.context() as patched,
         open_parent_run(plan({}), tracking, fresh=False) as parent,
     ):
         for name in names:
             patched.setattr(MlflowClient, name, first_fails(name))
-        assert parent.children() == []
+        assert parent.children.read() == []
         parent.log_progress({"done": 1}, None, ["loss"])
         parent.log_files(tmp_path / "files")
     client = MlflowClient(store)

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from pipeline.config.schema import register
 from pipeline.names import FAILED, FINISHED
 from pipeline.sweeps import search, sweepers
+from pipeline.sweeps.children import ChildRun
 from pipeline.sweeps.jobs import Job, Outcome
-from pipeline.sweeps.parent_run import ChildRun
 from pipeline.sweeps.search import OptunaSearch, SearchOptions
 from tests.conftest import CONF
 
