@@ -163,9 +163,9 @@ def differences(
     )
     compared = []
     for key in keys:
-        by_value = _by_value(key, choices, values)
-        if len(by_value) > MAX_VALUES:
+        if len({choice[key] for choice in choices if choice[key]}) > MAX_VALUES:
             continue
+        by_value = _by_value(key, choices, values)
         for first, second in combinations(sorted(by_value), 2):
             alike = sorted(by_value[first].keys() & by_value[second].keys())
             if alike:

@@ -131,15 +131,17 @@ class OptunaSearch(OptunaSweeperImpl):
             if not any(key.startswith(INGREDIENT_GROUPS) for key in swept):
                 sweep.check_unchanged(corners[0])
             _repeat_failed(study)
-            sweep.skip(_ended(study))
-            while (left := self.n_trials - _ended(study)) > 0:
-                trials = _interrupted(study) or self._asked(study, left)
+            ended = _ended(study)
+            sweep.skip(ended)
+            while ended < self.n_trials:
+                trials = _interrupted(study) or self._asked(study, ended)
                 lines = self._configure_trials(
                     trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
                 )
                 jobs = [jobs_of(self._compose, [line])[0] for line in lines]
                 for trial, outcome in zip(trials, sweep.run(jobs), strict=True):
                     _tell(study, trial, outcome, objectives)
+                ended += len(trials)  # those that they repeat have not been counted
 
     def _compose(self, line: Sequence[str]) -> DictConfig:
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
@@ -161,11 +163,11 @@ class OptunaSearch(OptunaSweeperImpl):
             line = f"hydra.sweeper.storage={storage} cannot be used: {error}".splitlines()[0]
             raise PipelineError(redacted(line)) from error
 
-    def _asked(self, study: optuna.Study, left: int) -> list[Trial]:
+    def _asked(self, study: optuna.Study, ended: int) -> list[Trial]:
         """Return the next batch: trials that repeat others, or as many new ones as are left."""
-        count = min(left, self._batch_size())
+        count = min(self.n_trials - ended, self._batch_size())
         repeating = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        study.sampler = self._seeded_sampler(_ended(study))
+        study.sampler = self._seeded_sampler(ended)
         return [study.ask() for _ in range(min(count, repeating or count))]
 
     def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
@@ -267,7 +269,7 @@ def _ended(study: optuna.Study) -> int:
     def counts(trial: FrozenTrial) -> bool:
         return INTERRUPTED not in trial.user_attrs and trial.number not in repeated
 
-    return sum(counts(trial) for trial in study.get_trials(states=ENDED))
+    return sum(counts(trial) for trial in study.get_trials(deepcopy=False, states=ENDED))
 
 
 def _tell(study: optuna.Study, trial: Trial, outcome: Outcome, objectives: Sequence[str]) -> None:

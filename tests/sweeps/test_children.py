@@ -22,7 +22,7 @@ class Counting(MlflowClient):
     def search_runs(self, *args: object, **options: object) -> object:
         if self.away:
             raise MlflowException("connection refused")
-        page = super().search_runs(*args, max_results=3, **options)
+        page = super().search_runs(*args, **{**options, "max_results": 3})
         self.pages += 1
         self.runs += len(page)
         return page

@@ -4,6 +4,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
+from pipeline.tracking import lookup
 from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.lookup import (
     children_of,
@@ -37,12 +38,7 @@ def created(client: MlflowClient, name: str, status: str = "FINISHED", **tags: s
 def test_every_page_of_a_search_is_read(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = MlflowClient.search_runs
-
-    def two_at_a_time(self: MlflowClient, *arguments: object, **options: object) -> object:
-        return original(self, *arguments, max_results=2, **options)
-
-    monkeypatch.setattr(MlflowClient, "search_runs", two_at_a_time)
+    monkeypatch.setattr(lookup, "PAGE", 2)
     ids = {created(client, f"run {number}") for number in range(5)}
     assert {run.info.run_id for run in search_all(client, ["0"], "")} == ids
 
