@@ -51,7 +51,7 @@ from pipeline.prepare import Context, Prepared, prepare
 from pipeline.reports import results as results_report
 from pipeline.reports.model import write_model_report
 from pipeline.reports.run_page import write_report
-from pipeline.sweeps.median_pruner import with_median_pruner
+from pipeline.sweeps.pruners import with_pruner
 from pipeline.tracking.run_names import description
 from pipeline.tracking.tracker import open_run
 from pipeline.training.artifacts import export_stages, save_stages
@@ -213,7 +213,7 @@ def train(context: Context, prepared: Prepared, teaching: Teaching | None) -> li
     config, tracker = context.config, context.tracker
     log_curves: LogCurves = tracker.log_curves
     if config.sweep.pruner is not None and config.sweep.parent_run_id is not None:
-        log_curves = with_median_pruner(log_curves, config.sweep, tracker.sibling_curves)
+        log_curves = with_pruner(log_curves, config.sweep, tracker.sibling_curves)
     inputs = replace(prepared.inputs, teaching=teaching)
     stages = train_recipe(config, prepared.start, inputs, log_curves, tracker.log_figures)
     _describe_quantization(context, prepared, stages[-1])

@@ -440,9 +440,14 @@ class SweepConfig:
             before.
         allow_failures: whether the exit code is 0 although jobs failed.
         pruner: median stops a job whose validation accuracy is below the median of the sweep's
-            finished runs at the same step.
-        pruner_startup_trials: number of runs that have to be finished before the pruner stops one.
-        pruner_warmup_steps: number of training steps before which no job is stopped.
+            finished runs at the same step; successive_halving (ASHA) lets one job in
+            pruner_reduction_factor go on at each rung.
+        pruner_startup_trials: number of runs that have to be finished, or to have come as far,
+            before the pruner stops one.
+        pruner_warmup_steps: number of training steps before which no job is stopped; with
+            successive_halving, those of the first rung, 0 being a job's first evaluation.
+        pruner_reduction_factor: how many times longer each next rung is, and one in how many jobs
+            goes on there.
         parent_run_id: id of the sweep's run in MLflow; the sweep sets it for its jobs.
         directory: folder that relative paths start from; the sweep sets it for its jobs.
         swept: keys that differ between jobs; the sweep sets them for its jobs.
@@ -451,9 +456,10 @@ class SweepConfig:
     name: Optional[str] = None
     fresh: bool = False
     allow_failures: bool = False
-    pruner: Optional[Literal["median"]] = None
+    pruner: Optional[Literal["median", "successive_halving"]] = None
     pruner_startup_trials: int = number(4, at_least=0)
     pruner_warmup_steps: int = number(0, at_least=0)
+    pruner_reduction_factor: int = number(4, at_least=2)
     parent_run_id: Optional[str] = None
     directory: Optional[str] = None
     swept: list[str] = field(default_factory=list)

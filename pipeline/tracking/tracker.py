@@ -31,14 +31,12 @@ from pipeline.names import (
     CONFIG_FILE,
     CONFIG_HASH_TAG,
     CORPUS,
-    FINISHED,
     MLFLOW_CONTEXTS,
     MODEL,
     OPENVINO_INT8,
     PACKAGES_FILE,
     PARENT_TAG,
     SHIPPED_TAG,
-    VALIDATION_ACCURACY,
     figure_of,
 )
 from pipeline.tracking import views
@@ -47,10 +45,10 @@ from pipeline.tracking.ending import close_early, finish
 from pipeline.tracking.environment import environment_tags, installed_packages
 from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.local_models import local_path
-from pipeline.tracking.lookup import search_all
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience
 from pipeline.tracking.run_names import description, run_name
+from pipeline.tracking.siblings import Curve, Siblings
 from pipeline.tracking.store import store_errors
 from pipeline.tracking.stored import PART, discard_models, models_of
 
@@ -117,6 +115,10 @@ class Tracker:
         self._send = patience.send
         self._promised = promised
         self._logged: set[str] = set()
+        parent_id = run.data.tags.get(PARENT_TAG, "")  # of a sweep
+        self._siblings = Siblings(
+            connection.client, connection.experiment_id, parent_id, self.run_id
+        )
 
     def log_curves(self, entries: Mapping[str, float], step: int) -> None:
         """Queue points of curves for the store.
@@ -239,21 +241,14 @@ class Tracker:
                 discard()
             raise
 
-    def sibling_curves(self) -> list[dict[int, float]]:
-        """Read the validation accuracy by step of the finished jobs of the same sweep."""
+    def sibling_curves(self, statuses: Sequence[str]) -> list[Curve]:
+        """Read the validation curves of other jobs of the same sweep.
+
+        Args:
+            statuses: statuses in MLflow that those jobs may have.
+        """
         with store_errors():
-            run = self._client.get_run(self.run_id)
-            parent = run.data.tags[PARENT_TAG]
-            siblings = search_all(
-                self._client,
-                [run.info.experiment_id],
-                f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = '{FINISHED}'",
-            )
-            histories = [
-                self._client.get_metric_history(sibling.info.run_id, VALIDATION_ACCURACY)
-                for sibling in siblings
-            ]
-        return [{point.step: point.value for point in history} for history in histories]
+            return self._siblings.curves(statuses)
 
     @property
     def local_artifacts(self) -> Path | None:
