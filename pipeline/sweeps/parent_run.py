@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import KEEP_ALL, TrackingConfig
 from pipeline.console import interrupt
@@ -41,7 +42,7 @@ from pipeline.tracking.keeping import surplus_of
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, OLDEST_FIRST, of_parent, search_all
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, last_seconds
-from pipeline.tracking.store import SQLITE, TAG_LENGTH, command, store_errors
+from pipeline.tracking.store import NOT_FOUND, SQLITE, TAG_LENGTH, command, store_errors
 
 PARAM_LENGTH = 6000  # MLflow's limit
 NOT_IN_A_NAME = re.compile(r"[^\w./: -]")  # what MLflow refuses in the name of a parameter
@@ -91,6 +92,21 @@ class ParentRun:
         """Set jobs that are RUNNING without a living process to FAILED."""
         with store_errors():
             self._send(self._connection.mark_dead)
+
+    def has_ended(self, run_id: str) -> bool:
+        """Tell whether another sweep has ended, or its process; one in another store has not.
+
+        Args:
+            run_id: id of that sweep's run.
+        """
+        with store_errors():
+            try:
+                run = self._send(partial(self._client.get_run, run_id))
+            except MlflowException as error:
+                if error.error_code != NOT_FOUND:
+                    raise
+                return False
+        return run.info.status != RUNNING or is_dead(run.data.tags)
 
     def renew_heartbeat(self) -> None:
         """Renew the run's heartbeat, if the last one is old enough and the store answers."""

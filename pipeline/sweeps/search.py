@@ -1,7 +1,10 @@
 """Search for the best configurations with Optuna, with one study for each sweep."""
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,11 @@ from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 INTERRUPTED = "interrupted"
 # User attribute of a trial that repeats one whose job failed: the number of that one.
 REPEATS = "repeats"
+# User attribute of a trial: id of the run of the sweep that tries it. Sweeps that were started on
+# several machines may share a study (hydra.sweeper.study_name).
+SWEEP_ID = "sweep_run_id"
+# Trials of a sweep have that attribute moments after they begin; those of version 0.1.0 never.
+MARKED_WITHIN = timedelta(minutes=1)
 INGREDIENT_GROUPS = ("dataset", "model", "distillation")  # that what is varied may belong to
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 # Samplers that draw one sequence, and go on in it by what is in the study. All others are seeded
@@ -130,18 +138,15 @@ class OptunaSearch(OptunaSweeperImpl):
             study = self._study(sweep, objectives)
             if not any(key.startswith(INGREDIENT_GROUPS) for key in swept):
                 sweep.check_unchanged(corners[0])
-            _repeat_failed(study)
-            ended = _ended(study)
-            sweep.skip(ended)
-            while ended < self.n_trials:
-                trials = _interrupted(study) or self._asked(study, ended)
+            _repeat_failed(study, sweep.is_over)
+            sweep.skip(_ended(study))
+            while trials := _interrupted(study, sweep) or self._asked(study, sweep.run_id):
                 lines = self._configure_trials(
                     trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
                 )
                 jobs = [jobs_of(self._compose, [line])[0] for line in lines]
                 for trial, outcome in zip(trials, sweep.run(jobs), strict=True):
                     _tell(study, trial, outcome, objectives)
-                ended += len(trials)  # those that they repeat have not been counted
 
     def _compose(self, line: Sequence[str]) -> DictConfig:
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
@@ -163,12 +168,16 @@ class OptunaSearch(OptunaSweeperImpl):
             line = f"hydra.sweeper.storage={storage} cannot be used: {error}".splitlines()[0]
             raise PipelineError(redacted(line)) from error
 
-    def _asked(self, study: optuna.Study, ended: int) -> list[Trial]:
-        """Return the next batch: trials that repeat others, or as many new ones as are left."""
-        count = min(self.n_trials - ended, self._batch_size())
+    def _asked(self, study: optuna.Study, sweep_id: str) -> list[Trial]:
+        """Return the next batch: trials that repeat others, or as many new ones as are left.
+
+        What another sweep of the same study tries at the moment is none of those that are left.
+        """
+        ended = _ended(study)
+        count = max(0, min(self.n_trials - ended - len(_running(study)), self._batch_size()))
         repeating = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        study.sampler = self._seeded_sampler(ended)
-        return [study.ask() for _ in range(min(count, repeating or count))]
+        study.sampler = self._seeded_sampler(ended + _shift(study, sweep_id))
+        return [_marked(study.ask(), sweep_id) for _ in range(min(count, repeating or count))]
 
     def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
         """Make the sampler; its seed moves on with the trials.
@@ -238,21 +247,54 @@ def _default_storage(tracking_uri: str) -> str:
     return f"{SQLITE}{file.absolute().with_name('optuna.db')}"
 
 
-def _interrupted(study: optuna.Study) -> list[Trial]:
-    """Return the trials of the batch that an earlier start was killed in.
+def _interrupted(study: optuna.Study, sweep: Sweep) -> list[Trial]:
+    """Return the trials of the batch that an earlier start was killed in, or a sweep that is over.
 
     They have their values already and are run again as they are: a new trial would have another
     number, and samplers that draw by it (CMA-ES) would go on with other values.
     """
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [Trial(study, trial._trial_id) for trial in running]
+    is_over = cache(sweep.is_over)
+    free = [trial for trial in _running(study) if _is_free(trial, is_over)]
+    for trial in free:
+        _marked(Trial(study, trial._trial_id), sweep.run_id)
+    # Two sweeps may have found the same trial of a third one: who has marked it last takes it.
+    taken = {trial.number for trial in free}
+    return [
+        Trial(study, trial._trial_id)
+        for trial in (_running(study) if taken else ())
+        if trial.number in taken and trial.user_attrs.get(SWEEP_ID) == sweep.run_id
+    ]
 
 
-def _repeat_failed(study: optuna.Study) -> None:
+def _running(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def _marked(trial: Trial, sweep_id: str) -> Trial:
+    trial.set_user_attr(SWEEP_ID, sweep_id)
+    return trial
+
+
+def _is_free(trial: FrozenTrial, is_over: Callable[[str], bool]) -> bool:
+    """Tell whether no other sweep may be at work on a trial."""
+    if SWEEP_ID in trial.user_attrs:
+        return is_over(trial.user_attrs[SWEEP_ID])
+    began = trial.datetime_start
+    return began is None or datetime.now() - began > MARKED_WITHIN
+
+
+def _shift(study: optuna.Study, sweep_id: str) -> int:
+    """Return what keeps two sweeps of one study from drawing the same values with one seed."""
+    of_sweeps = {trial.user_attrs.get(SWEEP_ID) for trial in study.get_trials(deepcopy=False)}
+    return zlib.crc32(sweep_id.encode()) >> 1 if of_sweeps - {sweep_id, None} else 0
+
+
+def _repeat_failed(study: optuna.Study, is_over: Callable[[str], bool]) -> None:
     """Let the values of each trial whose job failed in an earlier start be tried again first."""
-    repeated = _repeated(study)
+    repeated, is_over = _repeated(study), cache(is_over)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-        if trial.number not in repeated and INTERRUPTED not in trial.user_attrs:
+        unfinished = trial.number not in repeated and INTERRUPTED not in trial.user_attrs
+        if unfinished and _is_free(trial, is_over):
             study.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
 
 

@@ -162,6 +162,14 @@ class Sweep:
         self._skipped += jobs
         self._progress.skip(jobs, self._standings.best)
 
+    def is_over(self, sweep_id: str) -> bool:
+        """Tell whether nobody is at work on the trials of a sweep but this start of this one.
+
+        Args:
+            sweep_id: id of the sweep's run.
+        """
+        return sweep_id == self.run_id or self._parent.has_ended(sweep_id)
+
     def check_unchanged(self, job: Job) -> None:
         """Refuse to go on beside runs that depended on something else.
 

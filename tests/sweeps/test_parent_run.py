@@ -13,6 +13,7 @@ from pipeline.sweeps import parent_run
 from pipeline.sweeps.parent_run import open_parent_run
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.sweepers import _discrete_space
+from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.patience import Patience
 
 
@@ -116,6 +117,19 @@ def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(
     ):
         pass
     assert [lock.parent.name for lock in tmp_path.rglob("[!.]*.lock")] == [".locks"]
+
+
+def test_a_sweep_has_ended_with_its_process_and_one_of_another_store_has_not(
+    tracking: TrackingConfig, store: str
+) -> None:
+    client = MlflowClient(store)
+    alive = client.create_run("0", tags=process_tags()).info.run_id
+    dead = client.create_run(
+        "0", tags={**process_tags(), "process": "elsewhere 1 0", "heartbeat": "0"}
+    )
+    with open_parent_run(plan({}), tracking, fresh=False) as parent:
+        ended = {run_id: parent.has_ended(run_id) for run_id in (alive, dead.info.run_id, "0" * 32)}
+    assert list(ended.values()) == [False, True, False]
 
 
 def test_a_sweep_waits_for_a_store_that_is_away(

@@ -27,8 +27,10 @@ BATCH = 2
 class Sweep:
     """A sweep whose jobs end at once; one of them fails, and one launch is killed."""
 
-    def __init__(self, killed_at_launch: int | None, failing: list[tuple[float, float]]) -> None:
-        self.run_id = "a"
+    def __init__(
+        self, killed_at_launch: int | None, failing: list[tuple[float, float]], run_id: str
+    ) -> None:
+        self.run_id = run_id
         self._failing = failing
         self.suggested: list[tuple[float, float]] = []
         self._launches = 0
@@ -36,6 +38,9 @@ class Sweep:
 
     def skip(self, jobs: int) -> None:
         """Take the number of jobs."""
+
+    def is_over(self, sweep_id: str) -> bool:
+        return sweep_id == self.run_id
 
     def check_unchanged(self, job: Job) -> None:
         """Find that nothing has changed."""
@@ -69,6 +74,7 @@ def searched(
         storage: str,
         killed_at_launch: int | None,
         failing: Sequence[tuple[float, float]] = (),
+        run_id: str = "a",
     ) -> list[tuple[float, float]]:
         typed = [
             "experiment=quickstart",
@@ -82,11 +88,12 @@ def searched(
                 return compose("config", [*typed, *line], return_hydra_config=with_hydra)
 
         config = composed([], with_hydra=True)
-        options = {key: config.hydra.sweeper[key] for key in ("sampler", "study_name", "params")}
+        options = {key: config.hydra.sweeper[key] for key in ("sampler", "params")}
+        options["study_name"] = "shared"
         options |= {"storage": f"sqlite:///{here}/{storage}", "n_trials": TRIALS, "n_jobs": BATCH}
         optuna_search = OptunaSearch(SearchOptions(**options))
         optuna_search.config = config
-        sweep = Sweep(killed_at_launch, list(failing))
+        sweep = Sweep(killed_at_launch, list(failing), run_id)
         monkeypatch.setattr(search, "open_sweep", lambda *_: contextlib.nullcontext(sweep))
         monkeypatch.setattr(optuna_search, "_compose", composed)
         optuna_search.launcher = None
@@ -117,3 +124,16 @@ def test_the_failed_jobs_of_a_search_run_again_and_nothing_else(
     whole = searched("tpe", "whole.db", None)
     assert searched("tpe", "whole.db", None, failing=[(0.0, 0.0)]) == whole[:1]
     assert searched("tpe", "whole.db", None) == []
+
+
+def test_two_sweeps_of_one_study_take_each_others_trials_for_neither_lost_nor_left(
+    searched: Callable[..., list[tuple[float, float]]],
+) -> None:
+    none_fails = [(0.0, 0.0)]
+    before = searched("tpe", "shared.db", 2, failing=none_fails, run_id="a")
+    other = searched("tpe", "shared.db", None, failing=none_fails, run_id="b")
+    assert len(before) == BATCH
+    assert len(other) == TRIALS - 2 * BATCH, "a batch of the first sweep is in flight"
+    after = searched("tpe", "shared.db", None, failing=none_fails, run_id="a")
+    assert len(after) == BATCH
+    assert len({*before, *other, *after}) == TRIALS
