@@ -33,9 +33,10 @@ from pipeline.tracking.lookup import (
 from pipeline.tracking.patience import PATIENCE_SECONDS
 from pipeline.tracking.store import store_errors
 
-# Jobs that start and end between two reads are found by their start, although the clocks of two
-# machines differ by as much. Others are found while they run, and at the end by their config.
+# New runs are found by their start, if the clocks of two machines differ by no more than this.
+# Others are found while they run, and the last at the end of their launch, by their config.
 CLOCKS_DIFFER_MS = 5000
+SEARCH_RUNNING_MS = 10_000  # between two searches for runs whose clock is late
 SETTLED = (FINISHED, PRUNED)  # statuses of a job that need not run again
 TAGS = (
     FIGURES_VERSION_TAG,
@@ -118,6 +119,7 @@ class Children:
         self._statuses: Counter[str] = Counter()
         self._newest_ms = 0
         self._read_ms = 0
+        self._searched_ms = 0  # for runs whose clock is late
 
     def __iter__(self) -> Iterator[ChildRun]:
         return iter(self._runs.values())
@@ -173,10 +175,13 @@ class Children:
         Raises:
             PipelineError: the store does not answer.
         """
-        started_ms = int(time.time() * 1000)
+        now_ms = int(time.time() * 1000)
+        late = bool(self._read_ms) and now_ms - self._searched_ms >= SEARCH_RUNNING_MS
         with store_errors():
-            found = self._send(self._search, patience_s)
-        self._read_ms = started_ms
+            found = self._send(partial(self._search, late), patience_s)
+        self._read_ms = now_ms
+        if late:
+            self._searched_ms = now_ms
         for run_id in self._running - found.keys():  # somebody has deleted them
             self._forget(run_id)
         return [child for child in found.values() if self._take(child)]
@@ -201,13 +206,14 @@ class Children:
             found = [self._send(partial(self._matching, each), patience_s) for each in filters]
         return [child for children in found for child in children if self._take(child)]
 
-    def _search(self) -> dict[str, ChildRun]:
-        """Ask the store for the runs that may have changed, by their ids."""
+    def _search(self, late: bool) -> dict[str, ChildRun]:
+        """Ask the store for the runs that may have changed, by their ids; for late clocks, too."""
         if not self._read_ms:
             return {child.run_id: child for child in self._matching()}
         since_ms = max(0, min(self._newest_ms, self._read_ms) - CLOCKS_DIFFER_MS)
         found = self._matching(f"attributes.start_time >= {since_ms}")
-        found += self._matching(f"attributes.status = '{RUNNING}'")
+        if late:
+            found += self._matching(f"attributes.status = '{RUNNING}'")
         if ended := sorted(self._running - {child.run_id for child in found}):
             listed = ", ".join(f"'{run_id}'" for run_id in ended)
             found += self._matching(f"attributes.run_id IN ({listed})")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import FileInfo, LoggedModel, Run
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
@@ -52,7 +53,7 @@ class Surplus:
         Raises:
             MlflowException, SQLAlchemyError, OSError: the store does not answer.
         """
-        repository = get_artifact_repository(self.run.info.artifact_uri)
+        repository = _artifacts_of(client, self.run)
         for folder in self.folders:
             repository.delete_artifacts(folder)  # type: ignore[no-untyped-call]
         discard_models(client, self.models)
@@ -84,12 +85,13 @@ def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus | None:
         return None
     if client.search_model_versions(f"run_id = '{run_id}'"):
         return None
-    stored = [file for file in client.list_artifacts(run_id) if file.path in VARIANTS]
+    repository = _artifacts_of(client, run)
+    stored = [file for file in repository.list_artifacts() if file.path in VARIANTS]
     trained = INT8 if INT8 in [file.path for file in stored] else FP32
     stay = {LINEAR, tags.get(SHIPPED_TAG, trained)} if keep == KEEP_SHIPPED else set()
     surplus = [file for file in stored if file.path not in stay]
     models = [] if keep == KEEP_SHIPPED else models_of(client, run_id)
-    size = sum(_bytes(client, run_id, file) for file in surplus)
+    size = sum(_bytes(repository, file) for file in surplus)
     size += sum(_bytes_of_model(model) for model in models)
     return Surplus(run, keep, [file.path for file in surplus], models, size / MB)
 
@@ -100,7 +102,12 @@ def _bytes_of_model(model: LoggedModel) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _bytes(client: MlflowClient, run_id: str, file: FileInfo) -> int:
+def _artifacts_of(client: MlflowClient, run: Run) -> ArtifactRepository:
+    """Open the artifacts of a run; the client's own functions would read the run again."""
+    return get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+
+
+def _bytes(repository: ArtifactRepository, file: FileInfo) -> int:
     if not file.is_dir:
         return int(file.file_size or 0)
-    return sum(_bytes(client, run_id, each) for each in client.list_artifacts(run_id, file.path))
+    return sum(_bytes(repository, each) for each in repository.list_artifacts(file.path))

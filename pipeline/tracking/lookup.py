@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 NEWEST_FIRST = ("attributes.start_time DESC",)
 OLDEST_FIRST = ("attributes.start_time ASC",)
-PAGE = 250  # runs; MLflow's SQL stores (3.17) take 0.8 MB for each run of a page
+PAGE = 250  # runs; MLflow's SQL stores (3.17) have hundreds of objects for each run of a page
 LISTED_SWEEPS = 3  # sweeps that an error names
 
 

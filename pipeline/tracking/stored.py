@@ -8,6 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.names import MODEL
 from pipeline.tracking.local_models import local_path
+from pipeline.tracking.lookup import every_page
 
 PART = ".part"  # ends the name of a folder that is being stored
 
@@ -24,7 +25,9 @@ def models_of(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     """
     experiment_id = client.get_run(run_id).info.experiment_id
     of_run = f"name = '{MODEL}' AND source_run_id = '{run_id}'"
-    return list(client.search_logged_models([experiment_id], of_run))
+    return every_page(
+        lambda token: client.search_logged_models([experiment_id], of_run, page_token=token)
+    )
 
 
 def discard_models(client: MlflowClient, models: Iterable[LoggedModel]) -> None:

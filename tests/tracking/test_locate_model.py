@@ -4,7 +4,12 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
-from pipeline.tracking.locate_model import fp32_directory, mlflow_directory, model_directory
+from pipeline.tracking.locate_model import (
+    _check_registered,
+    fp32_directory,
+    mlflow_directory,
+    model_directory,
+)
 
 
 @pytest.fixture
@@ -66,6 +71,23 @@ def test_a_name_alias_or_version_that_is_not_registered_is_told_with_the_nearest
         mlflow_directory("models:/int8-text-classifier@champion")
     with pytest.raises(PipelineError, match="has no version 7"):
         mlflow_directory("models:/int8-text-classifier/7")
+
+
+def test_a_version_behind_the_first_page_is_registered(
+    registry: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MlflowClient.search_model_versions
+
+    def one_at_a_time(self: MlflowClient, *arguments: object, **options: object) -> object:
+        return original(self, *arguments, **{**options, "max_results": 1})
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", one_at_a_time)
+    registry.create_registered_model("int8")
+    versions = [registry.create_model_version("int8", "/nowhere").version for _ in range(3)]
+    for version in versions:
+        _check_registered("int8", None, str(version))
+    with pytest.raises(PipelineError, match="has no version 4"):
+        _check_registered("int8", None, "4")
 
 
 def test_only_a_run_id_stands_for_the_fp32_model_of_a_run(store: str) -> None:

@@ -8,6 +8,7 @@ from pipeline.tracking import lookup
 from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.lookup import (
     children_of,
+    find_experiment,
     find_run,
     find_sweep,
     last_attempts,
@@ -79,6 +80,25 @@ def test_the_latest_sweep_is_the_one_that_runs_or_ran_last(client: MlflowClient)
     assert find_sweep(client, "latest").info.run_id == first
     third = client.create_run("0", tags={"sweep.key": "3", **process_tags()}, start_time=1)
     assert find_sweep(client, "latest").info.run_id == third.info.run_id
+
+
+def test_experiments_behind_the_first_page_are_searched_too(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MlflowClient.search_experiments
+
+    def one_at_a_time(self: MlflowClient, **options: object) -> object:
+        return original(self, **{**options, "max_results": 1})
+
+    monkeypatch.setattr(MlflowClient, "search_experiments", one_at_a_time)
+    sweeps = []
+    for name in ("first", "second"):
+        experiment_id = client.create_experiment(name)
+        sweeps.append(client.create_run(experiment_id, tags={"sweep.key": name}).info.run_id)
+    assert [find_sweep(client, sweep).info.run_id for sweep in sweeps] == sweeps
+    for name in ("first", "second"):
+        with pytest.raises(PipelineError, match=rf"did you mean {name}\?"):
+            find_experiment(client, f"{name}s")
 
 
 def test_more_registered_models_than_a_page_are_all_listed(client: MlflowClient) -> None:
