@@ -71,7 +71,6 @@ def _bench(options: argparse.Namespace) -> None:
             raise PipelineError(f"--{name} {getattr(options, name)} must be above 0.")
     third_parties.prepare()
     import mlflow
-    from mlflow.tracking import MlflowClient
     from omegaconf import OmegaConf
 
     from pipeline.config.resolve import read_logged
@@ -79,10 +78,11 @@ def _bench(options: argparse.Namespace) -> None:
     from pipeline.evaluation.benchmark import benchmark
     from pipeline.models.artifact import Artifact
     from pipeline.reports.results import show_benchmarks
+    from pipeline.tracking.database import open_client
 
-    mlflow.set_tracking_uri(tracking_uri())
-    client = MlflowClient()
-    with store_errors():
+    mlflow.set_tracking_uri(uri := tracking_uri())
+    with store_errors(uri):
+        client = open_client(uri)
         run = find_run(client, options.run_id or newest_shipped(client))
         files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
     config = cast(Config, OmegaConf.to_object(read_logged(files / CONFIG)))

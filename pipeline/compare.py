@@ -128,13 +128,12 @@ def _compare(options: argparse.Namespace) -> None:
     if len(options.runs) == 1:
         raise PipelineError("one run is nothing to compare; give a second id, or --sweep latest.")
     third_parties.prepare()
-    from mlflow.tracking import MlflowClient
-
     from pipeline.tracking.connection import ui_address
+    from pipeline.tracking.database import open_client
 
     uri = tracking_uri()
     with store_errors(uri):
-        client = MlflowClient(uri)
+        client = open_client(uri)
         title, runs, objectives = _selected(client, options)
     if len(options.runs) == 2 and options.format == "table":
         _show_two(client, runs[0], runs[1], ui_address(uri))

@@ -82,13 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prune(options: argparse.Namespace) -> None:
     if sum(map(bool, (options.runs, options.sweep, options.experiment))) != 1:
         raise PipelineError("give run ids, --sweep ID or --experiment NAME, and one of them alone.")
-    from mlflow.tracking import MlflowClient
-
+    from pipeline.tracking.database import open_client
     from pipeline.tracking.keeping import surplus_of
 
     uri, total_mb, removes = tracking_uri(), 0.0, "would remove" if options.dry_run else "removed"
     with store_errors(uri):
-        client = MlflowClient(uri)
+        client = open_client(uri)
         for run in _selected(client, options):
             surplus = surplus_of(client, run, options.keep)
             if surplus is None:

@@ -53,14 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(run_id: str, output: Path | None) -> None:
-    from mlflow.tracking import MlflowClient
-
     from pipeline.config.resolve import read_logged
     from pipeline.reports.run_page import write_report
+    from pipeline.tracking.database import open_client
 
     uri = tracking_uri()
     with store_errors(uri), tempfile.TemporaryDirectory() as scratch:
-        client = MlflowClient(uri)
+        client = open_client(uri)
         run = find_run(client, run_id)
         if not client.list_artifacts(run_id, REPORTS):
             raise PipelineError(

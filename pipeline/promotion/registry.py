@@ -10,7 +10,6 @@ from typing import cast
 import mlflow
 from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
 from pipeline.config.objectives import rank
@@ -37,6 +36,7 @@ from pipeline.names import (
 )
 from pipeline.promotion.card import model_card
 from pipeline.promotion.gate import Check
+from pipeline.tracking.database import open_client
 from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.lookup import (
     children_of,
@@ -96,9 +96,9 @@ class Registry:
     """
 
     def __init__(self, name: str) -> None:
-        mlflow.set_tracking_uri(tracking_uri())
+        mlflow.set_tracking_uri(uri := tracking_uri())
         self._name = name
-        self._client = MlflowClient()
+        self._client = open_client(uri)
 
     def shipped(self, run_id: str) -> ShippedRun:
         """Read what a run says of the model that it shipped.

@@ -19,6 +19,7 @@ from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
 from pipeline.names import DESCRIPTION_TAG, FAILED, FAILURE_TAG, KILLED, PARENT_TAG, RUNNING
 from pipeline.tracking import views
+from pipeline.tracking.database import check_database
 from pipeline.tracking.liveness import is_dead, is_silent
 from pipeline.tracking.lookup import search_all
 from pipeline.tracking.patience import STORE_ERRORS, Patience
@@ -27,6 +28,7 @@ from pipeline.tracking.store import (
     SQLITE,
     URI_VARIABLE,
     command,
+    is_server,
     store_errors,
 )
 from pipeline.tracking.stored import discard_halves
@@ -79,7 +81,7 @@ class Connection:
         Args:
             place: what the address has after the server's.
         """
-        if self.uri.startswith("http"):
+        if is_server(self.uri):
             return f"{ui_address(self.uri)}{place}"
         if self.uri == DEFAULT_TRACKING_URI and in_checkout():
             return "make ui"
@@ -114,13 +116,14 @@ def open_experiment(config: TrackingConfig, patience_s: float = 0.0) -> Connecti
         patience_s: seconds to wait for a server that does not answer.
 
     Raises:
-        PipelineError: the store does not answer or cannot be opened.
+        PipelineError: the store does not answer, is of another MLflow, or cannot be opened.
     """
     # MLflow's client (3.17) would ask a server again by itself, silently and for four minutes;
     # Patience asks again and says so.
     os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "1")
     _check_answers(config.tracking_uri, patience_s)
     with store_errors(config.tracking_uri):
+        check_database(config.tracking_uri, patience_s)
         mlflow.set_tracking_uri(_prepared(config.tracking_uri))
         client = MlflowClient()
         connection = Connection(client, _experiment_id(client, config), config.tracking_uri)
@@ -130,14 +133,14 @@ def open_experiment(config: TrackingConfig, patience_s: float = 0.0) -> Connecti
 
 def ui_address(uri: str) -> str:
     """Return the address of the MLflow UI: the server's, or that of `make ui`."""
-    if uri.startswith("http"):
+    if is_server(uri):
         return redacted(uri).replace("***@", "").rstrip("/")
     return UI_ADDRESS
 
 
 def _check_answers(uri: str, patience_s: float) -> None:
     """Ask a server whether it is there; its answer may be that it wants credentials."""
-    if not uri.startswith(("http://", "https://")):
+    if not is_server(uri):
         return
     request = urllib.request.Request(f"{ui_address(uri)}/health")  # noqa: S310
 

@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError, nearest
 from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
 from pipeline.tracking import local_models
+from pipeline.tracking.database import check_database, open_client
 from pipeline.tracking.lookup import every_page, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
 
@@ -93,11 +94,10 @@ def fp32_directory(reference: str, store: str) -> str:
 
 def _check_registered(name: str, alias: str | None, version: str | None) -> None:
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     uri = tracking_uri()
     with store_errors(uri):
-        client = MlflowClient(uri)
+        client = open_client(uri)
         try:
             model = client.get_registered_model(name)
         except MlflowException as error:
@@ -138,6 +138,7 @@ def _fetch(uri: str, otherwise: str, store: str, scratch: str | None = None) -> 
     from mlflow.exceptions import MlflowException
 
     with store_errors(store):
+        check_database(store)
         try:
             local = mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=store)
             return Path(local)

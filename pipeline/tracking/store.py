@@ -11,8 +11,16 @@ from pipeline.errors import PipelineError, redacted
 SQLITE = "sqlite:///"  # begins the address of a store in a file
 DEFAULT_TRACKING_URI = f"{SQLITE}mlruns/mlflow.db"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+SERVED_VARIABLE = "MLFLOW_BACKEND_STORE_URI"  # where a server has the address of its own store
 # As the person has set it: MLflow 3.17 writes to the variable when it is told where the store is.
 URI_AT_START = os.environ.get(URI_VARIABLE)
+SERVER_EXTRA = "the extra `server` has what PostgreSQL and S3 need: pip install -e '.[server]'"
+# What MlflowException.error_code says of the user whom a server was told.
+REFUSALS = {
+    "PERMISSION_DENIED": "its user may not do this; who manages the server can grant it (EDIT)",
+    "UNAUTHENTICATED": "it does not know this user and password, which are in the address "
+    "(http://USER:PASSWORD@HOST), or in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+}
 TAG_LENGTH = 5000  # MLflow's limit
 NOT_FOUND = (
     "RESOURCE_DOES_NOT_EXIST"  # MlflowException.error_code for a missing run, model or version
@@ -48,12 +56,25 @@ def command(uri: str, *arguments: str) -> str:
     return python(*arguments, **({} if uri == known else {URI_VARIABLE: redacted(uri)}))
 
 
+def is_of_s3(error: BaseException) -> bool:
+    """Tell whether an error is one of S3's client, which is imported where it is used alone."""
+    return type(error).__module__.partition(".")[0] in ("boto3", "botocore")
+
+
+def is_server(uri: str) -> bool:
+    """Tell whether a store is a tracking server, and no database."""
+    return uri.startswith(("http://", "https://"))
+
+
 @contextlib.contextmanager
 def store_errors(uri: str = "") -> Iterator[None]:
     """Turn what a full disk, a read-only folder or a lost server raises into one line.
 
     Args:
         uri: address of the store; empty takes the one that MLflow is set to.
+
+    Raises:
+        PipelineError: the store cannot be used.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -61,9 +82,20 @@ def store_errors(uri: str = "") -> Iterator[None]:
 
     try:
         yield
-    except (OSError, SQLAlchemyError, MlflowException) as error:
+    except Exception as error:
+        known = (OSError, SQLAlchemyError, MlflowException, ModuleNotFoundError)
+        if not isinstance(error, known) and not is_of_s3(error):
+            raise
         where = uri or mlflow.get_tracking_uri()
-        reason = str(error).splitlines()[0]
         raise PipelineError(
-            redacted(f"the tracking store {where} cannot be used: {reason}")
+            redacted(f"the tracking store {where} cannot be used: {_reason(error)}")
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line why a store cannot be used, and what would change that."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; {SERVER_EXTRA}"
+    code = getattr(error, "error_code", "")  # of an MlflowException
+    first = str(error).partition("\n")[0] or type(error).__name__
+    return REFUSALS.get(code, first)
