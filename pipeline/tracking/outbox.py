@@ -122,7 +122,7 @@ class Outbox:
         """Wait a little for a store that is away, or remember what it refuses."""
         with self._changed:
             if not is_refusal(error):
-                self._patience.missed()
+                self._patience.missed(error)
                 self._error = error
             elif self._refusal is None:
                 log.warning("the tracking store refuses metrics: %s", redacted(reason_line(error)))

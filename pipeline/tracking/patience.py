@@ -11,6 +11,8 @@ from typing import TypeVar
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pipeline.tracking.store import is_of_s3
+
 PATIENCE_SECONDS = 600.0
 # For what a run that ended early still has to say: whoever interrupts it does not want to wait.
 LAST_SECONDS = 150.0
@@ -33,6 +35,9 @@ FINAL_ERRNOS = (
     errno.EROFS,
 )
 FINAL_IN_SQLITE = ("SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_NOTADB", "SQLITE_READONLY")
+DENIED = "PERMISSION_DENIED"  # MlflowException.error_code for a user who may not write
+# What PostgreSQL, SQLite and MySQL say of a row that is there already.
+COLLISIONS = ("UniqueViolation", "UNIQUE constraint failed", "Duplicate entry")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -71,17 +76,23 @@ class Patience:
         while True:
             try:
                 answer = request()
-            except STORE_ERRORS as error:
+            except Exception as error:
                 if is_refusal(error) or time.monotonic() >= deadline:
                     raise
-                self.missed()
+                self.missed(error)
                 time.sleep(self.retry_s)
             else:
                 self.answered()
                 return answer
 
-    def missed(self) -> None:
-        """Say that the store is away, unless that was said."""
+    def missed(self, error: Exception) -> None:
+        """Say that the store is away, unless that was said, or another run was only faster.
+
+        Args:
+            error: what the request raised.
+        """
+        if _is_collision(error):
+            return
         with self._lock:
             if not self._away:
                 log.warning(
@@ -103,6 +114,8 @@ def last_seconds(error: BaseException) -> float:
     Args:
         error: what ended it.
     """
+    if any(getattr(cause, "error_code", "") == DENIED for cause in _causes(error)):
+        return 0.0
     return INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else LAST_SECONDS
 
 
@@ -112,6 +125,8 @@ def is_refusal(error: BaseException) -> bool:
     Args:
         error: what the request raised.
     """
+    if _is_collision(error):
+        return False
     for cause in _causes(error):
         # MLflow 3.17 answers 400 for a connection that its database has closed.
         if isinstance(cause, DBAPIError) and cause.connection_invalidated:
@@ -125,7 +140,30 @@ def is_refusal(error: BaseException) -> bool:
         if response is not None:
             return _is_final_status(response.status_code)
         return error.errno in FINAL_ERRNOS
+    if is_of_s3(error):
+        return _is_refusal_of_s3(error)
     return not isinstance(error, STORE_ERRORS)
+
+
+def _is_collision(error: BaseException) -> bool:
+    """Tell whether two runs have made the same row at once; the second time, it is found.
+
+    MLflow 3.17 looks for a dataset before it makes one, and answers 400 to who comes second.
+    """
+    return isinstance(error, MlflowException) and any(sign in str(error) for sign in COLLISIONS)
+
+
+def _is_refusal_of_s3(error: BaseException) -> bool:
+    """Tell an answer of S3, or what its client misses, from a store that is away."""
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+    # boto3 1.44 raises an error of its own for an upload, while it handles the answer.
+    for cause in (error, error.__context__):
+        if isinstance(cause, ClientError):
+            status = cause.response["ResponseMetadata"]["HTTPStatusCode"]
+            # Who the process is comes from its environment, which no longer changes.
+            return status in (401, 403) or _is_final_status(status)
+    return not isinstance(error, ConnectionError | HTTPClientError)
 
 
 def _is_final_status(status: int) -> bool:

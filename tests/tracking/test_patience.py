@@ -6,15 +6,20 @@ from collections.abc import Callable
 import pytest
 import requests
 import sqlalchemy.exc
+from boto3.exceptions import Boto3Error, S3UploadFailedError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
     INVALID_PARAMETER_VALUE,
+    PERMISSION_DENIED,
     RESOURCE_DOES_NOT_EXIST,
     TEMPORARILY_UNAVAILABLE,
     UNAUTHENTICATED,
 )
 
-from pipeline.tracking.patience import Patience, is_refusal
+from pipeline.errors import PipelineError
+from pipeline.tracking.patience import Patience, is_refusal, last_seconds
 
 
 @pytest.fixture
@@ -39,6 +44,17 @@ def http_error(status: int) -> requests.HTTPError:
     return requests.HTTPError("no", response=response)
 
 
+def s3_error(status: int) -> Boto3Error:
+    """What boto3 raises for an upload that S3 answers so."""
+    try:
+        raise ClientError({"ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
+    except ClientError:
+        try:
+            raise S3UploadFailedError("no")
+        except S3UploadFailedError as error:
+            return error
+
+
 def sqlite_error(name: str) -> MlflowException:
     """What MLflow raises when SQLite says no."""
     original = sqlite3.OperationalError("no")
@@ -57,6 +73,9 @@ AWAY = {
     "server": MlflowException("API request failed"),
     "credentials": MlflowException("expired", UNAUTHENTICATED),
     "locked": sqlite_error("SQLITE_BUSY"),
+    "a server's database": MlflowException("(psycopg.OperationalError)", TEMPORARILY_UNAVAILABLE),
+    "S3": EndpointConnectionError(endpoint_url="http://127.0.0.1:9"),
+    "S3 with an error": s3_error(503),
     "stale": OSError(errno.ESTALE, "stale file handle"),
 }
 REFUSED = {
@@ -67,6 +86,9 @@ REFUSED = {
     "read-only": OSError(errno.EROFS, "Read-only file system"),
     "permission": PermissionError(errno.EACCES, "Permission denied"),
     "read-only database": sqlite_error("SQLITE_READONLY_DBMOVED"),
+    "S3 without credentials": NoCredentialsError(),
+    "S3 without a bucket": s3_error(404),
+    "S3 with other credentials": s3_error(403),
     "full database": sqlite_error("SQLITE_FULL"),
 }
 
@@ -107,3 +129,19 @@ def test_patience_ends_with_the_last_error(patience: Patience) -> None:
 
 def test_an_error_that_no_store_raises_is_a_refusal() -> None:
     assert is_refusal(TypeError("no batch"))
+
+
+def test_a_row_that_two_runs_make_at_once_is_sent_again_silently(
+    patience: Patience, caplog: pytest.LogCaptureFixture
+) -> None:
+    collision = MlflowException("(psycopg.errors.UniqueViolation) dataset_pk", BAD_REQUEST)
+    assert patience.send(failing([collision])) == "taken"
+    assert caplog.records == []
+    assert is_refusal(MlflowException("(psycopg.errors.DataError) too long", BAD_REQUEST))
+
+
+def test_who_may_not_write_does_not_wait_to_say_so() -> None:
+    error = PipelineError("may not")
+    error.__cause__ = MlflowException("Permission denied", PERMISSION_DENIED)
+    assert last_seconds(error) == 0
+    assert last_seconds(PipelineError("away")) > 60
