@@ -25,7 +25,7 @@ SAME := $(shell \
   $(if $(call typed,TORCH_INDEX),test "$$(cat $(SETUP) 2>&1)" = "$(TORCH_INDEX)",true) && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets quickstart train sweep compare ui bench promote serve measure study test test-all lint format lock audit clean clean-cache FORCE
+.PHONY: help setup assets quickstart train sweep compare ui server bench promote serve measure study test test-all lint format lock audit clean clean-cache FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ $(SETUP): pyproject.toml $(wildcard constraints/*.txt) $(if $(SAME),,FORCE)
 	@echo "setting up .venv with $$($(PYTHON) --version): 0.6 GB to download and 2.7 GB on disk with the CPU build of torch,"
 	@echo "3.2 GB and 7.4 GB with the CUDA build, which PyPI has for Linux; TORCH_INDEX=URL with PyTorch's index of CPU builds avoids that"
 	@$(if $(SAME),,rm -f .venv/bin/python)
-	@$(call install,.venv,$(PYTHON)) --constraint constraints/$$($(VERSION)).txt --editable '.[dev,openvino]'
+	@$(call install,.venv,$(PYTHON)) --constraint constraints/$$($(VERSION)).txt --editable '.[dev,openvino,server]'
 	@$(call neural_compressor,.venv) --constraint constraints/$$($(VERSION)).txt
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	@echo "$(TORCH_INDEX)" > $@
@@ -68,6 +68,9 @@ compare: $(SETUP) ## compare the runs of the last sweep (ARGS="--sweep ID --form
 
 ui: $(SETUP) ## serve the MLflow UI on 127.0.0.1, on the newest runs (PORT=5000)
 	@$(BIN)/python -m pipeline.ui --port $(PORT)
+
+server: $(SETUP) ## serve a tracking server for a team on 127.0.0.1: PostgreSQL, and artifacts behind it (PORT=5000)
+	@$(BIN)/python -m pipeline.server --port $(PORT) $(ARGS)
 
 bench: $(SETUP) ## time the artifacts of the newest run (the quickstart's, after make quickstart) side by side
 	@$(BIN)/python -m pipeline.bench $(ARGS)
@@ -102,7 +105,7 @@ format: $(SETUP) ## format, and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
 lock: ## resolve pyproject.toml anew for PYTHON and write its file in constraints/ (ARGS="torch==2.13.0" holds a version)
-	@$(call install,.venv-lock,$(PYTHON)) --editable '.[dev,openvino,ray,slurm]' $(ARGS)
+	@$(call install,.venv-lock,$(PYTHON)) --editable '.[dev,openvino,ray,server,slurm]' $(ARGS)
 	@$(call neural_compressor,.venv-lock)
 	@{ echo "# Every package of the environment, exactly; torch brings its own nvidia-*, cuda-* and triton."; \
 	   echo "# Written by \`make lock PYTHON=python$$($(VERSION))$(if $(ARGS), ARGS=\"$(ARGS)\")\`."; \

@@ -33,6 +33,7 @@ MAKE_COMMANDS = {
     "bench": "python -m pipeline.bench",
     "promote": "python -m pipeline.promote",
     "serve": "python -m pipeline.serve",
+    "server": "python -m pipeline.server",
 }
 
 
@@ -214,6 +215,6 @@ def test_the_help_ends_with_a_line_for_each_of_the_other_commands() -> None:
         text=True,
         check=True,
     ).stdout
-    doors = ["assets", "bench", "compare", "predict", "promote", "report", "serve"]
+    doors = ["assets", "bench", "compare", "predict", "promote", "report", "serve", "server"]
     last = [line.split()[2] for line in shown.strip().splitlines()[-len(doors) :]]
     assert last == [f"pipeline.{door}" for door in doors]
