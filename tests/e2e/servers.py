@@ -8,30 +8,49 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+
+START_SECONDS = 150.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Server:
-    """A real `mlflow server` on loopback that keeps the artifacts to itself, and can be away."""
+    """A real `mlflow server` on loopback that keeps the artifacts to itself, and can be away.
 
-    def __init__(self, store: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    Args:
+        store: address of its database.
+        folder: folder of the artifacts.
+        options: further options of `mlflow server`.
+        environment: variables over those of this process.
+    """
+
+    def __init__(
+        self, store: str, folder: Path, *options: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         self._command += ["--host", "127.0.0.1", "--port", str(port)]
         self._command += ["--backend-store-uri", store, "--artifacts-destination", str(folder)]
+        self._command += options
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._process = subprocess.Popen(
             self._command,
+            env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 urllib.request.urlopen(f"{self.address}/health", timeout=5)

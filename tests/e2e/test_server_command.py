@@ -1,0 +1,70 @@
+"""`make server`: PostgreSQL and MLflow together, on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import rmtree
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import PipelineError
+from pipeline.tracking.postgresql import PostgreSQL
+from tests.e2e.servers import free_port
+from tests.e2e.test_team_server import needs_postgresql
+
+ROOT = Path(__file__).parents[2]
+pytestmark = needs_postgresql
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="test-server-"))
+    folder.chmod(0o711)
+    yield folder
+    rmtree(folder)
+
+
+def test_ctrl_c_ends_both_and_what_was_logged_is_there_again(folder: Path) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "pipeline.server", "--folder", str(folder)]
+    for start in (1, 2):
+        process = subprocess.Popen(
+            [*command, "--port", address.rpartition(":")[2]],
+            cwd=ROOT,
+            env={**os.environ, "MLFLOW_WORKERS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert f"open {address}" in line, process.stderr and process.stderr.read()
+            client = MlflowClient(address)
+            if start == 1:
+                client.create_experiment("kept")
+            assert client.get_experiment_by_name("kept") is not None
+            with pytest.raises(PipelineError, match="runs already"):
+                PostgreSQL(folder / "postgresql").start()
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (0, "")
+        assert not (folder / "postgresql/data/postmaster.pid").exists()
+
+
+def test_what_a_killed_server_has_left_running_is_ended_by_the_next(folder: Path) -> None:
+    killed = PostgreSQL(folder / "postgresql")
+    killed.start()
+    killed._lock.release()  # as the end of its process does
+    following = PostgreSQL(folder / "postgresql")
+    following.start()
+    assert following.address != killed.address
+    following.close()
+    killed._let_go()
