@@ -96,15 +96,19 @@ def _database(folder: Path) -> Iterator[str]:
 
 
 def _prepare(address: str, *, upgrade: bool) -> None:
-    """Make the tables of a new database; refuse those of another MLflow, or migrate them."""
-    from mlflow.db import upgrade as upgrade_command
+    """Refuse the tables of another MLflow, or migrate them; mlflow server makes those that lack.
 
-    from pipeline.tracking.database import OlderSchemaError, open_client
+    Raises:
+        PipelineError: the database does not answer, or is of another MLflow.
+    """
+    from mlflow.db import upgrade as migrate
+
+    from pipeline.tracking.database import OlderSchemaError, check_database
     from pipeline.tracking.store import store_errors
 
     with store_errors(address):
         try:
-            open_client(address).search_experiments(max_results=1)
+            check_database(address)
         except OlderSchemaError as error:
             if not upgrade:
                 raise PipelineError(
@@ -112,7 +116,7 @@ def _prepare(address: str, *, upgrade: bool) -> None:
                     "migrate it with --upgrade."
                 ) from error
             # In this process: the arguments of another, with the password, are seen by every user.
-            upgrade_command.main([address], standalone_mode=False)
+            migrate.main([address], standalone_mode=False)
 
 
 def _run_mlflow(address: str, port: int, folder: Path) -> None:
@@ -138,24 +142,26 @@ def _run_mlflow(address: str, port: int, folder: Path) -> None:
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the other
         )
     try:
-        _wait_until_it_answers(process, port)
-        print(  # noqa: T201
-            f"open http://{HOST}:{port}, and send runs there with tracking=server "
-            f"tracking.tracking_uri=http://{HOST}:{port} (log: {log}; Ctrl-C ends it)",
-            flush=True,
-        )
+        if _answers(process, port):
+            print(  # noqa: T201
+                f"open http://{HOST}:{port}, and send runs there with tracking=server "
+                f"tracking.tracking_uri=http://{HOST}:{port} (log: {log}; Ctrl-C ends it)",
+                flush=True,
+            )
         process.wait()
     finally:
         _end(process)
     raise PipelineError(f"mlflow server has ended by itself; {log} says why.")
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int) -> None:
+def _answers(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Wait for the server's first answer; return False if it ends before."""
     while process.poll() is None:
         with contextlib.suppress(OSError):
             urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
-            return
+            return True
         time.sleep(0.2)
+    return False
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

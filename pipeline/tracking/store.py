@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.console.command_line import python
@@ -15,11 +15,11 @@ SERVED_VARIABLE = "MLFLOW_BACKEND_STORE_URI"  # where a server has the address o
 # As the person has set it: MLflow 3.17 writes to the variable when it is told where the store is.
 URI_AT_START = os.environ.get(URI_VARIABLE)
 SERVER_EXTRA = "the extra `server` has what PostgreSQL and S3 need: pip install -e '.[server]'"
-# What MlflowException.error_code says of the user whom a server was told.
-REFUSALS = {
-    "PERMISSION_DENIED": "its user may not do this; who manages the server can grant it (EDIT)",
-    "UNAUTHENTICATED": "it does not know this user and password, which are in the address "
+# What an HTTP status says of the user whom a server was told.
+REFUSALS: Mapping[int | None, str] = {
+    401: "it does not know this user and password, which are in the address "
     "(http://USER:PASSWORD@HOST), or in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    403: "its user may not do this; who manages the server can grant it (EDIT)",
 }
 TAG_LENGTH = 5000  # MLflow's limit
 NOT_FOUND = (
@@ -96,6 +96,15 @@ def _reason(error: Exception) -> str:
     """Say in one line why a store cannot be used, and what would change that."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; {SERVER_EXTRA}"
-    code = getattr(error, "error_code", "")  # of an MlflowException
     first = str(error).partition("\n")[0] or type(error).__name__
-    return REFUSALS.get(code, first)
+    return REFUSALS.get(_status(error), first)
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status that an error of a server came with."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    # Of requests.HTTPError, as of an upload; S3's client has a dict there.
+    return getattr(getattr(error, "response", None), "status_code", None)

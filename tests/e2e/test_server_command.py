@@ -49,7 +49,9 @@ def test_ctrl_c_ends_both_and_what_was_logged_is_there_again(folder: Path) -> No
             client = MlflowClient(address)
             if start == 1:
                 client.create_experiment("kept")
-            assert client.get_experiment_by_name("kept") is not None
+            kept = client.get_experiment_by_name("kept")
+            assert kept is not None
+            assert kept.artifact_location.startswith("mlflow-artifacts:"), "behind the server"
             with pytest.raises(PipelineError, match="runs already"):
                 PostgreSQL(folder / "postgresql").start()
         finally:

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import requests
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, UNAUTHENTICATED
 
 from pipeline.errors import PipelineError
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
@@ -33,6 +35,27 @@ def test_what_a_store_raises_becomes_one_line_without_its_password() -> None:
         store_errors("http://me:secret@host"),
     ):
         raise MlflowException("no route\nTraceback ...")
+
+
+def forbidden_upload() -> requests.HTTPError:
+    response = requests.Response()
+    response.status_code = 403
+    return requests.HTTPError("403 Client Error for http://me:secret@host", response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MlflowException("no", UNAUTHENTICATED), "it does not know this user and password"),
+        (MlflowException("no", PERMISSION_DENIED), "its user may not do this"),
+        (forbidden_upload(), "its user may not do this"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_a_server_refuses_its_user_is_said_in_words(error: Exception, said: str) -> None:
+    line = rf"http://\*\*\*@host cannot be used: {said}"
+    with pytest.raises(PipelineError, match=line), store_errors("http://me:secret@host"):
+        raise error
 
 
 def test_a_command_names_a_store_that_the_environment_did_not(
