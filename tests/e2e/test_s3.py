@@ -1,5 +1,6 @@
 """Runs whose artifacts are in an S3-like store, which MLflow's own client writes to."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ KEY, SECRET = "AKIAEXAMPLEEXAMPLE00", "hunter2hunter2hunter2"
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket on this machine, with credentials in the environment."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -89,6 +92,7 @@ def test_a_bucket_that_does_not_take_it_is_one_line_at_once(
 ) -> None:
     for name in without:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     output = command(*to_s3, f"tracking.artifact_location={place}")
     assert output.code == 2
     assert said in output.error
