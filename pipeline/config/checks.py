@@ -254,13 +254,26 @@ def _check_dataset(dataset: DatasetConfig) -> None:
             f"dataset.label_names={names} has one class only; a classifier needs two."
         )
     if dataset.encoding is not None:
-        try:
-            "".encode(dataset.encoding)
-        except LookupError:
-            raise PipelineError(
-                f"dataset.encoding={dataset.encoding} is no encoding of text; accepted are utf-8, "
-                "utf-16, cp1252, latin-1, shift_jis and all others that Python knows."
-            ) from None
+        check_encoding("dataset.encoding", dataset.encoding)
+
+
+def check_encoding(key: str, value: str) -> None:
+    """Refuse an encoding that Python does not know.
+
+    Args:
+        key: what it was given as, for the error.
+        value: name of the encoding.
+
+    Raises:
+        PipelineError: there is none of that name.
+    """
+    try:
+        "".encode(value)
+    except LookupError:
+        raise PipelineError(
+            f"{key}={value} is no encoding of text; accepted are utf-8, utf-16, cp1252, latin-1, "
+            "shift_jis and all others that Python knows."
+        ) from None
 
 
 def _check_dataset_paths(dataset: DatasetConfig) -> None:

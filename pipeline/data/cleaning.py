@@ -55,7 +55,16 @@ def good_rows(tables: Iterable[Rows], findings: Findings) -> Iterator[tuple[str,
             stripped = spelled.strip()
             if stripped != spelled:
                 findings.stripped[spelled] += 1
-            yield _pair(text, *seconds) if seconds else str(text), stripped
+            yield join_pair(text, *seconds) if seconds else str(text), stripped
+
+
+def join_pair(*texts: object) -> str:
+    """Write both texts of a pair as one, with a tab between them and none within.
+
+    Args:
+        texts: both texts.
+    """
+    return PAIR_SEPARATOR.join(str(text).replace(PAIR_SEPARATOR, " ") for text in texts)
 
 
 def report(findings: Findings, split: str, name: str, *, drop: bool) -> None:
@@ -117,7 +126,3 @@ def _has_half_character(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _pair(*texts: object) -> str:
-    return PAIR_SEPARATOR.join(str(text).replace(PAIR_SEPARATOR, " ") for text in texts)

@@ -16,6 +16,7 @@ from pipeline.data.streams import open_text
 from pipeline.errors import PipelineError
 
 SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_BY_SUFFIX = {".csv": ",", ".tsv": "\t"}  # that a file's name promises
 HEADER_LINES = 50  # that a header with line ends in its names may take
 QUOTE = '"'
 # Excel begins a file with this line, to tell itself the separator.
@@ -67,6 +68,21 @@ def read_delimited(file: str, encoding: str | None, columns: Columns, separator:
     layout = _layout(file, encoding, columns, separator)
     columns.places_in(layout.header, file)  # a missing one is told here
     return Rows(file, "line", _records(file, encoding, layout, columns))
+
+
+def read_header(
+    file: str, encoding: str | None, columns: Columns, separator: str
+) -> tuple[str, ...]:
+    """Read the names of a table's columns.
+
+    Args:
+        file: as for read_delimited.
+        encoding: as for read_delimited.
+        columns: columns that are wanted; they tell the separator, and may be missing.
+        separator: as for read_delimited.
+    """
+    csv.field_size_limit(sys.maxsize)
+    return _layout(file, encoding, columns, separator).header
 
 
 def _layout(file: str, encoding: str | None, columns: Columns, promised: str) -> Layout:
@@ -178,10 +194,11 @@ def _records(
 
 
 def _label_place(columns: Columns, layout: Layout) -> int | None:
-    """Return the place of the labels, or of another column that nobody wants; None without one."""
+    """Return the place of the labels, or of another column than the texts'; None without one."""
     if columns.label is not None:
         return layout.header.index(columns.label)
-    others = (place for place, name in enumerate(layout.header) if name not in columns.names)
+    texts = (columns.text, columns.text_pair)
+    others = (place for place, name in enumerate(layout.header) if name not in texts)
     return next(others, None)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -27,22 +28,59 @@ def read_json(file: str, encoding: str | None, columns: Columns) -> Rows:
     Raises:
         PipelineError: here or while the rows are read: a column is missing, or the JSON is broken.
     """
+    if _begins_with_lines(file, encoding, columns):
+        return Rows(file, "line", _wanted(_objects_on_lines(file, encoding), columns, file))
+    table = _whole(file, encoding)
+    if isinstance(table, dict):
+        return Rows(file, "row", enumerate(_of_columns(table, columns, file), start=1))
+    return Rows(file, "row", _wanted(enumerate(_objects(table, file), start=1), columns, file))
+
+
+def read_objects(file: str, encoding: str | None, columns: Columns) -> Iterator[dict[str, Any]]:
+    """Read the rows of a table with all that they have.
+
+    Args:
+        file: as for read_json.
+        encoding: as for read_json.
+        columns: columns that are wanted, of which the others tell nothing.
+
+    Raises:
+        PipelineError: as for read_json.
+    """
+    if _begins_with_lines(file, encoding, columns):
+        yield from (value for _, value in _objects_on_lines(file, encoding))
+        return
+    table = _whole(file, encoding)
+    if isinstance(table, list):
+        yield from _objects(table, file)
+        return
+    further = [name for name, value in table.items() if isinstance(value, list | dict)]
+    others = tuple(name for name in further if name not in columns.names)
+    everything = replace(columns, others=(*columns.others, *others))
+    for row in _of_columns(table, everything, file):
+        values = dict(zip(everything.names, row, strict=True))
+        yield {name: values[name] for name in table if name in values}
+
+
+def _begins_with_lines(file: str, encoding: str | None, columns: Columns) -> bool:
+    """Tell whether each row of a file is an object on a line of its own."""
     with open_text(file, encoding) as lines:
         first = next((line for line in lines if line.strip()), "")
         if not first:
             raise PipelineError(f"{file} is empty; it needs at least one row.")
         begun = _object_on_one_line(first)
         alone = next((line for line in lines if line.strip()), None) is None
-        if begun is not None and not (alone and _is_of_columns(begun, columns)):
-            return Rows(file, "line", _of_lines(file, encoding, columns))
+    return begun is not None and not (alone and _is_of_columns(begun, columns))
+
+
+def _whole(file: str, encoding: str | None) -> list[Any] | dict[str, Any]:
+    """Read a file that is one value: an array of objects, or an object of columns."""
     with open_text(file, encoding) as lines:
         table = _parsed("".join(lines), file)
     if isinstance(table, dict) and isinstance(table.get("data"), list):  # pandas' orient="table"
         table = table["data"]
-    if isinstance(table, list):
-        return Rows(file, "row", _wanted(enumerate(_objects(table, file), start=1), columns, file))
-    if isinstance(table, dict):
-        return Rows(file, "row", enumerate(_of_columns(table, columns, file), start=1))
+    if isinstance(table, list | dict):
+        return table
     raise PipelineError(f"{file} is {type(table).__name__}; {SHAPES}.")
 
 
@@ -61,19 +99,14 @@ def _is_of_columns(value: Mapping[str, Any], columns: Columns) -> bool:
     return isinstance(value.get("data"), list) or all(isinstance(p, list | dict) for p in parts)
 
 
-def _of_lines(
-    file: str, encoding: str | None, columns: Columns
-) -> Iterator[tuple[int, Sequence[object]]]:
-    def objects() -> Iterator[tuple[int, dict[str, Any]]]:
-        with open_text(file, encoding) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    value = _parsed(line, f"{file}, line {number}")
-                    if not isinstance(value, dict):
-                        raise PipelineError(f"{file}, line {number} is not an object; {SHAPES}.")
-                    yield number, value
-
-    yield from _wanted(objects(), columns, file)
+def _objects_on_lines(file: str, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    with open_text(file, encoding) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                value = _parsed(line, f"{file}, line {number}")
+                if not isinstance(value, dict):
+                    raise PipelineError(f"{file}, line {number} is not an object; {SHAPES}.")
+                yield number, value
 
 
 def _objects(table: Iterable[object], file: str) -> Iterator[dict[str, Any]]:

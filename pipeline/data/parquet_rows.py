@@ -36,12 +36,50 @@ def read_parquet(file: str, columns: Columns) -> Rows:
     return Rows(file, "row", enumerate(_rows(file, columns, names), start=1), names)
 
 
+def read_schema(file: str) -> pa.Schema:
+    """Read the types of a table's columns.
+
+    Args:
+        file: path or URL.
+
+    Returns:
+        The schema without the features of the datasets library, which hold for its columns alone.
+    """
+    with open_bytes(file) as opened:
+        schema = pq.read_schema(opened)
+    others = {key: value for key, value in (schema.metadata or {}).items() if key != METADATA_KEY}
+    return schema.with_metadata(others)
+
+
+def read_batches(file: str) -> Iterator[pa.RecordBatch]:
+    """Read a table whole, batch by batch.
+
+    Args:
+        file: path or URL.
+    """
+    with open_bytes(file) as opened:
+        yield from pq.ParquetFile(opened).iter_batches(BATCH_ROWS)
+
+
+def text_values(column: pa.Array) -> list[object]:
+    """Turn a column into Python's values; bytes, which some writers leave of texts, into texts.
+
+    Args:
+        column: a column of any type.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        column = column.cast(pa.large_string())
+    return column.to_pylist()
+
+
 def _rows(file: str, columns: Columns, names: tuple[str, ...] | None) -> Iterator[Sequence[object]]:
     count = 0
     with open_bytes(file) as opened:
         table = pq.ParquetFile(opened)
         for batch in table.iter_batches(BATCH_ROWS, columns=list(columns.names)):
-            values = [_values(batch.column(name)) for name in columns.names]
+            values = [text_values(batch.column(name)) for name in columns.names]
             if names is not None:
                 values[1] = [class_name(names, label) for label in values[1]]
             count += batch.num_rows
@@ -50,15 +88,6 @@ def _rows(file: str, columns: Columns, names: tuple[str, ...] | None) -> Iterato
             raise PipelineError(
                 f"{file} declares {table.metadata.num_rows:,} rows, and {count:,} can be read."
             )
-
-
-def _values(column: pa.Array) -> list[object]:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    # Some writers do not say that their bytes are text.
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        column = column.cast(pa.large_string())
-    return column.to_pylist()
 
 
 def _class_names(schema: pa.Schema, label: str | None) -> tuple[str, ...] | None:

@@ -1,6 +1,6 @@
 """Say which columns of a table are wanted, and pass its rows on as they are read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.config.schema import DatasetConfig
@@ -10,19 +10,28 @@ LISTED_COLUMNS = 20  # that an error names
 LISTED_CHARACTERS = 40  # of each
 
 
+def key_of_config(key: str, name: str) -> str:
+    """Write a column's name as a config has it: dataset.text_column='text'."""
+    return f"dataset.{key}={name!r}"
+
+
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that a corpus is made of.
+    """The columns of a table that are wanted.
 
     Args:
         text: name of the column with the texts.
         label: name of the column with the labels, or None for texts without.
         text_pair: name of the column with the second texts of pairs, or None.
+        others: names of further columns.
+        as_typed: writes a key of the config and its column as the person typed them, for errors.
     """
 
     text: str
     label: str | None
     text_pair: str | None
+    others: tuple[str, ...] = ()
+    as_typed: Callable[[str, str], str] = key_of_config
 
     @classmethod
     def of(cls, config: DatasetConfig) -> "Columns":
@@ -41,8 +50,8 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their names, in the order of a row's values: text, label, and second text of a pair."""
-        return tuple(self._by_key.values())
+        """Their names, in the order of a row's values: text, label, second text, and others."""
+        return (*self._by_key.values(), *self.others)
 
     def places_in(self, columns: Sequence[str], file: str) -> list[int]:
         """Find the wanted columns.
@@ -55,15 +64,17 @@ class Columns:
             The place of each wanted column.
 
         Raises:
-            PipelineError: one is missing, or there twice; the line names the key of the config.
+            PipelineError: one is missing, or there twice; the line names what was typed.
         """
         for key, name in self._by_key.items():
-            if columns.count(name) > 1:
-                raise PipelineError(f"{file} has {columns.count(name)} columns named {name!r}.")
             if name not in columns:
                 raise PipelineError(
-                    f"dataset.{key}={name!r} is not in {file}; its columns are: {listed(columns)}."
+                    f"{self.as_typed(key, name)} is not in {file}; its columns are: "
+                    f"{listed(columns)}."
                 )
+        for name in self.names:
+            if columns.count(name) > 1:
+                raise PipelineError(f"{file} has {columns.count(name)} columns named {name!r}.")
         return [columns.index(name) for name in self.names]
 
 

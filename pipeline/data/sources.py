@@ -14,19 +14,18 @@ from pipeline.config.hub import LOCAL_HINT
 from pipeline.config.schema import DatasetConfig
 from pipeline.console.command_line import counter
 from pipeline.data.cleaning import Findings, good_rows, report
-from pipeline.data.delimited import read_delimited
+from pipeline.data.delimited import SEPARATOR_BY_SUFFIX, read_delimited
 from pipeline.data.files import check_format, files_in, files_named
 from pipeline.data.json_rows import read_json
 from pipeline.data.parquet_rows import read_parquet
 from pipeline.data.rows import Columns, Rows, class_name
-from pipeline.data.streams import READ_ERRORS, is_url
+from pipeline.data.streams import read_errors
 from pipeline.errors import PipelineError
 from pipeline.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 
 BATCH_ROWS = 10_000
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
 COMMIT_IN_ADDRESS = re.compile(r"@([0-9a-f]{40})/")  # hf://datasets/OWNER/NAME@COMMIT/FILE
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -98,32 +97,19 @@ def read_rows(file: str, encoding: str | None, columns: Columns) -> Rows:
             missing, or the content is not what the name says.
     """
     suffix = check_format(file)
-    try:
-        if suffix in SEPARATORS:
-            rows = read_delimited(file, encoding, columns, SEPARATORS[suffix])
+    with read_errors(file):
+        if suffix in SEPARATOR_BY_SUFFIX:
+            rows = read_delimited(file, encoding, columns, SEPARATOR_BY_SUFFIX[suffix])
         elif suffix == ".parquet":
             rows = read_parquet(file, columns)
         else:
             rows = read_json(file, encoding, columns)
-    except Exception as error:
-        raise _read_error(file, error) from error
     return replace(rows, values=_guarded(rows))
 
 
 def _guarded(rows: Rows) -> Iterator[tuple[int, Sequence[object]]]:
-    try:
+    with read_errors(rows.source):
         yield from rows.values
-    except Exception as error:
-        raise _read_error(rows.source, error) from error
-
-
-def _read_error(file: str, error: Exception) -> Exception:
-    """Put what a file's reader raises into one line; what is no fault of the file stays."""
-    # Each protocol of a URL has a library with errors of its own.
-    if isinstance(error, PipelineError) or not (is_url(file) or isinstance(error, READ_ERRORS)):
-        return error
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return PipelineError(f"{file} cannot be read: {reason or type(error).__name__}.")
 
 
 def _sources(tables: Mapping[str, Sequence[Rows]], origin: str, config: DatasetConfig) -> Sources:

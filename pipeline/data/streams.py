@@ -81,6 +81,28 @@ def is_url(file: str) -> bool:
 
 
 @contextlib.contextmanager
+def read_errors(file: str) -> Iterator[None]:
+    """Put what a file's reader raises into one line; what is no fault of the file stays.
+
+    Args:
+        file: path or URL that the block reads.
+
+    Raises:
+        PipelineError: the file cannot be read.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        # Each protocol of a URL has a library with errors of its own.
+        if not (is_url(file) or isinstance(error, READ_ERRORS)):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise PipelineError(f"{file} cannot be read: {reason or type(error).__name__}.") from error
+
+
+@contextlib.contextmanager
 def open_bytes(file: str) -> Iterator[IO[bytes]]:
     """Open a file, decompressed.
 
@@ -154,4 +176,5 @@ def _encoding_line(file: str, encoding: str) -> str:
                     byte = f": byte 0x{line[error.start]:02x} at position {error.start + 1}"
                     break
     remedy = "its own" if encoding != UTF_8 else "its own, such as cp1252 (Windows) or latin-1"
-    return f"{where} is not {encoding}{byte}; set dataset.encoding to {remedy}."
+    setting = f"set dataset.encoding to {remedy} (--encoding of predict)"
+    return f"{where} is not {encoding}{byte}; {setting}."
