@@ -1,4 +1,4 @@
-"""Classify texts with a deployed model: python -m pipeline.predict [TEXT ...] [--file FILE]."""
+"""Classify texts or a table: python -m pipeline.predict [TEXT ...] [--file FILE] [--output OUT]."""
 
 import argparse
 import json
@@ -6,26 +6,34 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from pipeline.config.checks import check_encoding
 from pipeline.console import command_line, third_parties
 from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import TextClassifier
+from pipeline.inference.classifier import DECIMALS, TextClassifier
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS, check_text
 from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import model_directory
 
+# What reads tables takes a fifth of a second to import.
+if TYPE_CHECKING:
+    from pipeline.data.rows import Columns
+
 # UTF-8 takes at most 4 bytes for a character; the line's end takes 2.
 MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2
 SMALLEST_TEXT_COLUMN = 20  # characters
+TEXT_COLUMN = "text"  # as in training (dataset.text_column)
 EXAMPLES = """\
 examples:
   python -m pipeline.predict "what a day" "i am so tired"
   python -m pipeline.predict --file texts.txt --model RUN_ID > answers.jsonl
+  python -m pipeline.predict --file IN.csv --text-column review --output OUT.parquet
   zcat big.gz | python -m pipeline.predict --format table --scores --model models:/NAME@champion
 """
 
@@ -53,8 +61,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--file",
         default="-",
-        help="UTF-8 file with one text a line; - (default) is standard input",
+        help="UTF-8 file with one text a line, or a table: .parquet, .csv, .tsv, .jsonl or .json, "
+        "also compressed, and a pattern of several; - (default) is standard input, texts alone",
     )
+    _add_options_of_tables(command)
     command.add_argument(
         "--model",
         default=CHAMPION,
@@ -67,7 +77,9 @@ def parser() -> argparse.ArgumentParser:
         help="format of the answers (default: %(default)s)",
     )
     command.add_argument(
-        "--scores", action="store_true", help="show every class's score, not only the best one's"
+        "--scores",
+        action=argparse.BooleanOptionalAction,
+        help="give every class's score, not only the best one's (default: with --output alone)",
     )
     command.add_argument(
         "--threads",
@@ -76,6 +88,29 @@ def parser() -> argparse.ArgumentParser:
         help="number of threads; 0 (default) takes one for each available CPU",
     )
     return command
+
+
+def _add_options_of_tables(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--text-column",
+        metavar="NAME",
+        help=f"column of a table with the texts (default: {TEXT_COLUMN})",
+    )
+    command.add_argument(
+        "--text-pair-column",
+        metavar="NAME",
+        help="column with the second texts, for a model of pairs",
+    )
+    command.add_argument(
+        "--encoding",
+        help="encoding of a table in text (default: told by its first bytes, or UTF-8)",
+    )
+    command.add_argument(
+        "--output",
+        metavar="OUT.parquet",
+        help="file for a table with its columns, label, score and scores; what was stopped goes on "
+        "with the same command",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,23 +130,104 @@ def _predict(options: argparse.Namespace) -> None:
     if options.threads < 0:
         raise PipelineError(f"--threads {options.threads} must be 0 or more.")
     third_parties.prepare()
-    if options.texts:
-        for place, text in enumerate(options.texts, start=1):
-            check_text(text, f"text {place}")
-        texts: Iterator[str] = iter(options.texts)
+    files = () if options.texts else _files_of_table(options.file)
+    if options.encoding is not None:
+        check_encoding("--encoding", options.encoding)
+    if not files:
+        _refuse_options_of_tables(options)
+    if options.output is None:
+        _print_answers(options, files)
     else:
-        texts = _lines(options.file)
-    # A thread for each call, and a call for each CPU: they need not wait for each other.
-    calls = options.threads or available_cpus()
-    classifier = TextClassifier(model_directory(options.model), threads=1, calls=calls)
+        _write_table(options, files)
+
+
+def _files_of_table(name: str) -> tuple[str, ...]:
+    """Find the files of a table that --file names; none if it names lines of text."""
+    if name == "-":
+        return ()
+    from pipeline.data.files import FORMATS, files_named
+    from pipeline.data.streams import suffixes
+
+    if suffixes(name)[0] not in FORMATS:
+        return ()
+    return files_named("--file", name)
+
+
+def _refuse_options_of_tables(options: argparse.Namespace) -> None:
+    for option in ("text_column", "text_pair_column", "encoding", "output"):
+        if getattr(options, option) is not None:
+            raise PipelineError(
+                f"--{option.replace('_', '-')} is for a table: --file with .parquet, .csv, .tsv, "
+                ".jsonl or .json, also compressed."
+            )
+
+
+def _print_answers(options: argparse.Namespace, files: tuple[str, ...]) -> None:
+    classifier = _classifier(options, model_directory(options.model))
     writers = {"jsonl": json_lines, "table": table_rows}
-    write = writers[options.format](classifier.label_names, options.scores)
+    write = writers[options.format](classifier.label_names, bool(options.scores))
+    texts = _texts(options, files, classifier.takes_pairs)
     try:
         for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
             sys.stdout.write(line)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_table(options: argparse.Namespace, files: tuple[str, ...]) -> None:
+    from pipeline.bulk.classify import classify_table
+    from pipeline.bulk.job import Job, output_file
+    from pipeline.bulk.local import answered_here
+
+    output = output_file(options.output, files)
+    directory = model_directory(options.model)
+    classifier = _classifier(options, directory)
+    job = Job(
+        files=files,
+        encoding=options.encoding,
+        columns=_columns(options, classifier.takes_pairs),
+        model=directory,
+        label_names=classifier.label_names,
+        output=output,
+        scores=options.scores is not False,
+    )
+    classify_table(job, partial(answered_here, classifier))
+
+
+def _classifier(options: argparse.Namespace, directory: Path) -> TextClassifier:
+    # A thread for each call, and a call for each CPU: they need not wait for each other.
+    return TextClassifier(directory, threads=1, calls=options.threads or available_cpus())
+
+
+def _texts(options: argparse.Namespace, files: tuple[str, ...], takes_pairs: bool) -> Iterator[str]:
+    if options.texts:
+        for place, text in enumerate(options.texts, start=1):
+            check_text(text, f"text {place}")
+        return iter(options.texts)
+    if not files:
+        return _lines(options.file)
+    from pipeline.bulk.questions import checked_texts
+
+    return checked_texts(files, options.encoding, _columns(options, takes_pairs))
+
+
+def _columns(options: argparse.Namespace, takes_pairs: bool) -> "Columns":
+    from pipeline.bulk.job import as_option
+    from pipeline.data.rows import Columns
+
+    if takes_pairs and options.text_pair_column is None:
+        raise PipelineError(
+            "the model takes pairs of texts; name the column of the second ones: "
+            "--text-pair-column NAME."
+        )
+    if options.text_pair_column is not None and not takes_pairs:
+        raise PipelineError(
+            f"the model takes single texts; leave --text-pair-column {options.text_pair_column} "
+            "out."
+        )
+    text = TEXT_COLUMN if options.text_column is None else options.text_column
+    return Columns(text, None, options.text_pair_column, as_typed=as_option)
 
 
 def _lines(name: str) -> Iterator[str]:
@@ -165,11 +281,11 @@ def json_lines(names: Sequence[str], scores: bool) -> Write:
         fields: dict[str, object] = {
             "text": text,
             "label": names[best],
-            "score": round(float(row[best]), 6),
+            "score": round(float(row[best]), DECIMALS),
         }
         if scores:
             fields["scores"] = {
-                name: round(float(value), 6) for name, value in zip(names, row, strict=True)
+                name: round(float(value), DECIMALS) for name, value in zip(names, row, strict=True)
             }
         return json.dumps(fields, ensure_ascii=False) + "\n"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.console import interrupt
-from pipeline.errors import PipelineError, redacted
+from pipeline.errors import INTERRUPTED, PipelineError, redacted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -35,8 +35,8 @@ def exit_code(command: Callable[[], int | None]) -> int:
     try:
         with interrupt.before_errors():
             return command() or 0
-    except KeyboardInterrupt:
-        complain("interrupted")
+    except KeyboardInterrupt as stop:
+        complain(str(stop) or INTERRUPTED)
         return EXIT_INTERRUPTED
     except PipelineError as error:
         if wants_traceback():
@@ -76,19 +76,26 @@ def complain(line: str) -> None:
     print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
 
 
-def counter(description: str, unit: str, total: int | None = None) -> "tqdm[Any]":
+def note(line: str) -> None:
+    """Print a line for the person at the terminal to standard error, without secrets."""
+    print(redacted(line), file=sys.stderr)  # noqa: T201
+
+
+def counter(description: str, unit: str, total: int | None = None, done: int = 0) -> "tqdm[Any]":
     """Open a progress bar on standard error that shows when its work takes more than a second.
 
     Args:
         description: what is done with the items.
         unit: name of an item.
         total: number of items, if it is known.
+        done: number of items that an earlier start has done.
     """
     from tqdm import tqdm
 
     return tqdm(
         desc=description,
         total=total,
+        initial=done,
         unit=f" {unit}",
         unit_scale=True,
         delay=1,

@@ -37,6 +37,8 @@ def before_errors() -> Iterator[None]:
     """Raise KeyboardInterrupt, if a signal came, instead of what a library has made of it."""
     try:
         yield
+    except KeyboardInterrupt:  # with what the command has to say of it
+        raise
     except BaseException:
         check()
         raise

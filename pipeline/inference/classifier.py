@@ -22,6 +22,7 @@ PADDING_KEY = "pad_token_id"
 PAIRS_KEY = "text_pair"  # in config.json: the model classifies pairs of texts
 BATCH_SIZE = 32
 WINDOW = 256 * BATCH_SIZE  # texts of which those of one length are batched together
+DECIMALS = 6  # of a score that is written for people or into a table
 # Texts that are tokenized at once: tokenizers keeps what it cuts off, some 100 bytes a token.
 TOKENIZED_AT_ONCE = 16
 
@@ -46,6 +47,10 @@ class TextClassifier:
         threads: threads of one call; 0 takes as many as this process has CPUs.
         calls: calls that are made at once, from threads of the caller's or from stream().
 
+    Attributes:
+        label_names: classes in the order of their ids.
+        takes_pairs: whether it is a model of pairs.
+
     Raises:
         PipelineError: something is missing or damaged, the files are not of one model, or the
             directory holds a pickle.
@@ -62,7 +67,7 @@ class TextClassifier:
         config = read_config(directory)
         self.label_names = _label_names(config, directory / MODEL_CONFIG_FILE)
         self._pad_token_id = pad_token_id(config)
-        self._pairs = bool(config.get(PAIRS_KEY))
+        self.takes_pairs = bool(config.get(PAIRS_KEY))
         self._tokenizer = read_tokenizer(directory)
         self._check(directory)
 
@@ -107,7 +112,7 @@ class TextClassifier:
             a few texts are tokenized.
         """
         nothing: Batch = [], np.empty((0, len(self.label_names)), np.float32)
-        inputs = split_pairs(texts) if self._pairs else list(texts)
+        inputs = split_pairs(texts) if self.takes_pairs else list(texts)
         tokens: list[list[int]] = []
         for start in range(0, len(inputs), TOKENIZED_AT_ONCE):
             tokens += self._tokens(inputs, start)
@@ -142,7 +147,7 @@ class TextClassifier:
     def _check(self, directory: Path) -> None:
         """Make sure that the files are of one model: with one text, all of them answer."""
         try:
-            *_, (_, logits) = self.batches([PAIR_SEPARATOR.join("aa") if self._pairs else "a"])
+            *_, (_, logits) = self.batches([PAIR_SEPARATOR.join("aa") if self.takes_pairs else "a"])
         except Exception as error:  # onnxruntime's exceptions have no other common base
             raise PipelineError(
                 f"the model of {directory} does not take the tokens of its {TOKENIZER_FILE}: "
@@ -185,7 +190,7 @@ class TextClassifier:
 
     def _begin(self, texts: Sequence[str], threads: ThreadPoolExecutor) -> Scores:
         """Tokenize texts, and let threads score them, batch by batch."""
-        inputs = split_pairs(texts) if self._pairs else texts
+        inputs = split_pairs(texts) if self.takes_pairs else texts
         starts = range(0, len(inputs), TOKENIZED_AT_ONCE)
         parts = threads.map(lambda start: self._tokens(inputs, start), starts)
         tokens = [ids for part in parts for ids in part]

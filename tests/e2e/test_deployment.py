@@ -129,6 +129,24 @@ def test_predict_answers_like_the_file(
     assert len(rows) == 2
 
 
+@pytest.mark.parametrize("variant", ["onnx_int8", "openvino_int8"])
+def test_a_table_is_answered_like_its_texts_alone_to_the_last_digit(
+    deployed: Deployed, tmp_path: Path, variant: str
+) -> None:
+    table, output = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    texts = [*deployed.test["text"], "rain " * 500]
+    pd.DataFrame({"text": texts}).to_parquet(table)
+    model = deployed.artifacts / variant
+    arguments = ["--file", str(table), "--output", str(output), "--model", str(model)]
+    assert predict.main(arguments) == 0
+    classifier = TextClassifier(model)
+    for row in pd.read_parquet(output).to_dict("records"):
+        (answer,) = classifier.answers(classifier.logits([row["text"]]))
+        assert row["label"] == answer["label"]
+        assert row["score"] == round(answer["score"], 6)
+        assert row["scores"] == {name: round(each, 6) for name, each in answer["scores"].items()}
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

@@ -1,0 +1,1 @@
+"""Classify tables that are larger than memory, in parts that survive an interruption."""
