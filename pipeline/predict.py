@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # UTF-8 takes at most 4 bytes for a character; the line's end takes 2.
 MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2
 SMALLEST_TEXT_COLUMN = 20  # characters
+LOCAL, RAY = "local", "ray"
 TEXT_COLUMN = "text"  # as in training (dataset.text_column)
 EXAMPLES = """\
 examples:
@@ -111,6 +112,13 @@ def _add_options_of_tables(command: argparse.ArgumentParser) -> None:
         help="file for a table with its columns, label, score and scores; what was stopped goes on "
         "with the same command",
     )
+    command.add_argument(
+        "--engine",
+        choices=(LOCAL, RAY),
+        default=LOCAL,
+        help="what classifies for --output: this process, or Ray Data on the cluster that is "
+        "running, else on this machine (default: %(default)s)",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,6 +143,8 @@ def _predict(options: argparse.Namespace) -> None:
         check_encoding("--encoding", options.encoding)
     if not files:
         _refuse_options_of_tables(options)
+    if options.output is None and options.engine != LOCAL:
+        raise PipelineError(f"--engine {options.engine} writes a file: give --output OUT.parquet.")
     if options.output is None:
         _print_answers(options, files)
     else:
@@ -192,7 +202,13 @@ def _write_table(options: argparse.Namespace, files: tuple[str, ...]) -> None:
         output=output,
         scores=options.scores is not False,
     )
-    classify_table(job, partial(answered_here, classifier))
+    if options.engine == LOCAL:
+        classify_table(job, partial(answered_here, classifier))
+        return
+    from pipeline.bulk.ray_data import answered_by_ray
+
+    cpus = options.threads or available_cpus()
+    classify_table(job, partial(answered_by_ray, directory, cpus))
 
 
 def _classifier(options: argparse.Namespace, directory: Path) -> TextClassifier:

@@ -53,11 +53,12 @@ def _show_nothing(*_: Any, **__: Any) -> None:
 
 
 def _switch_off_statistics() -> None:
-    """Switch off usage statistics of MLflow, the Hub's client, NNCF and ONNX Runtime."""
+    """Switch off usage statistics of MLflow, the Hub's client, NNCF, ONNX Runtime and Ray."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NNCF_CI", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # OpenVINO 2026.4 counts its imports in ~/intel, unless this package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
