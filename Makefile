@@ -105,7 +105,7 @@ format: $(SETUP) ## format, and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
 lock: ## resolve pyproject.toml anew for PYTHON and write its file in constraints/ (ARGS="torch==2.13.0" holds a version)
-	@$(call install,.venv-lock,$(PYTHON)) --editable '.[dev,openvino,ray,server,slurm]' $(ARGS)
+	@$(call install,.venv-lock,$(PYTHON)) --editable '.[dev,openvino,ray,server,slurm,spark]' $(ARGS)
 	@$(call neural_compressor,.venv-lock)
 	@{ echo "# Every package of the environment, exactly; torch brings its own nvidia-*, cuda-* and triton."; \
 	   echo "# Written by \`make lock PYTHON=python$$($(VERSION))$(if $(ARGS), ARGS=\"$(ARGS)\")\`."; \

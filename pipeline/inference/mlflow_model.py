@@ -3,6 +3,7 @@
 `mlflow models serve` does; the commands of this package load the classifier without it.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Classifier(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model directory, which was logged as the artifact `model`."""
-        self._classifier = TextClassifier(Path(context.artifacts["model"]))
+        self._classifier = TextClassifier(Path(context.artifacts["model"]), _threads())
 
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: Any = None
@@ -45,6 +46,15 @@ class Classifier(PythonModel):
             return self._classifier.answers(self._classifier.logits(model_input))
         except PipelineError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
+
+
+def _threads() -> int:
+    """Return how many threads a process may have by OMP_NUM_THREADS; 0 if that does not say.
+
+    Spark sets it to a task's share of the machine: each of its tasks has a process of its own.
+    """
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdecimal() else 0
 
 
 mlflow.models.set_model(Classifier())
