@@ -38,7 +38,7 @@ def classify_table(job: Job, engine: Engine) -> None:
             note(f"{job.output} is whole already, of the same input, model and columns.")
             return
         if job.output.exists():
-            note(f"{job.output} is of another start, and stays until the new one is whole.")
+            note(f"{job.output} is of another input, model or columns, and will be replaced.")
         contents = parts.contents() or _checked(job, parts)
         answers = columns_beside(contents.schema.names, scores=job.scores)
         if answers.renamed:

@@ -9,7 +9,7 @@ from pipeline.data.streams import is_url
 from pipeline.errors import PipelineError
 
 SUFFIX = ".parquet"
-PART_ROWS = 65_536  # seconds to a minute of work, which is what a kill can cost
+PART_ROWS = 32_768  # some seconds of work, which is what a kill can cost
 
 
 @dataclass(frozen=True)

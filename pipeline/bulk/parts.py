@@ -59,25 +59,25 @@ class Parts:
         """Keep other processes out; a folder without any part is removed with the block.
 
         Raises:
-            PipelineError: another process is at it, or the folder cannot be made.
+            PipelineError: another process is at it, or the folder cannot be written.
         """
+        lock = FileLock(self.folder / LOCK, timeout=0)
         try:
             self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise PipelineError(f"{self.folder} cannot be made: {error.strerror}.") from error
-        try:
-            lock = FileLock(self.folder / LOCK, timeout=0)
-            with lock:
-                try:
-                    yield
-                finally:
-                    if not self.count():
-                        self._discard()
+            lock.acquire()
         except Timeout as error:
             raise PipelineError(
                 f"another process is writing {self._output}; wait for it, or choose another "
                 "--output."
             ) from error
+        except OSError as error:
+            raise PipelineError(f"{self.folder} cannot be written: {error.strerror}.") from error
+        try:
+            yield
+        finally:
+            if not self.count():
+                self._discard()
+            lock.release()
 
     def is_whole(self) -> bool:
         """Tell whether the output is there, of this origin; parts that are left of it are removed.
@@ -167,7 +167,7 @@ class Parts:
         def write(file: Path) -> None:
             with pq.ParquetWriter(file, schema) as writer:
                 for part in parts:
-                    writer.write_table(pq.read_table(part).cast(schema))
+                    writer.write_table(pq.ParquetFile(part).read().cast(schema))
 
         _write(self.folder / WHOLE, write)
         (self.folder / WHOLE).replace(self._output)

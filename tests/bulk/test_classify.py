@@ -183,7 +183,7 @@ def test_a_start_after_the_end_does_nothing_and_one_of_another_model_replaces(
     check(job.output)
     (job.model / "model.onnx").write_bytes(b"other weights")
     classify_table(job, by_length)
-    assert "stays until the new one is whole" in capsys.readouterr().err
+    assert "is of another input, model or columns, and will be replaced" in capsys.readouterr().err
     assert job.output.stat().st_mtime_ns > before
     check(job.output)
 
