@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ UNFINISHED = ".unfinished"
 LOCK = "lock"
 MANIFEST = "manifest.json"
 WHOLE = "whole.parquet"
+OWN_FILE = re.compile(r"lock|(manifest\.json|whole\.parquet|part-\d+\.parquet)(\.unfinished)?")
 METADATA_KEY = b"int8_text_classifiers"  # of an output: its origin
 
 
@@ -59,11 +61,12 @@ class Parts:
         """Keep other processes out; a folder without any part is removed with the block.
 
         Raises:
-            PipelineError: another process is at it, or the folder cannot be written.
+            PipelineError: another process is at it, or the folder cannot be used.
         """
         lock = FileLock(self.folder / LOCK, timeout=0)
         try:
             self.folder.mkdir(exist_ok=True)
+            self._refuse_strangers()
             lock.acquire()
         except Timeout as error:
             raise PipelineError(
@@ -172,6 +175,15 @@ class Parts:
         _write(self.folder / WHOLE, write)
         (self.folder / WHOLE).replace(self._output)
         self._discard()
+
+    def _refuse_strangers(self) -> None:
+        """Leave a folder of the user's alone that happens to have this name."""
+        for file in sorted(self.folder.iterdir()):
+            if not OWN_FILE.fullmatch(file.name):
+                raise PipelineError(
+                    f"{self.folder} holds {file.name}, which predict has not written; move it, or "
+                    "choose another --output."
+                )
 
     def _part(self, number: int) -> Path:
         return self.folder / f"part-{number:06}.parquet"

@@ -198,6 +198,15 @@ def test_a_second_process_at_once_is_refused(job: Job, tmp_path: Path) -> None:
         classify_table(job, by_length)
 
 
+def test_a_folder_of_somebody_else_is_left_alone(job: Job, tmp_path: Path) -> None:
+    folder = tmp_path / "out.parquet.parts"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    with pytest.raises(PipelineError, match="parts holds thesis.txt, which predict has not"):
+        classify_table(job, by_length)
+    assert [file.name for file in folder.iterdir()] == ["thesis.txt"]
+
+
 def test_a_file_of_somebody_else_is_not_replaced(job: Job) -> None:
     pq.write_table(pa.table({"mine": [1]}), job.output)
     with pytest.raises(PipelineError, match="is there already, and was not written by predict"):
