@@ -83,13 +83,13 @@ def _prune(options: argparse.Namespace) -> None:
     if sum(map(bool, (options.runs, options.sweep, options.experiment))) != 1:
         raise PipelineError("give run ids, --sweep ID or --experiment NAME, and one of them alone.")
     from pipeline.tracking.database import open_client
-    from pipeline.tracking.keeping import surplus_of
+    from pipeline.tracking.keeping import EndedRun, surplus_of
 
     uri, total_mb, removes = tracking_uri(), 0.0, "would remove" if options.dry_run else "removed"
     with store_errors(uri):
         client = open_client(uri)
         for run in _selected(client, options):
-            surplus = surplus_of(client, run, options.keep)
+            surplus = surplus_of(client, EndedRun.of(run), options.keep)
             if surplus is None:
                 continue
             if not options.dry_run:
@@ -105,7 +105,7 @@ def _discard(surplus: "Surplus", client: "MlflowClient") -> None:
         surplus.discard(client)
     except NotImplementedError as error:  # of MLflow's stores, some cannot delete
         raise PipelineError(
-            f"the store of {surplus.run.info.artifact_uri} cannot delete artifacts; remove them "
+            f"the store of {surplus.run.artifact_uri} cannot delete artifacts; remove them "
             "with its own tools."
         ) from error
 

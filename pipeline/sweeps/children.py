@@ -20,6 +20,7 @@ from pipeline.names import (
     MODEL_TAG,
     PRUNED,
     RUNNING,
+    SHIPPED_TAG,
     TEACHER_TAG,
 )
 from pipeline.tracking.lookup import (
@@ -35,7 +36,7 @@ from pipeline.tracking.store import store_errors
 
 # New runs are found by their start, if the clocks of two machines differ by no more than this.
 # Others are found while they run, and the last at the end of their launch, by their config.
-CLOCKS_DIFFER_MS = 5000
+CLOCKS_DIFFER_MS = 1000
 SEARCH_RUNNING_MS = 10_000  # between two searches for runs whose clock is late
 SETTLED = (FINISHED, PRUNED)  # statuses of a job that need not run again
 TAGS = (
@@ -45,6 +46,7 @@ TAGS = (
     MODEL_TAG,
     TEACHER_TAG,
     KEPT_TAG,
+    SHIPPED_TAG,
 )
 
 Send = Callable[[Callable[[], Any], float], Any]
@@ -66,6 +68,7 @@ class ChildRun:
         metrics: last value of each of the sweep's objectives by its name.
         started_ms: when it started, in ms since 1970.
         ended_ms: when it ended, in ms since 1970; 0 while it runs.
+        artifact_uri: where its artifacts are.
     """
 
     run_id: str
@@ -78,6 +81,7 @@ class ChildRun:
     metrics: Mapping[str, float]
     started_ms: int
     ended_ms: int
+    artifact_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,7 @@ class Children:
             metrics={name: metrics[name] for name in self._objectives if name in metrics},
             started_ms=run.info.start_time,
             ended_ms=run.info.end_time or 0,
+            artifact_uri=run.info.artifact_uri,
         )
 
     def _take(self, child: ChildRun) -> bool:

@@ -38,7 +38,7 @@ from pipeline.sweeps.plan import Plan
 from pipeline.tracking import views
 from pipeline.tracking.connection import Connection, open_experiment, ui_address
 from pipeline.tracking.ending import finish
-from pipeline.tracking.keeping import surplus_of
+from pipeline.tracking.keeping import EndedRun, surplus_of
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat, is_dead, process_tags
 from pipeline.tracking.lookup import NEWEST_FIRST, OLDEST_FIRST, of_parent, search_all
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, last_seconds
@@ -67,7 +67,7 @@ class ParentRun:
         place = Place(connection.client, connection.experiment_id, run_id)
         self.children = Children(place, plan.objectives, patience.send)
         self._keep = keep
-        self._surplus: deque[str] = deque()  # ids of runs whose models need not stay
+        self._surplus: deque[ChildRun] = deque()  # whose models need not stay
         self._told = False  # that models cannot be removed
         self._send = patience.send
         self.next_step = connection.next_step(views.runs_place(connection.experiment_id, run_id))
@@ -157,7 +157,7 @@ class ParentRun:
         """
         if self._keep == KEEP_ALL:
             return ""
-        self._surplus += [each.run_id for each in children if KEPT_TAG not in each.tags]
+        self._surplus += [each for each in children if KEPT_TAG not in each.tags]
         while self._surplus:
             try:
                 self._discard_models_of(self._surplus[0])
@@ -169,8 +169,8 @@ class ParentRun:
             self._surplus.popleft()
         return ""
 
-    def _discard_models_of(self, run_id: str) -> None:
-        run = self._client.get_run(run_id)
+    def _discard_models_of(self, child: ChildRun) -> None:
+        run = EndedRun(child.run_id, child.name, child.status, child.tags, child.artifact_uri)
         if (surplus := surplus_of(self._client, run, self._keep)) is not None:
             surplus.discard(self._client)
 

@@ -1,6 +1,6 @@
 """Remove models that nobody is going to deploy from the store: those of one run are 190 MB."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.entities import FileInfo, LoggedModel, Run
@@ -27,6 +27,31 @@ MB = 1_000_000
 
 
 @dataclass(frozen=True)
+class EndedRun:
+    """A run that has ended, as far as its models are concerned.
+
+    Args:
+        run_id: id of the run.
+        name: name of the run.
+        status: its status in MLflow.
+        tags: its tags, KEPT_TAG and SHIPPED_TAG among them if it has them.
+        artifact_uri: where its artifacts are.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    tags: Mapping[str, str]
+    artifact_uri: str
+
+    @classmethod
+    def of(cls, run: Run) -> "EndedRun":
+        """Take what is needed of a run as MLflow returned it."""
+        info = run.info
+        return cls(info.run_id, info.run_name, info.status, run.data.tags, info.artifact_uri)
+
+
+@dataclass(frozen=True)
 class Surplus:
     """Models of a run that has ended, which need not stay.
 
@@ -38,7 +63,7 @@ class Surplus:
         size_mb: size of both, in MB of 1,000,000 bytes; of models that lie on this machine.
     """
 
-    run: Run
+    run: EndedRun
     keep: str
     folders: Sequence[str]
     models: Sequence[LoggedModel]
@@ -57,10 +82,10 @@ class Surplus:
         for folder in self.folders:
             repository.delete_artifacts(folder)  # type: ignore[no-untyped-call]
         discard_models(client, self.models)
-        client.set_tag(self.run.info.run_id, KEPT_TAG, self.keep)
+        client.set_tag(self.run.run_id, KEPT_TAG, self.keep)
 
 
-def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus | None:
+def surplus_of(client: MlflowClient, run: EndedRun, keep: str) -> Surplus | None:
     """Find the models of a run that need not stay.
 
     A run that did not finish needs none. One with a registered model keeps all, whatever is asked:
@@ -68,7 +93,7 @@ def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus | None:
 
     Args:
         client: MLflow client of the tracking store.
-        run: a run that has ended.
+        run: the run.
         keep: KEEP_SHIPPED leaves the shipped artifact (without exports, the model in PyTorch), its
             MLflow model and the linear model, which the gate compares it with; KEEP_NONE leaves
             nothing.
@@ -79,8 +104,8 @@ def surplus_of(client: MlflowClient, run: Run, keep: str) -> Surplus | None:
     Raises:
         MlflowException, SQLAlchemyError, OSError: the store does not answer.
     """
-    run_id, tags = run.info.run_id, run.data.tags
-    keep = keep if run.info.status == FINISHED else KEEP_NONE
+    run_id, tags = run.run_id, run.tags
+    keep = keep if run.status == FINISHED else KEEP_NONE
     if tags.get(KEPT_TAG) in (keep, KEEP_NONE):
         return None
     if client.search_model_versions(f"run_id = '{run_id}'"):
@@ -102,9 +127,9 @@ def _bytes_of_model(model: LoggedModel) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _artifacts_of(client: MlflowClient, run: Run) -> ArtifactRepository:
+def _artifacts_of(client: MlflowClient, run: EndedRun) -> ArtifactRepository:
     """Open the artifacts of a run; the client's own functions would read the run again."""
-    return get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+    return get_artifact_repository(run.artifact_uri, tracking_uri=client.tracking_uri)
 
 
 def _bytes(repository: ArtifactRepository, file: FileInfo) -> int:

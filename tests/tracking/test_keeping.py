@@ -5,7 +5,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import prune
 from pipeline.names import BEST_RUN_ID_TAG, KEPT_TAG, PARENT_TAG, SHIPPED_TAG, SWEEP_TAG
-from pipeline.tracking.keeping import Surplus, surplus_of
+from pipeline.tracking.keeping import EndedRun, Surplus, surplus_of
 from pipeline.tracking.liveness import process_tags
 
 STORED = ("linear", "fp32", "int8", "onnx_int8", "reports")
@@ -44,7 +44,7 @@ def runs(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
 
 
 def surplus(runs: Runs, run_id: str, keep: str = "shipped") -> Surplus | None:
-    return surplus_of(runs.client, runs.client.get_run(run_id), keep)
+    return surplus_of(runs.client, EndedRun.of(runs.client.get_run(run_id)), keep)
 
 
 @pytest.mark.parametrize(
