@@ -39,7 +39,8 @@ class PostgreSQL:
         self._folder = folder.absolute()
         self._data = self._folder / "data"
         self._log = self._folder / "log"
-        self._lock = FileLock(self._folder.with_name(f".{folder.name}.lock"))
+        lock = self._folder.with_name(f".{folder.name}.lock")
+        self._lock = FileLock(lock, thread_local=False)  # it is this process that holds it
         self._socket: Path | None = None
 
     @property

@@ -189,7 +189,7 @@ def test_a_password_in_the_address_of_a_database_is_nowhere(
     """And PostgreSQL restarts while the run logs to it without a server."""
     address = database.address.replace("mlflow@", f"mlflow:{SECRET}@")
     typed = [item for item in to_team if not item.startswith("tracking")]
-    typed += [f"tracking.tracking_uri={address}", "tracking.experiment_name=direct", *SHORT]
+    typed += [f'tracking.tracking_uri="{address}"', "tracking.experiment_name=direct", *SHORT]
     typed += [f"tracking.artifact_location={tmp_path / 'artifacts'}", "export=none"]
     output = command(*typed)
     assert output.code == 0, output.err
