@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import rmtree
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -24,10 +23,9 @@ pytestmark = needs_postgresql
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="test-server-"))
-    folder.chmod(0o711)
-    yield folder
-    rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="test-server-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 def test_ctrl_c_ends_both_and_what_was_logged_is_there_again(folder: Path) -> None:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import rmtree
 
 import pytest
 import requests
@@ -39,15 +38,14 @@ needs_postgresql = pytest.mark.skipif(not has_postgresql(), reason="PostgreSQL i
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgreSQL]:
     """A PostgreSQL whose folder another user may reach, which pytest's own are not for."""
-    folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
-    folder.chmod(0o711)
-    database = PostgreSQL(folder / "postgresql")
-    database.start()
-    try:
-        yield database
-    finally:
-        database.close()
-        rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="test-postgresql-") as folder:
+        Path(folder).chmod(0o711)
+        database = PostgreSQL(Path(folder) / "postgresql")
+        database.start()
+        try:
+            yield database
+        finally:
+            database.close()
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +206,7 @@ def guarded(tmp_path: Path, store: str) -> Iterator[Server]:
         "default_permission": "READ",
         "database_uri": f"sqlite:///{tmp_path / 'users.db'}",
         "admin_username": "admin",
+        "auth_cache_ttl_seconds": "60",  # a password is checked by hashing it for long
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
     }
     lines = ["[mlflow]", *(f"{name} = {value}" for name, value in settings.items())]
