@@ -21,6 +21,9 @@ from tests.e2e.test_store_away import AWAY, AWAY_SECONDS, BACK
 
 Command = Callable[..., Output]
 SECRET = "hunter2"
+TIMED = ["benchmark.repetitions=1", "benchmark.seconds=0.02", "export.formats=[onnx_fp32]"]
+UNTIMED = ["benchmark=none", "export=none"]
+DROPPED = ("tracking.", "export=", "benchmark=")  # of the overrides of a micro run
 SHORT = ["trainer.max_steps=8", "trainer.eval_strategy=no", "trainer.logging_steps=1"]
 
 
@@ -63,7 +66,7 @@ def team_server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) 
 def to_team(micro: list[str], team_server: Server) -> list[str]:
     """Overrides of a small run whose server is told a name and a password."""
     host = team_server.address.removeprefix("http://")
-    kept = [item for item in micro if not item.startswith(("tracking.", "export="))]
+    kept = [item for item in micro if not item.startswith(DROPPED)]
     address = f"http://team:{SECRET}@{host}"
     return [*kept, "qat=none", "tracking=server", f"tracking.tracking_uri={address}"]
 
@@ -85,7 +88,7 @@ def test_four_writers_lose_no_metric_of_eight_jobs_while_their_server_is_killed(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", team_server.address)
-    typed = ["-m", *to_team, *SHORT, "export=none", "trainer.seed=range(1,9)"]
+    typed = ["-m", *to_team, *SHORT, *UNTIMED, "trainer.seed=range(1,9)"]
     typed += ["tracking.experiment_name=team", f"hydra.sweep.dir={tmp_path}/sweep"]
     client = MlflowClient(team_server.address)
 
@@ -159,7 +162,7 @@ def test_a_run_whose_postgresql_restarts_again_and_again_is_promoted_and_predict
     with monkeypatch.context() as patched:
         for name in ("log_inputs", "_create_logged_model", "set_terminated"):
             patched.setattr(MlflowClient, name, first_restarts(name))
-        typed = [*to_team, *SHORT, "export.formats=[onnx_fp32]"]
+        typed = [*to_team, *SHORT, *TIMED]
         output = command(*typed, "tracking.experiment_name=restarted")
     for thread in threads:
         thread.join()
@@ -188,7 +191,7 @@ def test_a_password_in_the_address_of_a_database_is_nowhere(
     address = database.address.replace("mlflow@", f"mlflow:{SECRET}@")
     typed = [item for item in to_team if not item.startswith("tracking")]
     typed += [f'tracking.tracking_uri="{address}"', "tracking.experiment_name=direct", *SHORT]
-    typed += [f"tracking.artifact_location={tmp_path / 'artifacts'}", "export=none"]
+    typed += [f"tracking.artifact_location={tmp_path / 'artifacts'}", *UNTIMED]
     output = command(*typed)
     assert output.code == 0, output.err
     client = MlflowClient(database.address)
@@ -237,8 +240,8 @@ def test_a_user_who_may_not_write_reads_one_line_and_leaves_nothing(
     host = guarded.address.removeprefix("http://")
     admin = f"http://admin:{SECRET}-of-the-admin@{host}"
     reader = f"http://reader:{SECRET}-of-the-reader@{host}"
-    typed = [item for item in micro if not item.startswith(("tracking.", "export="))]
-    typed += ["qat=none", "tracking=server", *SHORT, "export.formats=[onnx_fp32]"]
+    typed = [item for item in micro if not item.startswith(DROPPED)]
+    typed += ["qat=none", "tracking=server", *SHORT, *TIMED]
     assert command(*typed, f"tracking.tracking_uri={admin}").code == 0
     user = {"username": "reader", "password": f"{SECRET}-of-the-reader"}
     requests.post(f"{admin}/api/2.0/mlflow/users/create", json=user, timeout=60).raise_for_status()
