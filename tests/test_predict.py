@@ -30,7 +30,7 @@ def test_a_table_is_answered_like_its_texts(
 ) -> None:
     output = tmp_path / "out.parquet"
     assert predict.main(typed(table, "--output", str(output))) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", f"{output}: 3 rows are classified.\n")
     rows = pd.read_parquet(output).to_dict("records")
     assert [row["id"] for row in rows] == ["007", "008", "009"]
     assert list(rows[0]) == ["id", "review", "label", "score", "scores"]

@@ -47,6 +47,7 @@ def classify_table(job: Job, engine: Engine) -> None:
         if origin_of(job) != origin:
             raise PipelineError("the input or the model has changed meanwhile; start again.")
         parts.put_together(answers.schema(contents.schema, job.label_names), contents.rows)
+        note(f"{job.output}: {contents.rows:,} rows are classified.")
 
 
 def _checked(job: Job, parts: Parts) -> Contents:

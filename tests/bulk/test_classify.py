@@ -115,7 +115,11 @@ def test_what_was_interrupted_goes_on_with_the_rows_that_are_missing(
 
     classify_table(job, engine)
     assert asked == list(range(200, ROWS))
-    assert capsys.readouterr().err == "going on: 200 of 450 rows are there.\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "going on: 200 of 450 rows are there.",
+        f"{job.output}: 450 rows are classified.",
+    ]
     check(job.output)
 
 
