@@ -17,6 +17,7 @@ class Model:
 
     label_names: tuple[str, ...] = ("length",)
     calls: list[list[str]] = field(default_factory=list)
+    scored: list[str] = field(default_factory=list)
     may_go_on: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     at_once: int = 0
@@ -34,6 +35,7 @@ class Model:
             assert self.may_go_on.wait(20)
         with self.lock:
             self.at_once -= 1
+            self.scored.append(text)
         if text == "bad":
             raise ValueError("this text is bad")
         return [place], np.array([[len(text)]], np.float32)
@@ -99,11 +101,12 @@ def test_a_large_request_lets_others_in_between(model: Model) -> None:
         await asyncio.sleep(0.05)
         model.may_go_on.set()
         assert await small == [1]
-        assert not large.done()
         assert await other == [3] * 2 * SMALL
         assert await large == [4, *[2] * 2 * SMALL, 4]
 
     asyncio.run(ask())
+    # The large one is in the queue again before its first text is scored.
+    assert model.scored[:6] == ["wait", "aa", "a", "aaa", "aa", "aaa"]
 
 
 def test_all_threads_work_on_a_large_request(model: Model) -> None:
