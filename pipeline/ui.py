@@ -64,8 +64,7 @@ def _serve(host: str, port: int) -> None:
     if not served:
         # Not an argument: it may hold a password, and every user of the machine could read it.
         os.environ[SERVED_VARIABLE] = uri
-        # MLflow 3.17 starts nine more processes for jobs of its GenAI pages, which take longer to
-        # start than the server itself.
+        # MLflow 3.17 would start a process for each kind of job of its GenAI pages.
         os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
         place = ["--host", host, "--port", str(port)]
         os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *place])  # noqa: S606
