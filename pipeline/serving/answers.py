@@ -19,6 +19,7 @@ from pipeline.serving.scoring import Scoring
 # lock: a second reader would take memory and no time off.
 READERS = 1
 SHORT_BYTES = 16_384  # a body that is read at once, which takes less than to hand it to a reader
+SHORT_SCORES = 1000  # of all classes and texts of an answer that is written at once, likewise
 WRITTEN_AT_ONCE = 64
 
 Result = TypeVar("Result")
@@ -61,7 +62,7 @@ class Answers:
                 else:
                     texts = await self._apart(lambda: read_texts(body, content_type))
                 logits = await self._scoring.logits(texts, abandoned)
-                if len(texts) <= WRITTEN_AT_ONCE:
+                if logits.size <= SHORT_SCORES:
                     return self._written(logits)
                 return await self._apart(lambda: self._written(logits))
         except RefusedError:

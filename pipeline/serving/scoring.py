@@ -171,8 +171,8 @@ class Scoring:
         waiting = [request for request in requests if not request.abandoned.is_set()]
         if not waiting:
             return
+        job = _Job(waiting, self._classifier)
         try:
-            job = _Job(waiting, self._classifier)
             for step in job.steps:
                 job.fill(*step())
             job.answer()

@@ -4,7 +4,6 @@ import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +11,7 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from pipeline.config import hub
-from pipeline.config.identity import Ingredients
 from pipeline.config.objectives import check_objectives
-from pipeline.config.schema import DatasetConfig
 from pipeline.console import interrupt
 from pipeline.errors import JobsFailedError, PipelineError, reason_line
 from pipeline.names import (
@@ -28,6 +24,7 @@ from pipeline.names import (
     RUNNING,
 )
 from pipeline.sweeps.children import SETTLED, ChildRun
+from pipeline.sweeps.dependencies import Dependencies
 from pipeline.sweeps.jobs import SKIPPED, Job, LaunchErrors, Outcome, outcome_of
 from pipeline.sweeps.parent_run import ParentRun, open_parent_run
 from pipeline.sweeps.plan import Plan, plan_of
@@ -108,8 +105,7 @@ class Sweep:
         self._parent = parent
         self._launcher = launcher
         self._plan = plan
-        self._data: dict[str, Ingredients] = {}
-        self._ingredients: dict[str, Ingredients] = {}
+        self._dependencies = Dependencies()
         self._launched = 0
         self._skipped = 0
         self._never_started = 0
@@ -182,7 +178,7 @@ class Sweep:
         for child in self._children:
             if child.status != FINISHED:
                 continue
-            if changed := self._ingredients_of(job).changed_since(child.tags, child.digests):
+            if changed := self._dependencies.of(job).changed_since(child.tags, child.digests):
                 raise PipelineError(
                     "the earlier trials of this search are no rivals of further ones, because of "
                     f"changes: {', '.join(changed)}; sweep.fresh=true searches anew."
@@ -220,7 +216,7 @@ class Sweep:
             run = self._children.settled(job.key)
             if run is None:
                 continue
-            if changed := self._ingredients_of(job).changed_since(run.tags, run.digests):
+            if changed := self._dependencies.of(job).changed_since(run.tags, run.digests):
                 changes[", ".join(changed)] += 1
                 continue
             status = SKIPPED if run.status == FINISHED else run.status
@@ -228,28 +224,6 @@ class Sweep:
         for parts, count in changes.items():
             self._progress.say(f"{count} finished jobs run again, because of changes: {parts}")
         return settled
-
-    def _ingredients_of(self, job: Job) -> Ingredients:
-        """Return what a job's figures depend on; each corpus and each model is read once."""
-        from pipeline.models.source import model_version, teacher_version
-
-        config = job.config
-        key = repr((config.dataset, config.model, config.distillation))
-        if key not in self._ingredients:
-            hub.use_cache_if_silent(config)
-            data = self._data_of(config.dataset)
-            model, teacher = model_version(config.model), teacher_version(config.distillation)
-            self._ingredients[key] = replace(data, model=model, teacher=teacher)
-        return self._ingredients[key]
-
-    def _data_of(self, config: DatasetConfig) -> Ingredients:
-        from pipeline.data.corpus import load_corpus
-
-        key = repr(config)
-        if key not in self._data:
-            corpus = load_corpus(config)
-            self._data[key] = Ingredients(corpus.digests, corpus.label_names, model="")
-        return self._data[key]
 
     def _launch_and_follow(self, jobs: Sequence[Job]) -> tuple[list[Outcome], list[Job]]:
         """Launch jobs, and report them while they run.

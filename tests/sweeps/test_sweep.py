@@ -56,7 +56,7 @@ def test_a_search_does_not_go_on_beside_trials_on_other_data() -> None:
     def sweep_of(digests: dict[str, str], status: str = "FINISHED") -> Sweep:
         run = replace(run_of("k", 0.8, status), tags=NOW.tags, digests=digests)
         sweep = opened(Parent(run))
-        sweep._ingredients_of = lambda _: NOW
+        sweep._dependencies.of = lambda _: NOW
         return sweep
 
     other = {**DIGESTS, "test": "e"}
