@@ -32,7 +32,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
 from pipeline.models.first_token import FirstTokenOnly
 from pipeline.models.layers import learning_rate_factors
-from pipeline.models.load import Pretrained
+from pipeline.models.load import Pretrained, is_pretrained
 from pipeline.names import SCORED, TRAIN, VALIDATION, bf16_of, epochs_of, learning_rate_of, time_of
 from pipeline.training.callbacks import (
     Curves,
@@ -43,7 +43,11 @@ from pipeline.training.callbacks import (
 )
 from pipeline.training.checkpoints import Checkpoints, PhaseEnd
 from pipeline.training.embeddings import UsedRows, frozen
-from pipeline.training.learning import LearningWatch, NothingLearnedError
+from pipeline.training.learning import (
+    STEPS_FROM_SCRATCH,
+    LearningWatch,
+    NothingLearnedError,
+)
 from pipeline.training.loss import Loss
 from pipeline.training.phases import Phase
 from pipeline.training.precision import with_precision
@@ -111,7 +115,8 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
     given_up = inputs.checkpoints.given_up(phase.name)
     while len(given_up) < len(RESTARTS) - 1:
         labels = integers(inputs.splits[TRAIN], LABELS)
-        watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels)
+        patience = 0 if is_pretrained(start.model) else STEPS_FROM_SCRATCH
+        watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels, patience)
         copy = replace(start, model=deepcopy(start.model))
         watched = replace(inputs, loss=watch)
         try:

@@ -17,6 +17,7 @@ from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
 from pipeline.console.disk import disk_errors
+from pipeline.data.tokens import integers
 from pipeline.errors import PipelineError, reason_line
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
 from pipeline.training.checkpoint_files import (
@@ -237,7 +238,7 @@ class PhaseTrainer(CompressionTrainer):
         return LikeLengthSampler(
             seed,
             self.args.train_batch_size * self.args.gradient_accumulation_steps,
-            lengths=self.train_dataset[self.args.length_column_name],
+            lengths=integers(self.train_dataset, self.args.length_column_name).tolist(),
             generator=torch.Generator(),
         )
 

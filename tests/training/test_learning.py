@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from pipeline.config.schema import LossConfig
-from pipeline.training.learning import LearningWatch, NothingLearnedError
+from pipeline.training.learning import (
+    STEPS_FROM_SCRATCH,
+    LearningWatch,
+    NothingLearnedError,
+)
 from pipeline.training.loss import loss_function
 
 LABELS = np.array([0] * 30 + [1] * 10)
@@ -51,3 +55,15 @@ def test_a_constant_answer_is_found_where_the_loss_weighs_the_classes() -> None:
 
 def test_a_short_phase_is_left_alone() -> None:
     train(watching(), [CONSTANT] * 190)
+
+
+def test_random_weights_are_given_time_to_begin() -> None:
+    loss = loss_function(LossConfig(), LABELS, 2, 0.0)
+    right = torch.nn.functional.one_hot(torch.tensor(LABELS)).float()
+    slow = [CONSTANT] * 450 + [right] * 1550
+    with pytest.raises(NothingLearnedError):
+        train(watching(), slow)
+    train(LearningWatch(loss, LABELS, 2, STEPS_FROM_SCRATCH), slow)
+    with pytest.raises(NothingLearnedError) as caught:
+        train(LearningWatch(loss, LABELS, 2, STEPS_FROM_SCRATCH), [CONSTANT] * 2000)
+    assert caught.value.steps == 600
