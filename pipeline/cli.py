@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 CONF = Path(__file__).with_name("conf")
+PROCESSES = "WORLD_SIZE"  # of one training, as torchrun and accelerate tell each of them
 NO_OPTION = "none"  # of a group that a run may be without
 # What Hydra 1.4 says of a key below a group that is null.
 _OF_NO_GROUP = re.compile(r"Error merging override (?P<override>(?P<group>\w+)\.\S+)")
@@ -158,10 +159,29 @@ def main() -> int:
 
 
 def _compose_and_run() -> None:
+    _refuse_a_share_of_the_work()
     try:
         _job()
     except (HydraException, OmegaConfBaseException) as error:
         raise PipelineError(explain(error)) from error
+
+
+def _refuse_a_share_of_the_work() -> None:
+    """Refuse to be one of several processes that torchrun or accelerate starts for one training.
+
+    Raises:
+        PipelineError: there are several; all but the first end without a word.
+    """
+    processes = os.environ.get(PROCESSES, "1")
+    if processes == "1":
+        return
+    if os.environ.get("RANK", "0") != "0":
+        raise SystemExit(PipelineError.exit_code)
+    raise PipelineError(
+        f"{PROCESSES}={processes}, as torchrun sets it: a run is one process, which uses all CPUs "
+        "it may use, and neither QAT nor its figures are spread over several; start it with "
+        "python -m pipeline alone, or several runs at once with -m hydra/launcher=joblib."
+    )
 
 
 def explain(error: BaseException | str) -> str:
