@@ -34,7 +34,7 @@ def main() -> int:
     rows = parser.parse_args().rows
     peaks = {}
     with tempfile.TemporaryDirectory() as folder:
-        frame = table(rows)
+        frame = table(rows, WORDS_A_ROW)
         for suffix in SUFFIXES:
             file = Path(folder) / f"train{suffix}"
             write(frame, file)
@@ -50,16 +50,18 @@ def main() -> int:
     )
 
 
-def table(rows: int) -> pd.DataFrame:
+def table(rows: int, words_a_row: int, seed: int = 0) -> pd.DataFrame:
     """Make texts of random words of the encoder's vocabulary, and random classes.
 
     Args:
         rows: number of texts.
+        words_a_row: words of each text.
+        seed: seed of the words and the classes.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     vocabulary = (Path(ENCODER) / "vocab.txt").read_text(encoding="utf-8").split("\n")
     words = [word for word in vocabulary if word.isascii() and word.isalpha()]
-    chosen = rng.integers(0, len(words), (rows, WORDS_A_ROW))
+    chosen = rng.integers(0, len(words), (rows, words_a_row))
     texts = [" ".join(map(words.__getitem__, row)) for row in chosen]
     return pd.DataFrame({"text": texts, "label": rng.integers(0, CLASSES, rows).astype(str)})
 

@@ -16,6 +16,7 @@ from pipeline.config.identity import Ingredients, baseline_key, weights_identity
 from pipeline.config.schema import Config
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
+from pipeline.data.tokens import integers
 from pipeline.evaluation.agreement import check_export, check_reload, disagreement
 from pipeline.evaluation.benchmark import Benchmark, benchmark, choose
 from pipeline.evaluation.metrics import model_inputs
@@ -164,7 +165,7 @@ def compare_with_baseline(
 
     started = time.perf_counter()
     train_split, folder = corpus.splits[TRAIN], context.scratch / LINEAR
-    labels = [corpus.label_names[label] for label in train_split["label"]]
+    labels = [corpus.label_names[label] for label in integers(train_split, "label")]
     seed = context.config.dataset.split_seed
 
     def write(entry: Path) -> None:

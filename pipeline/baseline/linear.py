@@ -20,6 +20,7 @@ from pipeline.errors import PipelineError
 
 MODEL_FILE = "model.skops"
 SEPARATOR = "\n"  # of terms, in which there is no line break
+SCORED_AT_ONCE = 10_000
 log = logging.getLogger(__name__)
 # Log-probability of a class that the training texts lack.
 NEVER = -50.0
@@ -122,11 +123,14 @@ class LinearClassifier:
             Logarithms of the classes' probabilities, (texts, classes), float32.
         """
         known = {name: place for place, name in enumerate(self._model.classes_)}
-        scores = np.log(np.maximum(self.probabilities(texts), np.exp(NEVER)))
         logits = np.full((len(texts), len(label_names)), NEVER, np.float32)
-        for column, name in enumerate(label_names):
-            if name in known:
-                logits[:, column] = scores[:, known[name]]
+        columns = [column for column, name in enumerate(label_names) if name in known]
+        places = [known[label_names[column]] for column in columns]
+        # The features of a text take kilobytes.
+        for start in range(0, len(texts), SCORED_AT_ONCE):
+            some = slice(start, start + SCORED_AT_ONCE)
+            scores = np.log(np.maximum(self.probabilities(texts[some]), np.exp(NEVER)))
+            logits[some, columns] = scores[:, places]
         return logits
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:

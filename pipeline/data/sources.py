@@ -1,8 +1,7 @@
 """Read the splits of a corpus, from files or the Hugging Face Hub, into tables on disk."""
 
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.data.cleaning import Findings, good_rows, report
 from pipeline.data.delimited import SEPARATOR_BY_SUFFIX, read_delimited
 from pipeline.data.files import check_format, files_in, files_named
 from pipeline.data.json_rows import read_json
+from pipeline.data.mapped import on_disk
 from pipeline.data.parquet_rows import read_parquet
 from pipeline.data.rows import Columns, Rows, class_name
 from pipeline.data.streams import read_errors
@@ -135,24 +135,18 @@ def _with_label(rows: Rows) -> Rows:
 def _good_rows(parts: Sequence[Rows], split: str, config: DatasetConfig) -> pa.Table:
     findings = Findings()
     with counter(f"read {split}", "row") as progress:
-        table = _on_disk(good_rows(parts, findings), progress.update)
+        table = on_disk(_batches(good_rows(parts, findings), progress.update), SCHEMA)
     report(findings, split, config.name, drop=config.on_bad_rows == "drop")
     return table
 
 
-def _on_disk(rows: Iterable[tuple[str, str]], wrote: Callable[[int], object]) -> pa.Table:
-    """Write rows to a file without a name, and map it into memory; report how many were written."""
-    iterator = iter(rows)
-    # The mapping outlives the file's name, which is gone when the file is closed.
-    with tempfile.NamedTemporaryFile(prefix="pipeline-", suffix=".arrow") as file:
-        with pa.ipc.new_stream(file, SCHEMA) as writer:
-            while batch := list(islice(iterator, BATCH_ROWS)):
-                wrote(len(batch))
-                writer.write_batch(
-                    pa.record_batch(list(map(list, zip(*batch, strict=True))), SCHEMA)
-                )
-        file.flush()
-        return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
+def _batches(
+    rows: Iterator[tuple[str, str]], read: Callable[[int], object]
+) -> Iterator[pa.RecordBatch]:
+    """Put rows together for Arrow, and report how many were read."""
+    while batch := list(islice(rows, BATCH_ROWS)):
+        read(len(batch))
+        yield pa.record_batch(list(map(list, zip(*batch, strict=True))), SCHEMA)
 
 
 def _hub_splits(config: DatasetConfig) -> tuple[dict[str, list[Rows]], str | None]:

@@ -1,17 +1,18 @@
 """Split off what is not given, and keep so many rows: always the same ones for a seed."""
 
 from collections.abc import Sequence
+from itertools import chain
 from math import ceil
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.data.mapped import on_disk
 from pipeline.data.rows import listed
 from pipeline.errors import PipelineError
 
 LISTED_CLASSES = 5
-# A take of all rows at once can be more than the 2 GB of text that an array of Arrow holds.
-TAKEN_ROWS = 100_000
+TAKEN_ROWS = 100_000  # at a time: they are in memory until they are on disk
 
 
 def split_off(table: pa.Table, share: float, seed: int) -> tuple[pa.Table, pa.Table]:
@@ -100,4 +101,5 @@ def _labels(table: pa.Table) -> np.ndarray:
 
 def _taken(table: pa.Table, places: np.ndarray) -> pa.Table:
     parts = np.split(places, range(TAKEN_ROWS, len(places), TAKEN_ROWS))
-    return pa.concat_tables([table.take(part).combine_chunks() for part in parts])
+    rows = (table.take(part).combine_chunks().to_batches() for part in parts)
+    return on_disk(chain.from_iterable(rows), table.schema)

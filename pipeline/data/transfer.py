@@ -6,13 +6,17 @@ write a label (a transfer set: Hinton et al., arXiv:1503.02531, section 1; made 
 training texts: Tang et al., arXiv:1903.12136, section 3.2).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.data.corpus import Corpus
 from pipeline.names import TRAIN
+
+if TYPE_CHECKING:
+    import datasets
 
 TRANSFER = "transfer"  # the split of these texts
 
@@ -30,16 +34,18 @@ def transfer_corpus(corpus: Corpus, count: int, seed: int) -> Corpus:
     """
     import datasets  # takes a second to import
 
-    texts = list(_recombined(corpus.splits[TRAIN][:]["text"], count, seed))
+    texts = list(_recombined(corpus.splits[TRAIN], count, seed))
     rows = datasets.Dataset.from_dict({"text": texts, "label": [0] * count})
     return replace(corpus, splits={TRANSFER: rows})
 
 
-def _recombined(texts: Sequence[str], count: int, seed: int) -> Iterator[str]:
+def _recombined(train: "datasets.Dataset", count: int, seed: int) -> Iterator[str]:
     draw = np.random.default_rng(seed)
-    rows, sides = draw.integers(len(texts), size=(count, 2)), draw.integers(2, size=(count, 2))
-    for pair, side in zip(rows, sides, strict=True):
-        halves = [_halves(texts[row])[end] for row, end in zip(pair, side, strict=True)]
+    rows, sides = draw.integers(len(train), size=(count, 2)), draw.integers(2, size=(count, 2))
+    drawn = train[rows.ravel()]["text"]  # not all texts: they may not fit into memory
+    pairs = np.array(drawn, dtype=object).reshape(rows.shape)
+    for pair, side in zip(pairs, sides, strict=True):
+        halves = [_halves(text)[end] for text, end in zip(pair, side, strict=True)]
         yield " ".join(halves).strip()
 
 

@@ -164,11 +164,11 @@ def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
 
 
 def _examples(corpus: Corpus) -> pd.DataFrame:
-    train = corpus.splits[TRAIN].to_pandas()
-    first_rows = train.groupby("label", sort=True).head(EXAMPLES_PER_CLASS)
-    rows = first_rows.sort_values("label", kind="stable")
-    names = [corpus.label_names[index] for index in rows["label"]]
-    return rows.assign(label=names)[["label", "text"]]
+    train = corpus.splits[TRAIN]
+    labels = pd.Series(integers(train, "label"))
+    places = labels.groupby(labels).head(EXAMPLES_PER_CLASS).sort_values(kind="stable").index
+    names = [corpus.label_names[label] for label in labels[places]]
+    return pd.DataFrame({"label": names, "text": train[places.to_numpy()]["text"]})
 
 
 def _length_counts(split: str, rows: datasets.Dataset) -> pd.DataFrame:

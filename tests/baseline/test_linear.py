@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.baseline import linear
 from pipeline.baseline.linear import MODEL_FILE, NEVER, LinearClassifier, save, train
 from pipeline.config.schema import BaselineConfig
 from pipeline.errors import PipelineError
@@ -28,6 +29,15 @@ def test_the_stored_model_answers_with_probabilities_in_the_order_of_the_labels(
     assert logits.argmax(-1).tolist() == [1, 0]
     assert np.exp(logits).sum(-1) == pytest.approx(1)
     assert logits.dtype == np.float32
+
+
+def test_texts_are_scored_a_part_at_a_time_and_alike(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, texts = LinearClassifier(folder), [*TEXTS, "", "ice and fire", "unknown"]
+    at_once = classifier.logits(texts, ["hot", "wet", "cold"])
+    monkeypatch.setattr(linear, "SCORED_AT_ONCE", 3)
+    assert np.array_equal(classifier.logits(texts, ["hot", "wet", "cold"]), at_once)
 
 
 def test_a_class_that_no_training_text_has_is_never_the_answer(folder: Path) -> None:

@@ -17,6 +17,7 @@ from pipeline.evaluation.results import Answers, Result, result_of
 from pipeline.models.artifact import Artifact
 from pipeline.reports import corpus as corpus_report
 from pipeline.reports import results as results_report
+from tests.conftest import CLASSES
 
 LABELS = np.array([0, 0, 1, 1])
 
@@ -71,7 +72,10 @@ def test_a_corpus_is_described_by_counts_that_add_up(
     assert train.truncated_share == pytest.approx((lengths > 8).mean())
     assert 0 < train.truncated_share < 1
     assert description.figures["corpus/train_tokens_max"] == lengths.max()
+    rows = pd.read_csv(micro_corpus / "train.csv")
+    first = [text for label in CLASSES for text in rows["text"][rows["label"] == label][:3]]
     assert list(description.examples["label"]) == ["cold"] * 3 + ["hot"] * 3 + ["wet"] * 3
+    assert list(description.examples["text"]) == first
 
     corpus_report.write_corpus(tmp_path, tokens, description, config.max_length)
     table = pd.read_csv(tmp_path / "corpus.csv")
