@@ -169,14 +169,14 @@ def _compose_and_run() -> None:
 def _refuse_a_share_of_the_work() -> None:
     """Refuse to be one of several processes that torchrun or accelerate starts for one training.
 
+    Each of them says so: torchrun ends all others when the first one has ended.
+
     Raises:
-        PipelineError: there are several; all but the first end without a word.
+        PipelineError: there are several.
     """
     processes = os.environ.get(PROCESSES, "1")
     if processes == "1":
         return
-    if os.environ.get("RANK", "0") != "0":
-        raise SystemExit(PipelineError.exit_code)
     raise PipelineError(
         f"{PROCESSES}={processes}, as torchrun sets it: a run is one process, which uses all CPUs "
         "it may use, and neither QAT nor its figures are spread over several; start it with "

@@ -53,15 +53,13 @@ def test_a_mistake_in_a_sweep_is_one_line_too(command: Command) -> None:
     assert (output.code, "qat=dirct is unknown; did you mean direct?" in output.error) == (2, True)
 
 
-@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
-def test_one_of_several_processes_of_torchrun_is_refused_and_only_the_first_says_so(
-    command: Command, monkeypatch: pytest.MonkeyPatch, rank: str, lines: int
+def test_one_of_several_processes_of_torchrun_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", rank)
     output = command("experiment=quickstart", "dataset.data_dir=nowhere")
-    assert (output.code, output.out, output.err.count("\n")) == (2, "", lines)
-    assert output.err.count("error: WORLD_SIZE=2, as torchrun sets it") == lines
+    assert (output.code, output.out) == (2, "")
+    assert "WORLD_SIZE=2, as torchrun sets it" in output.error
 
 
 def test_paths_mean_the_same_in_whichever_folder_hydra_runs_a_job(
