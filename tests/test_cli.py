@@ -2,6 +2,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_a_mistyped_argument_is_one_line_that_names_it_and_what_is_taken(
 def test_a_mistake_in_a_sweep_is_one_line_too(command: Command) -> None:
     output = command("-m", "qat=none,dirct")
     assert (output.code, "qat=dirct is unknown; did you mean direct?" in output.error) == (2, True)
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_a_launcher_that_is_not_installed_is_one_line(command: Command) -> None:
+    output = command("-m", "hydra/launcher=ray", "trainer.seed=1,2")
+    assert output.code == 2
+    assert "hydra/launcher=ray needs ray" in output.error
+    assert "pip install -e '.[ray]'" in output.error
 
 
 def test_one_of_several_processes_of_torchrun_is_refused(

@@ -13,12 +13,13 @@ from omegaconf import DictConfig
 
 from pipeline.console import third_parties
 from pipeline.errors import PipelineError
+from pipeline.sweeps.launchers import RayLauncher
 
 
 def register() -> None:
-    """Register the sweepers with Hydra, which refuses other classes."""
-    for sweeper in (Grid, Search):
-        Plugins.instance().register(sweeper)
+    """Register the sweepers and the launcher with Hydra, which refuses other classes."""
+    for plugin in (Grid, Search, RayLauncher):
+        Plugins.instance().register(plugin)
 
 
 class Grid(BasicSweeper):
