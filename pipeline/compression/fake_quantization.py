@@ -51,6 +51,8 @@ class FakeQuantization(TrainerCallback):
             quantize_weights_per_tensor(model)
         if self._recipe.activation_scheme == "sym":
             quantize_activations_around_zero(model)
+        if not self._recipe.fake_quantize_outputs:
+            leave_outputs(model)
         follow_weights(model)
         self._replaced = replace_forward(model)
 
@@ -83,6 +85,27 @@ def follow_weights(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if name.endswith(".weight_fake_quant") and type(module) is FusedMovingAvgObsFakeQuantize:
             module.activation_post_process.averaging_constant = WEIGHT_AVERAGING
+
+
+def leave_outputs(model: nn.Module) -> None:
+    """Fake-quantize an activation only where a Linear takes it; the others are observed alone.
+
+    Conversion gives a module of PyTorch an INT8 output, for which the observers keep the range. The
+    deployed runtimes have no such output: their Linear answers in FP32.
+
+    Args:
+        model: model that Neural Compressor has prepared, graph by graph.
+    """
+    for graph_module in model.modules():
+        if not isinstance(graph_module, torch.fx.GraphModule):
+            continue
+        modules = dict(graph_module.named_modules())
+        for node in graph_module.graph.nodes:
+            module = modules.get(node.target) if node.op == "call_module" else None
+            if not isinstance(module, FusedMovingAvgObsFakeQuantize):
+                continue
+            if not any(isinstance(modules.get(user.target), nn.Linear) for user in node.users):
+                module.disable_fake_quant()
 
 
 def replace_forward(model: nn.Module) -> list[nn.Module]:
@@ -184,6 +207,8 @@ def _per_tensor(self: FusedMovingAvgObsFakeQuantize, values: torch.Tensor) -> to
         scale, zero_point = observer.calculate_qparams()
         self.scale.copy_(scale)
         self.zero_point.copy_(zero_point)
+    if not self.fake_quant_enabled.item():
+        return values
     zero = int(self.zero_point.item())
     quantized: torch.Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
         values, self.scale.item(), low - zero, high - zero

@@ -187,6 +187,8 @@ class QatConfig:
         weight_granularity: whether a Linear has one scale for each output channel (per_channel) or
             one for its whole weight (per_tensor).
         activation_scheme: asym (ranges as they are, with a zero point) or sym (ranges around zero).
+        fake_quantize_outputs: whether training also rounds what a Linear gives out, as PyTorch's
+            INT8 modules do; ONNX Runtime and OpenVINO round what a Linear takes, and its weight.
         post_training: quantization after training; null for recipes that quantize in training, or
             not at all.
     """
@@ -197,6 +199,7 @@ class QatConfig:
     fp32_modules: list[str] = field(default_factory=list)
     weight_granularity: Literal["per_channel", "per_tensor"] = "per_channel"
     activation_scheme: Literal["asym", "sym"] = "asym"
+    fake_quantize_outputs: bool = True
     post_training: Optional[PostTrainingConfig] = None
 
     @property

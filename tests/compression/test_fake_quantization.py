@@ -8,13 +8,16 @@ from torch import nn
 from torch.ao.nn import qat
 from torch.ao.quantization import (
     FusedMovingAvgObsFakeQuantize,
+    QConfigMapping,
     default_embedding_qat_qconfig,
     default_fused_per_channel_wt_fake_quant,
     get_default_qat_qconfig,
 )
+from torch.ao.quantization.quantize_fx import prepare_qat_fx
 
 from pipeline.compression.fake_quantization import (
     follow_weights,
+    leave_outputs,
     quantize_activations_around_zero,
     quantize_weights_per_tensor,
     replace_forward,
@@ -143,3 +146,32 @@ def test_the_range_of_a_weight_follows_its_values_at_once() -> None:
         linear(torch.ones(1, 4))
         expected = linear.weight.abs().amax(dim=1) / 127.5
         torch.testing.assert_close(linear.weight_fake_quant.scale, expected.detach())
+
+
+def test_only_what_a_linear_takes_is_rounded_while_all_is_observed() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.dropout, self.second = nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 4)
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return self.second(self.dropout(self.first(values)))
+
+    config = QConfigMapping().set_global(get_default_qat_qconfig("x86"))
+    example = (torch.randn(3, 4),)
+    model = prepare_qat_fx(Block().train(), config, example)
+    leave_outputs(model)
+    replace_forward(model)
+    model(torch.randn(50, 4))
+    rounded = {
+        str(node.args[0]): bool(getattr(model, str(node.target)).fake_quant_enabled)
+        for node in model.graph.nodes
+        if "activation_post_process" in str(node.target)
+    }
+    assert rounded == {"values": True, "first": False, "dropout": True, "second": False}
+    ranges = [
+        module.activation_post_process.max_val
+        for module in model.modules()
+        if type(module) is FusedMovingAvgObsFakeQuantize
+    ]
+    assert all(bool(each.isfinite().all()) for each in ranges), "for conversion"
