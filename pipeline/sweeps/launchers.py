@@ -5,39 +5,22 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
 from pipeline.errors import PipelineError
+from pipeline.sweeps.late_plugin import LatePlugin
 
 
-class RayLauncher(Launcher):
+class RayLauncher(LatePlugin, Launcher):
     """Let hydra-ray-launcher run jobs, and end all of them when it gives up.
 
     hydra-ray-launcher 1.4.0rc3 raises when the process of a job is lost for good, and leaves the
     other jobs at work. The sweep then launches what has not ended again, so nothing may be left.
 
     Args:
-        ray: key `ray` of the launcher (conf/hydra/launcher/ray.yaml).
+        options: keys of hydra.launcher (conf/hydra/launcher/ray.yaml).
     """
 
-    def __init__(self, ray: DictConfig) -> None:
-        self._options = ray
-        self._launcher: Any = None
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Make the plugin's launcher.
-
-        Args:
-            hydra_context: Hydra's context.
-            task_function: function that runs one job.
-            config: Hydra's config of the multirun.
-
-        Raises:
-            PipelineError: Ray or the plugin is not installed.
-        """
+    def _make(self) -> Any:
         try:
             import ray  # noqa: F401
             from hydra_plugins.hydra_ray_launcher import ray_launcher
@@ -47,10 +30,7 @@ class RayLauncher(Launcher):
                 "has it: pip install -e '.[ray]'; on this machine alone, hydra/launcher=joblib "
                 "runs several jobs at once."
             ) from error
-        self._launcher = ray_launcher.RayLauncher(self._options)
-        self._launcher.setup(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        return ray_launcher.RayLauncher(**self._options)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -67,7 +47,7 @@ class RayLauncher(Launcher):
         import ray
 
         try:
-            returns: Sequence[JobReturn] = self._launcher.launch(job_overrides, initial_job_idx)
+            returns: Sequence[JobReturn] = self._plugin.launch(job_overrides, initial_job_idx)
         except BaseException:
             ray.shutdown()  # ends the tasks of this process, wherever they run or wait
             raise

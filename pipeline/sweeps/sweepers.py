@@ -8,11 +8,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from pipeline.console import third_parties
 from pipeline.errors import PipelineError
+from pipeline.sweeps.late_plugin import LatePlugin
 from pipeline.sweeps.launchers import RayLauncher
 
 
@@ -74,32 +74,19 @@ def _discrete_space(overrides: Sequence[Override]) -> dict[str, str]:
     }
 
 
-class Search(Sweeper):
+class Search(LatePlugin, Sweeper):
     """Search with Optuna: hydra-optuna-sweeper, subclassed in pipeline.sweeps.search.
 
     Args:
         options: keys of hydra.sweeper (conf/hydra/sweeper/optuna.yaml).
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-        self._search: Any = None
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Make the plugin's sweeper, here rather than above: optuna takes half a second to import.
-
-        Args:
-            hydra_context: Hydra's context.
-            task_function: function that runs one job.
-            config: Hydra's config of the multirun.
-        """
+    def _make(self) -> Any:
         third_parties.prepare(computes=False)
+        # Optuna takes half a second to import.
         from pipeline.sweeps.search import OptunaSearch, SearchOptions
 
-        self._search = OptunaSearch(SearchOptions(**self._options))
-        self._search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        return OptunaSearch(SearchOptions(**self._options))
 
     def sweep(self, arguments: list[str]) -> None:
         """Search until hydra.sweeper.n_trials jobs have ended.
@@ -107,4 +94,4 @@ class Search(Sweeper):
         Args:
             arguments: overrides, as typed.
         """
-        self._search.sweep(arguments)
+        self._plugin.sweep(arguments)

@@ -48,12 +48,14 @@ class LearningWatch(TrainerCallback):
         loss: function that training minimizes.
         labels: label ids of train (rows,).
         num_labels: number of classes.
-        patience: steps before the phase is looked at.
+        grace_steps: steps before the phase is looked at.
     """
 
-    def __init__(self, loss: Loss, labels: np.ndarray, num_labels: int, patience: int = 0) -> None:
+    def __init__(
+        self, loss: Loss, labels: np.ndarray, num_labels: int, grace_steps: int = 0
+    ) -> None:
         self._loss = loss
-        self._patience = patience
+        self._grace_steps = grace_steps
         counts = np.bincount(labels, minlength=num_labels)
         frequencies = torch.tensor(np.maximum(counts, 1) / len(labels), dtype=torch.float32)
         self._answers = (frequencies.log(), torch.zeros(num_labels))
@@ -89,7 +91,7 @@ class LearningWatch(TrainerCallback):
         place = state.global_step % interval
         if place == interval // 2:
             self._losses, self._constants = [], []
-        if place or self._is_over or not self._losses or state.global_step < self._patience:
+        if place or self._is_over or not self._losses or state.global_step < self._grace_steps:
             return
         loss = float(np.mean(self._losses))
         constant = float(np.mean(self._constants, axis=0).min())

@@ -115,8 +115,8 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
     given_up = inputs.checkpoints.given_up(phase.name)
     while len(given_up) < len(RESTARTS) - 1:
         labels = integers(inputs.splits[TRAIN], LABELS)
-        patience = 0 if is_pretrained(start.model) else STEPS_FROM_SCRATCH
-        watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels, patience)
+        grace_steps = 0 if is_pretrained(start.model) else STEPS_FROM_SCRATCH
+        watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels, grace_steps)
         copy = replace(start, model=deepcopy(start.model))
         watched = replace(inputs, loss=watch)
         try:
