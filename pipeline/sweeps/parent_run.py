@@ -199,7 +199,8 @@ def open_parent_run(plan: Plan, tracking: TrackingConfig, *, fresh: bool) -> Ite
         PipelineError: the store cannot be used, or the same sweep is running already.
     """
     connection = open_experiment(tracking)
-    with _locked(plan, tracking.tracking_uri):
+    # A start that makes a run of its own is no second start of anything.
+    with contextlib.nullcontext() if fresh else _locked(plan, tracking.tracking_uri):
         patience = Patience()
         with store_errors():
             earlier_id = None if fresh else _earlier_run_id(connection, plan)
@@ -226,7 +227,7 @@ def _locked(plan: Plan, uri: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise PipelineError(
-            "this sweep is running already on this machine; wait for it, or stop it first."
+            "this sweep is running already on this machine; wait for it, or use sweep.fresh=true."
         ) from error
     try:
         yield

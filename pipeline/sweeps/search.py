@@ -24,8 +24,8 @@ from pipeline.sweeps.jobs import Outcome, jobs_of
 from pipeline.sweeps.sweep import Sweep, open_sweep
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 
-# User attribute of a trial whose job never ended. Version 0.1.0 set it, and tried the same values
-# in another trial; the trial itself is run again now.
+# User attribute of a trial that counts for nothing: it was one too many, or its job never ended.
+# Version 0.1.0 tried the values of the latter in another trial; the trial is run again now.
 INTERRUPTED = "interrupted"
 # User attribute of a trial that repeats one whose job failed: the number of that one.
 REPEATS = "repeats"
@@ -177,7 +177,8 @@ class OptunaSearch(OptunaSweeperImpl):
         count = max(0, min(self.n_trials - ended - len(_running(study)), self._batch_size()))
         repeating = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
         study.sampler = self._seeded_sampler(ended + _shift(study, sweep_id))
-        return [_marked(study.ask(), sweep_id) for _ in range(min(count, repeating or count))]
+        asked = [_marked(study.ask(), sweep_id) for _ in range(min(count, repeating or count))]
+        return [trial for trial in asked if not _withdrawn(study, trial, self.n_trials)]
 
     def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
         """Make the sampler; its seed moves on with the trials.
@@ -275,6 +276,20 @@ def _marked(trial: Trial, sweep_id: str) -> Trial:
     return trial
 
 
+def _withdrawn(study: optuna.Study, trial: Trial, most: int) -> bool:
+    """Withdraw a trial that is one too many: another sweep has asked at the same moment.
+
+    Trials are numbered as they come into the study, so that each finds all with lower numbers.
+    """
+    repeated = _repeated(study)
+    earlier = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number]
+    if sum(_counts(each, repeated) for each in earlier) < most:
+        return False
+    trial.set_user_attr(INTERRUPTED, True)
+    study.tell(trial, state=TrialState.FAIL)
+    return True
+
+
 def _is_free(trial: FrozenTrial, is_over: Callable[[str], bool]) -> bool:
     """Tell whether no other sweep may be at work on a trial."""
     if SWEEP_ID in trial.user_attrs:
@@ -307,11 +322,13 @@ def _repeated(study: optuna.Study) -> set[int]:
 def _ended(study: optuna.Study) -> int:
     """Count the trials whose job has ended, those that are repeated once."""
     repeated = _repeated(study)
+    ended = study.get_trials(deepcopy=False, states=ENDED)
+    return sum(_counts(trial, repeated) for trial in ended)
 
-    def counts(trial: FrozenTrial) -> bool:
-        return INTERRUPTED not in trial.user_attrs and trial.number not in repeated
 
-    return sum(counts(trial) for trial in study.get_trials(deepcopy=False, states=ENDED))
+def _counts(trial: FrozenTrial, repeated: set[int]) -> bool:
+    """Tell whether a trial is one of those that n_trials counts; those repeated count once."""
+    return INTERRUPTED not in trial.user_attrs and trial.number not in repeated
 
 
 def _tell(study: optuna.Study, trial: Trial, outcome: Outcome, objectives: Sequence[str]) -> None:

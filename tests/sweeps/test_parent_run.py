@@ -117,6 +117,12 @@ def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(
     ):
         pass
     assert [lock.parent.name for lock in tmp_path.rglob("[!.]*.lock")] == [".locks"]
+    with (
+        open_parent_run(plan({}), tracking, fresh=False) as first,
+        open_parent_run(plan({}), tracking, fresh=True) as second,
+        open_parent_run(plan({}), tracking, fresh=True) as third,
+    ):
+        assert len({first.run_id, second.run_id, third.run_id}) == 3
 
 
 def test_a_sweep_has_ended_with_its_process_and_one_of_another_store_has_not(

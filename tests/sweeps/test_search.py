@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from optuna.trial import TrialState
 
 from pipeline.config.schema import register
 from pipeline.names import FAILED, FINISHED
@@ -137,3 +139,13 @@ def test_two_sweeps_of_one_study_take_each_others_trials_for_neither_lost_nor_le
     after = searched("tpe", "shared.db", None, failing=none_fails, run_id="a")
     assert len(after) == BATCH
     assert len({*before, *other, *after}) == TRIALS
+
+
+def test_what_several_sweeps_ask_for_at_the_same_moment_is_not_more_than_is_asked_for() -> None:
+    study = optuna.create_study()
+    trials = [search._marked(study.ask(), "a") for _ in range(4)]
+    assert [search._withdrawn(study, trial, 3) for trial in trials] == [False, False, False, True]
+    study.tell(trials[0], state=TrialState.FAIL)
+    search._repeat_failed(study, lambda _: True)
+    assert not search._withdrawn(study, study.ask(), 3), "a repeated trial counts once"
+    assert search._withdrawn(study, study.ask(), 3)
