@@ -28,6 +28,8 @@ from _process import measure
 from _promises import Promise, print_promises
 from _written_sweep import SweptConfig, WritingLauncher, write_children, write_inputs
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from mlflow.tracking import MlflowClient
 from omegaconf import DictConfig, open_dict
 
@@ -37,12 +39,14 @@ from pipeline.config.resolve import resolve
 from pipeline.data.corpus import load_corpus
 from pipeline.models.source import model_version
 from pipeline.sweeps import sweepers
+from pipeline.sweeps.composing import Composer
 from pipeline.sweeps.jobs import jobs_of
 from pipeline.sweeps.sweep import open_sweep
 from pipeline.tracking.store import URI_VARIABLE
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 JOBS = 20  # further jobs that are launched one by one, as by a search, and then at once
+COMPOSED = 200  # jobs whose configs are composed and checked, as of a grid
 PAUSE_S = 0.2  # that a job lasts
 MOST_MS = 50.0
 
@@ -251,11 +255,13 @@ def composing(overrides: Sequence[str]) -> Took:
     Args:
         overrides: overrides of each job.
     """
-    lines = [[*overrides, f"trainer.seed={seed}"] for seed in range(JOBS)]
+    loader = GlobalHydra.instance().config_loader()
+    config = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    lines = [[*overrides, f"trainer.seed={seed}"] for seed in range(COMPOSED)]
     wall, cpu = time.perf_counter(), time.process_time()
-    jobs_of(lambda line: compose("config", list(line)), lines)
+    jobs_of(Composer(loader, config), lines)
     wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    return Took(1000 * wall_s / JOBS, 1000 * cpu_s / JOBS)
+    return Took(1000 * wall_s / COMPOSED, 1000 * cpu_s / COMPOSED)
 
 
 @contextlib.contextmanager

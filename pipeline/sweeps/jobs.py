@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from pipeline.config.identity import config_hash
 from pipeline.config.resolve import resolve
@@ -15,7 +15,7 @@ from pipeline.sweeps.children import ChildRun
 SKIPPED = "SKIPPED"
 
 Compose = Callable[[Sequence[str]], DictConfig]
-"""Turns a job's overrides into Hydra's config."""
+"""Turns a job's overrides into its config, without Hydra's own node."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def jobs_of(compose: Compose, overrides: Sequence[Sequence[str]]) -> list[Job]:
     """Compose and check every job, before the first of them starts.
 
     Args:
-        compose: function that turns a job's overrides into Hydra's config.
+        compose: function that turns a job's overrides into its config.
         overrides: overrides of each job.
 
     Returns:
@@ -87,10 +87,7 @@ def jobs_of(compose: Compose, overrides: Sequence[Sequence[str]]) -> list[Job]:
     """
     jobs: dict[str, Job] = {}
     for line in overrides:
-        config = compose(line)
-        with open_dict(config):
-            config.pop("hydra", None)
-        job = Job(tuple(line), resolve(config))
+        job = Job(tuple(line), resolve(compose(line)))
         jobs.setdefault(job.key, job)
     return list(jobs.values())
 

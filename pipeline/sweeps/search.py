@@ -20,7 +20,8 @@ from pipeline.config.objectives import check_objectives, higher_is_better
 from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import FAILED, PRUNED
-from pipeline.sweeps.jobs import Outcome, jobs_of
+from pipeline.sweeps.composing import Composer
+from pipeline.sweeps.jobs import Compose, Outcome, jobs_of
 from pipeline.sweeps.sweep import Sweep, open_sweep
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 
@@ -127,7 +128,8 @@ class OptunaSearch(OptunaSweeperImpl):
         typed = _last_of_each([*self._parse_sweeper_params_config(), *arguments])
         space = _search_space(typed)
         objectives = list(self.config.objective)
-        corners = jobs_of(self._compose, _corners(space))
+        compose = self._composer()
+        corners = jobs_of(compose, _corners(space))
         check_objectives(objectives, [job.config for job in corners])
         swept = {
             key.lstrip("+"): values
@@ -144,12 +146,12 @@ class OptunaSearch(OptunaSweeperImpl):
                 lines = self._configure_trials(
                     trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
                 )
-                jobs = [jobs_of(self._compose, [line])[0] for line in lines]
+                jobs = [jobs_of(compose, [line])[0] for line in lines]
                 for trial, outcome in zip(trials, sweep.run(jobs), strict=True):
                     _tell(study, trial, outcome, objectives)
 
-    def _compose(self, line: Sequence[str]) -> DictConfig:
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
+    def _composer(self) -> Compose:
+        return Composer(self.hydra_context.config_loader, self.config)
 
     def _study(self, sweep: Sweep, objectives: Sequence[str]) -> optuna.Study:
         storage = self.storage or _default_storage(self.config.tracking.tracking_uri)

@@ -8,10 +8,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig
 
 from pipeline.console import third_parties
 from pipeline.errors import PipelineError
+from pipeline.sweeps.composing import Composer
 from pipeline.sweeps.late_plugin import LatePlugin
 from pipeline.sweeps.launchers import RayLauncher
 
@@ -49,9 +49,7 @@ class Grid(BasicSweeper):
         from pipeline.sweeps.jobs import jobs_of
         from pipeline.sweeps.sweep import open_sweep
 
-        def compose(line: Sequence[str]) -> DictConfig:
-            return self.hydra_context.config_loader.load_sweep_config(self.config, list(line))
-
+        compose = Composer(self.hydra_context.config_loader, self.config)
         jobs = jobs_of(compose, lines)
         with open_sweep(self.config, self.launcher, jobs, space, len(jobs)) as sweep:
             size = self.max_batch_size or len(jobs)

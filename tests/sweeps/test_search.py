@@ -97,7 +97,7 @@ def searched(
         optuna_search.config = config
         sweep = Sweep(killed_at_launch, list(failing), run_id)
         monkeypatch.setattr(search, "open_sweep", lambda *_: contextlib.nullcontext(sweep))
-        monkeypatch.setattr(optuna_search, "_compose", composed)
+        monkeypatch.setattr(optuna_search, "_composer", lambda: composed)
         optuna_search.launcher = None
         with contextlib.suppress(KeyboardInterrupt):
             optuna_search.sweep(list(SPACE))
