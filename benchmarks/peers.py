@@ -1,17 +1,19 @@
 """Measure the pipeline's INT8 exports against what people would deploy instead.
 
-python benchmarks/peers.py [--data-dir DIR] [--model DIR] [--seeds N] [KEY=VALUE ...]
+python benchmarks/peers.py [--data-dir DIR] [--model DIR] [--seeds N] [--static-python FILE]
+                           [KEY=VALUE ...]
 
-All come from the same FP32 fine-tune. Each peer is built here with its tool's defaults from the
-run's FP32 model as it is: ONNX Runtime FP32, ONNX Runtime dynamic quantization, OpenVINO FP32, and
-OpenVINO with NNCF post-training quantization (300 training texts). PyTorch FP32 (eager) is timed
-beside them. Latency and throughput are those of one thread, in one process each, taking turns;
-accuracy is that of the whole test split, and every seed is trained anew.
+All but two come from the same FP32 fine-tune. Each peer is built here with its tool's defaults from
+the run's FP32 model as it is: ONNX Runtime FP32, ONNX Runtime dynamic quantization, OpenVINO FP32,
+OpenVINO with NNCF post-training quantization (300 training texts), and what optimum-cli makes of
+it: dynamic quantization, and OpenVINO with INT8 weights. PyTorch FP32 (eager) is timed beside them.
+The other two are the linear model over TF-IDF, and model2vec's static embeddings of the same
+encoder under a linear head, which --static-python names an interpreter for. Latency and throughput
+are those of one thread, in one process each, taking turns; accuracy is that of the whole test
+split, and every seed is trained anew.
 """
 
 import argparse
-import contextlib
-import io
 import statistics
 import sys
 import tempfile
@@ -25,29 +27,21 @@ third_parties.prepare()
 
 import numpy as np
 from _inputs import CORPUS, ENCODER, artifacts_of, tracking_client, tracking_overrides
+from _peers import MAX_LENGTH, PEERS, StaticEmbeddings, build_peers, static_embeddings
 from _process import measure
 from _promises import Promise, print_promises
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from mlflow.entities import Run
 
 from pipeline.config.schema import BENCHMARK_LENGTHS, BenchmarkConfig, DatasetConfig
 from pipeline.data.corpus import Corpus, load_corpus
 from pipeline.evaluation.benchmark import Benchmark, benchmark
-from pipeline.inference.classifier import MODEL_CONFIG_FILE, TOKENIZER_FILE, TextClassifier, pad
-from pipeline.inference.session import ONNX_FILE, OPENVINO_FILE
+from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact
-from pipeline.models.export import INPUTS, to_onnx
-from pipeline.models.inference_graph import Plain
-from pipeline.names import FP32, INT8_FORMATS, ONNX_FP32, TEST, TRAIN
+from pipeline.names import ACCURACY, FP32, INT8_FORMATS, LINEAR, TEST, figure_of, time_of
 
-MAX_LENGTH = 128
-CALIBRATION_TEXTS = 300
-ORT_FP32 = "ort_fp32"
-ORT_DYNAMIC_PTQ = "ort_dynamic_ptq"
-OV_FP32 = "ov_fp32"
-OV_NNCF_PTQ = "ov_nncf_ptq"
-PEERS = (ORT_FP32, ORT_DYNAMIC_PTQ, OV_FP32, OV_NNCF_PTQ)
 LARGE_BATCH = (32, 32)  # texts in a call, and tokens of each
 SHAPES = (*((1, tokens) for tokens in BENCHMARK_LENGTHS), LARGE_BATCH)
+FINETUNE, QAT = "finetune", "qat"
 
 
 @dataclass(frozen=True)
@@ -79,24 +73,43 @@ def main() -> int:
     options = parser().parse_args()
     corpus = load_corpus(DatasetConfig(name="corpus", data_dir=options.data_dir))
     accuracies: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
             run = train(options, seed, folder)
-            peers = build_peers(run, corpus, Path(folder) / f"peers-{seed}")
-            exports = [Artifact(name, run / name) for name in INT8_FORMATS]
+            files = artifacts_of(run)
+            peers = build_peers(files, corpus, Path(folder) / f"peers-{seed}")
+            exports = [Artifact(name, files / name) for name in INT8_FORMATS]
+            figures = run.data.metrics
+            accuracies.setdefault(LINEAR, []).append(figures[figure_of(LINEAR, ACCURACY)])
+            seconds.setdefault(LINEAR, []).append(figures[time_of(LINEAR)])
             for artifact in (*peers, *exports):
                 accuracies.setdefault(artifact.variant, []).append(accuracy(artifact.path, corpus))
+                phases = [FINETUNE] if artifact in peers else [FINETUNE, QAT]
+                trained_s = sum(figures[time_of(phase)] for phase in phases)
+                seconds.setdefault(artifact.variant, []).append(trained_s)
             by_variant = ", ".join(
                 f"{name} {values[-1]:.4f}" for name, values in accuracies.items()
             )
             print(f"seed {seed}: {by_variant}", flush=True)
         # Times are those of the last seed's models.
-        artifacts = [Artifact(FP32, run / FP32), *peers, *exports]
+        artifacts = [
+            Artifact(LINEAR, files / LINEAR),
+            Artifact(FP32, files / FP32),
+            *peers,
+            *exports,
+        ]
         timing = BenchmarkConfig(repetitions=options.repetitions, seconds=0.5, threads=1)
         texts = corpus.splits[TEST]["text"]
         benchmarks = benchmark(artifacts, texts, MAX_LENGTH, timing)
         sizes_mb = {artifact.variant: artifact.size_mb for artifact in artifacts}
-    print_figures(benchmarks, sizes_mb, accuracies)
+        static = None
+        if options.static_python:
+            inputs = (options.model, options.data_dir, Path(folder) / "static")
+            static = static_embeddings(options.static_python, *inputs)
+    print_figures(benchmarks, sizes_mb, accuracies, seconds)
+    if static is not None:
+        print_static(static)
     leads = [lead(variant, benchmarks) for variant in INT8_FORMATS]
     shapes = ", ".join(f"{batch}x{tokens}" for batch, tokens in SHAPES)
     for export in leads:
@@ -137,6 +150,11 @@ def parser() -> argparse.ArgumentParser:
         help="number of turns at each shape (default: %(default)s)",
     )
     command.add_argument(
+        "--static-python",
+        metavar="FILE",
+        help="interpreter of an environment with model2vec[distill], scikit-learn and pandas",
+    )
+    command.add_argument(
         "overrides",
         metavar="KEY=VALUE",
         nargs="*",
@@ -145,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-def train(options: argparse.Namespace, seed: int, folder: str) -> Path:
+def train(options: argparse.Namespace, seed: int, folder: str) -> Run:
     """Run the pipeline with one seed.
 
     Args:
@@ -154,7 +172,7 @@ def train(options: argparse.Namespace, seed: int, folder: str) -> Path:
         folder: folder of the tracking store.
 
     Returns:
-        The folder with the run's artifacts.
+        The run in MLflow.
     """
     overrides = [
         "dataset=emotion",
@@ -167,62 +185,7 @@ def train(options: argparse.Namespace, seed: int, folder: str) -> Path:
     ]
     measure("-m", "pipeline", *overrides, *tracking_overrides(folder), *options.overrides)
     (run,) = tracking_client(folder).search_runs(["1"], order_by=["start_time DESC"], max_results=1)
-    return artifacts_of(run)
-
-
-def build_peers(run: Path, corpus: Corpus, folder: Path) -> list[Artifact]:
-    """Write a directory for each peer, in the layout that pipeline.inference.classifier loads.
-
-    Args:
-        run: artifacts of the run.
-        corpus: texts, for NNCF's calibration.
-        folder: folder to write to.
-    """
-    import nncf
-    import openvino
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    directories = {name: folder / name for name in PEERS}
-    for directory in directories.values():
-        directory.mkdir(parents=True)
-        for name in (MODEL_CONFIG_FILE, TOKENIZER_FILE):
-            (directory / name).write_bytes((run / ONNX_FP32 / name).read_bytes())
-    model = AutoModelForSequenceClassification.from_pretrained(
-        run / FP32, attn_implementation="eager"
-    )
-    source = directories[ORT_FP32] / ONNX_FILE
-    to_onnx(Plain(model.eval()), source)
-    quantize_dynamic(
-        source,
-        directories[ORT_DYNAMIC_PTQ] / ONNX_FILE,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-    )
-    graph = openvino.Core().read_model(source)
-    openvino.save_model(graph, directories[OV_FP32] / OPENVINO_FILE, compress_to_fp16=False)
-    calibration = nncf.Dataset(
-        calibration_tokens(run / FP32, corpus),
-        lambda row: dict(zip(INPUTS, pad([row], 0), strict=True)),
-    )
-    # nncf 3.4 draws progress bars and takes no option against it.
-    with contextlib.redirect_stdout(io.StringIO()):
-        int8_graph = nncf.quantize(graph, calibration, model_type=nncf.ModelType.TRANSFORMER)
-    openvino.save_model(
-        int8_graph, directories[OV_NNCF_PTQ] / OPENVINO_FILE, compress_to_fp16=False
-    )
-    return [Artifact(name, directory) for name, directory in directories.items()]
-
-
-def calibration_tokens(model: Path, corpus: Corpus) -> list[list[int]]:
-    """Turn training texts into token ids.
-
-    Args:
-        model: model directory, for its tokenizer.
-        corpus: texts and labels.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    texts = corpus.splits[TRAIN].shuffle(seed=0)[:CALIBRATION_TEXTS]["text"]
-    return [tokenizer(text, truncation=True, max_length=MAX_LENGTH)["input_ids"] for text in texts]
+    return run
 
 
 def accuracy(directory: Path, corpus: Corpus) -> float:
@@ -241,6 +204,7 @@ def print_figures(
     benchmarks: Mapping[str, Benchmark],
     sizes_mb: Mapping[str, float],
     accuracies: Mapping[str, Sequence[float]],
+    seconds: Mapping[str, Sequence[float]],
 ) -> None:
     """Print a row for each artifact.
 
@@ -248,23 +212,38 @@ def print_figures(
         benchmarks: times of each variant.
         sizes_mb: size of each variant's weights.
         accuracies: test accuracy of each variant, seed by seed; PyTorch FP32 has none.
+        seconds: training time of each variant, seed by seed.
     """
     headings = "".join(f"{f'1x{tokens} ms':>10}" for tokens in BENCHMARK_LENGTHS)
     print(
         f"{'':18}{'size MB':>9}{'load s':>8}{'peak MB':>9}{headings}"
-        "   texts/s at 32x32   accuracy by seed"
+        "   texts/s at 32x32  training s   accuracy by seed"
     )
     for name, times in benchmarks.items():
         points = [times.at(1, tokens) for tokens in BENCHMARK_LENGTHS]
         latencies = "".join(f"{point.p50_ms:10.3f}" for point in points)
         spread = max(point.spread for point in points)
         throughput = times.at(*LARGE_BATCH).throughput_per_s
+        trained = f"{statistics.median(seconds[name]):10.0f}" if name in seconds else " " * 10
         seeds = " ".join(f"{value:.4f}" for value in accuracies.get(name, []))
         mean = f" mean {statistics.mean(accuracies[name]):.4f}" if name in accuracies else ""
         print(
             f"{name:18}{sizes_mb[name]:9.2f}{times.load_s:8.2f}{times.peak_mb:9.0f}{latencies}"
-            f"{throughput:12.0f}         {seeds}{mean} (spread {spread:.2f})"
+            f"{throughput:12.0f}       {trained}   {seeds}{mean} (spread {spread:.2f})"
         )
+
+
+def print_static(static: StaticEmbeddings) -> None:
+    """Print the row of static embeddings, whose times have tokenizing in them.
+
+    Args:
+        static: what they give.
+    """
+    latencies = "".join(f"{static.p50_ms[tokens]:10.3f}" for tokens in BENCHMARK_LENGTHS)
+    print(
+        f"{'model2vec':18}{static.size_mb:9.2f}{'':17}{latencies}{static.texts_per_s:12.0f}"
+        f"       {static.training_s:10.0f}   {static.accuracy:.4f}"
+    )
 
 
 def lead(variant: str, benchmarks: Mapping[str, Benchmark]) -> Lead:

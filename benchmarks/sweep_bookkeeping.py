@@ -114,7 +114,7 @@ def main() -> int:
         os.environ[URI_VARIABLE] = uri
         overrides = [
             *write_inputs(Path(scratch)),
-            f"tracking.tracking_uri={uri}",
+            f"tracking.tracking_uri='{uri}'",
             f"tracking.artifact_location={scratch}/artifacts",
         ]
         with initialize_config_dir(str(CONF)):

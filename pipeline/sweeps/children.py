@@ -18,6 +18,7 @@ from pipeline.names import (
     LABELS_TAG,
     LIBRARIES_TAG,
     MODEL_TAG,
+    PARENT_TAG,
     PRUNED,
     RUNNING,
     SHIPPED_TAG,
@@ -205,7 +206,7 @@ class Children:
         Raises:
             PipelineError: the store does not answer.
         """
-        filters = [f"tags.`{CONFIG_HASH_TAG}` = '{key}'" for key in keys]
+        filters = [f"{self._of_parent} and tags.`{CONFIG_HASH_TAG}` = '{key}'" for key in keys]
         with store_errors():
             found = [self._send(partial(self._matching, each), patience_s) for each in filters]
         return [child for children in found for child in children if self._take(child)]
@@ -213,7 +214,7 @@ class Children:
     def _search(self, late: bool) -> dict[str, ChildRun]:
         """Ask the store for the runs that may have changed, by their ids; for late clocks, too."""
         if not self._read_ms:
-            return {child.run_id: child for child in self._matching()}
+            return {child.run_id: child for child in self._matching(self._of_parent)}
         since_ms = max(0, min(self._newest_ms, self._read_ms) - CLOCKS_DIFFER_MS)
         found = self._matching(f"attributes.start_time >= {since_ms}")
         if late:
@@ -223,12 +224,21 @@ class Children:
             found += self._matching(f"attributes.run_id IN ({listed})")
         return {child.run_id: child for child in found}
 
-    def _matching(self, filter_string: str = "") -> list[ChildRun]:
-        """Ask the store for runs; only what is kept of them is in memory at a time."""
+    @property
+    def _of_parent(self) -> str:
+        return of_parent(self._place.parent_id)
+
+    def _matching(self, filter_string: str) -> list[ChildRun]:
+        """Ask the store for runs; only what is kept of them is in memory at a time.
+
+        Runs of other sweeps are left out here: a store looks at the tags of all runs that have a
+        parent if it is told which one, so that each search would take longer with each job.
+        """
         place = self._place
-        both = " and ".join(filter(None, (of_parent(place.parent_id), filter_string)))
-        runs = search_each(place.client, [place.experiment_id], both, OLDEST_FIRST)
-        return [self._child(run) for run in runs]
+        runs = search_each(place.client, [place.experiment_id], filter_string, OLDEST_FIRST)
+        return [
+            self._child(run) for run in runs if run.data.tags.get(PARENT_TAG) == place.parent_id
+        ]
 
     def _child(self, run: Run) -> ChildRun:
         tags, metrics = run.data.tags, run.data.metrics

@@ -74,6 +74,18 @@ def test_what_a_further_job_costs_does_not_depend_on_how_many_there_are(
     assert (children.seen, children.statuses["FINISHED"]) == (earlier + 1, earlier + 1)
 
 
+def test_the_runs_of_another_sweep_in_the_same_experiment_are_left_out(
+    client: Counting, children: Children, begin: Callable[..., str]
+) -> None:
+    begin("old")
+    children.read()
+    client.create_run("0", NOW_MS, {"mlflow.parentRunId": "q", "config.hash": "other"}, "other")
+    client.create_run("0", NOW_MS, {"config.hash": "by itself"}, "by itself")
+    begin("own")
+    assert [child.name for child in children.read()] == ["own"]
+    assert statuses(children) == {"old": "RUNNING", "own": "RUNNING"}
+
+
 def test_a_job_is_followed_to_its_end_though_its_clock_is_late(
     client: Counting, children: Children, begin: Callable[..., str]
 ) -> None:
