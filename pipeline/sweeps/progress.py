@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
@@ -14,7 +15,11 @@ from pipeline.names import FINISHED
 from pipeline.sweeps.children import ChildRun
 from pipeline.tracking.patience import PATIENCE_SECONDS
 
+# A poll reads all jobs that run, some 15 ms of CPU each. So it takes a twentieth of the time at
+# most, and the store's, until the pauses are as long as a line at the terminal may be late.
 POLL_SECONDS = 1.0
+PAUSE_RATIO = 20
+LONGEST_PAUSE_S = 30.0
 
 ReadEnded = Callable[[float], Sequence[ChildRun]]
 """Reads the runs that have ended since the last call; takes the seconds to wait for the store."""
@@ -76,9 +81,12 @@ class Progress:
         done = threading.Event()
 
         def poll() -> None:
-            while not done.wait(POLL_SECONDS):
+            wait_s = POLL_SECONDS
+            while not done.wait(wait_s):
+                began = time.monotonic()
                 with contextlib.suppress(PipelineError):  # a store that is away for a while
                     after_read(self._report(read(0.0)))
+                wait_s = _pause_s(time.monotonic() - began)
 
         thread = threading.Thread(target=poll, name="progress", daemon=True)
         thread.start()
@@ -128,3 +136,8 @@ class Progress:
             f"{name} {run.metrics[name]:.4g}" for name in self._objectives if name in run.metrics
         )
         return f"{start}{figures}{' (the best so far)' if is_best else ''}"
+
+
+def _pause_s(poll_s: float) -> float:
+    """Return the seconds between a poll that took so long and the next."""
+    return min(max(POLL_SECONDS, PAUSE_RATIO * poll_s), LONGEST_PAUSE_S)
