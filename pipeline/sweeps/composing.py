@@ -39,20 +39,24 @@ class Composer:
             HydraException: an override names no key or group, or its value is refused.
         """
         overrides = self._parser.parse_overrides(list(line))
+        groups = [each for each in overrides if self._chooses_a_group(each)]
         values = [each for each in overrides if self._sets_a_value(each)]
-        rest = [each for each in overrides if not self._sets_a_value(each)]
-        if all(self._is_group(each.key_or_group) for each in rest):
-            config = copy.deepcopy(self._load(tuple(str(each.input_line) for each in rest)))
-            try:
-                for each in values:
-                    OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
-            except OmegaConfBaseException:  # Hydra says what is wrong with it
-                return self._loaded(tuple(line))
-            return config
-        return self._loaded(tuple(line))
+        if len(groups) + len(values) < len(overrides):  # the order may matter
+            return self._loaded(tuple(line))
+        config = copy.deepcopy(self._load(tuple(str(each.input_line) for each in groups)))
+        try:
+            for each in values:
+                OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+        except OmegaConfBaseException:  # Hydra says what is wrong with it
+            return self._loaded(tuple(line))
+        return config
+
+    def _chooses_a_group(self, override: Override) -> bool:
+        """Tell whether it is GROUP=OPTION, +GROUP=OPTION or ~GROUP; GROUP={...} sets values."""
+        return self._is_group(override.key_or_group) and not isinstance(override.value(), dict)
 
     def _sets_a_value(self, override: Override) -> bool:
-        """Tell whether it is KEY=VALUE, in whatever order it comes among overrides of groups."""
+        """Tell whether it is KEY=VALUE, which comes after all groups in whatever order."""
         changes = not (override.is_add() or override.is_force_add() or override.is_delete())
         is_plain = changes and override.package is None and not override.is_hydra_override()
         return is_plain and not self._is_group(override.key_or_group)

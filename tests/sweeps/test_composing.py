@@ -21,6 +21,7 @@ LINES = [
     ["experiment=quickstart", "+distillation=teacher", "distillation.teacher=a b/c:d"],
     ["experiment=compress", "dataset.name='x, y'", "dataset.max_length=64"],
     ["experiment=quickstart", "trainer={seed:4,num_train_epochs:2.0}", "tracking.keep=none"],
+    ["experiment=quickstart", "trainer.seed=1", "trainer={seed:4}"],
     ["experiment=quickstart", "dataset.data_dir=${model.name_or_path}", "sweep.name=null"],
 ]
 
