@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import skops.io
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 
 from pipeline.config.schema import BaselineConfig
 from pipeline.errors import PipelineError
@@ -21,6 +22,9 @@ from pipeline.errors import PipelineError
 MODEL_FILE = "model.skops"
 SEPARATOR = "\n"  # of terms, in which there is no line break
 SCORED_AT_ONCE = 10_000
+# L-BFGS of scipy 1.17 holds 25 numbers of 8 bytes for each coefficient: 2 GB with so many. That is
+# 53,000 features for 150 classes.
+MOST_COEFFICIENTS = 8_000_000
 log = logging.getLogger(__name__)
 # Log-probability of a class that the training texts lack.
 NEVER = -50.0
@@ -49,6 +53,26 @@ def train(
         log.info("linear model: trained on %d of %d texts", limit, len(texts))
         chosen = np.random.default_rng(seed).permutation(len(texts))[:limit]
         texts, labels = [texts[row] for row in chosen], [labels[row] for row in chosen]
+    texts = list(texts)
+    try:
+        features, inputs = _fitted_features(texts, config, MOST_COEFFICIENTS // len(set(labels)))
+        classifier = LogisticRegression(C=config.C).fit(inputs, labels)
+        return make_pipeline(features, classifier)
+    except ValueError as error:
+        raise PipelineError(
+            f"the linear model cannot be trained: {str(error).splitlines()[0]}; lower "
+            "baseline.min_df, or leave it out with baseline=none."
+        ) from error
+
+
+def _fitted_features(
+    texts: Sequence[str], config: BaselineConfig, most: int
+) -> tuple[FeatureUnion, csr_matrix]:
+    """Fit TF-IDF of words and of characters; return it with the texts' features.
+
+    If there are more features than `most`, half of them are the most frequent ones of words, and
+    half those of characters.
+    """
     options = {"sublinear_tf": True, "min_df": config.min_df, "dtype": np.float32}
     words = TfidfVectorizer(ngram_range=tuple(config.word_ngram_range), **options)
     characters = TfidfVectorizer(
@@ -56,14 +80,14 @@ def train(
     )
     has_words = any(map(words.build_analyzer(), texts))
     features = make_union(words, characters) if has_words else make_union(characters)
-    model = make_pipeline(features, LogisticRegression(C=config.C))
-    try:
-        return model.fit(list(texts), labels)
-    except ValueError as error:
-        raise PipelineError(
-            f"the linear model cannot be trained: {str(error).splitlines()[0]}; lower "
-            "baseline.min_df, or leave it out with baseline=none."
-        ) from error
+    inputs = features.fit_transform(texts)
+    if inputs.shape[1] <= most:
+        return features, inputs
+    log.info("linear model: %d of %d features, the most frequent", most, inputs.shape[1])
+    kinds = [vectorizer for _, vectorizer in features.transformer_list]
+    for vectorizer in kinds:
+        vectorizer.set_params(max_features=max(1, most // len(kinds)))
+    return features, features.fit_transform(texts)
 
 
 def save(model: Pipeline, folder: Path) -> None:

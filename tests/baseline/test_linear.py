@@ -82,6 +82,19 @@ def test_of_many_texts_some_are_taken_by_the_seed() -> None:
     assert len(first) <= 52
 
 
+def test_the_rarest_features_are_left_out_where_there_would_be_too_many_coefficients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "MOST_COEFFICIENTS", 20)
+    model = train(TEXTS, LABELS, BaselineConfig(), seed=0)
+    words, characters = (each.vocabulary_ for _, each in model[0].transformer_list)
+    assert (len(words), len(characters)) == (5, 5)
+    assert {"and", "ice", "fire"} <= words.keys()
+    save(model, tmp_path / "linear")
+    logits = LinearClassifier(tmp_path / "linear").logits(TEXTS, ["cold", "hot"])
+    assert logits.argmax(-1).tolist() == [0, 0, 1, 1]
+
+
 def test_a_file_that_would_run_code_is_refused(folder: Path, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
 
