@@ -124,8 +124,18 @@ def test_checkpoints_of_another_config_or_of_none_are_refused(
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
-    command: Command, micro: list[str], store: str, tmp_path: Path, metric: str
+    command: Command,
+    micro: list[str],
+    store: str,
+    tmp_path: Path,
+    metric: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # As on a CPU with VNNI. Neural Compressor takes 7 bits for activations on others; what lies
+    # beyond their range is cut in training, and has the eighth bit in the converted model.
+    monkeypatch.setattr("neural_compressor.adaptor.pytorch.REDUCE_RANGE", False)
+    vnni = type("CpuInfo", (), {"vnni": True})
+    monkeypatch.setattr("neural_compressor.adaptor.torch_utils.util.CpuInfo", vnni)
     # Its labels contradict those of train: the more is learned, the worse it gets.
     rows = micro_rows(60, seed=1)
     rows["label"] = rows["label"].map({"cold": "hot", "hot": "wet", "wet": "cold"})

@@ -1,7 +1,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import PipelineError
 from pipeline.inference.session import import_openvino, open_session, refuse_pickles
@@ -45,6 +48,31 @@ def test_a_directory_without_a_model_says_what_it_holds(tmp_path: Path) -> None:
         match=r"holds neither model.onnx nor openvino_model.xml; it holds: notes.txt.",
     ):
         open_session(tmp_path)
+
+
+def test_sums_of_products_of_bytes_are_exact_on_every_cpu(tmp_path: Path) -> None:
+    """A CPU with AVX2 and no VNNI adds pairs in 16 bits: 2 * 255 * 127 would be cut to 32,767."""
+    terms, classes = 64, 3
+    weight = np.full((terms, classes), 127, np.int8)
+    weight[:, 1] = -127
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["bytes"], to=TensorProto.UINT8),
+        helper.make_node("MatMulInteger", ["bytes", "weight"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, [1, terms])
+        for name in ("input_ids", "attention_mask")
+    ]
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])
+    graph = helper.make_graph(
+        nodes, "sums", inputs, [logits], [numpy_helper.from_array(weight, "weight")]
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "model.onnx")
+    ids = np.full((1, terms), 255, np.int64)
+    sums = open_session(tmp_path, 1)(ids, np.ones_like(ids))
+    assert sums.tolist() == [[255 * 127 * terms, -255 * 127 * terms, 255 * 127 * terms]]
 
 
 def test_openvino_does_without_amx_unless_the_user_says_otherwise(

@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from neural_compressor.adaptor import pytorch as inc_pytorch
 from neural_compressor.adaptor.torch_utils import util as inc_util
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -94,7 +95,8 @@ def measure(name: str) -> dict[str, Any]:
     curve: list[tuple[int, dict[str, float]]] = []
     counted: list[int] = []
     # Neural Compressor takes 7 bits for activations on a CPU without VNNI, 8 with it.
-    inc_util.CpuInfo = type("CpuInfo", (), {"vnni": True})
+    bits, inc_pytorch.REDUCE_RANGE = inc_pytorch.REDUCE_RANGE, False
+    cpu, inc_util.CpuInfo = inc_util.CpuInfo, type("CpuInfo", (), {"vnni": True})
     fake_quantization.WEIGHT_AVERAGING = 0.01  # torch's
     original = FakeQuantization.prepare
     FakeQuantization.prepare = lambda self, model: (  # type: ignore[method-assign]
@@ -109,6 +111,7 @@ def measure(name: str) -> dict[str, Any]:
             evaluator = Evaluator(_splits(taught=False)["test"], _collate(), 16)
             logits = evaluator.logits(stages[-1].model)
     finally:
+        inc_pytorch.REDUCE_RANGE, inc_util.CpuInfo = bits, cpu
         FakeQuantization.prepare = original  # type: ignore[method-assign]
         fake_quantization.WEIGHT_AVERAGING = 1.0
     return {
