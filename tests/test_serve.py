@@ -20,7 +20,7 @@ from pipeline.inference.texts import MAX_TEXTS
 
 ROOT = Path(__file__).parents[1]
 STORED = Path(__file__).parent / "inference/model_of_0_1_0"
-SECONDS_TO_STOP = 2.0
+SECONDS_TO_STOP = 5.0
 SECONDS_TO_START = 60.0
 # A model whose every call takes long: the session of a served classifier, slowed down.
 SLOW = """

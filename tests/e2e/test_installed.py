@@ -56,7 +56,7 @@ class Installed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=170,
+            timeout=570,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -83,6 +83,7 @@ def overrides(model: Path) -> list[str]:
     ]
 
 
+@pytest.mark.timeout(600)
 def test_a_run_is_trained_used_and_promoted_from_an_empty_folder(
     installed: Installed, site: Path, micro_model: Path, micro_corpus: Path
 ) -> None:
