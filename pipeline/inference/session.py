@@ -107,8 +107,8 @@ def _onnx_session(file: Path, threads: int) -> Session:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Without it, onnxruntime 1.32 adds products of bytes in 16 bits on a CPU that has AVX2 and no
-    # VNNI, and cuts off what does not fit: answers move by up to 0.1 there. It changes nothing on
-    # other CPUs; on those, a text takes 1.5 times as long as with the wrong sums.
+    # VNNI, and cuts off what does not fit, so that answers move by up to 0.1. Right sums take 1.5
+    # times as long on such a CPU; nothing changes on others.
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(

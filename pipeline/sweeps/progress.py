@@ -15,8 +15,8 @@ from pipeline.names import FINISHED
 from pipeline.sweeps.children import ChildRun
 from pipeline.tracking.patience import PATIENCE_SECONDS
 
-# A poll reads all jobs that run, some 15 ms of CPU each. So it takes a twentieth of the time at
-# most, and the store's, until the pauses are as long as a line at the terminal may be late.
+# A poll reads all jobs that run, some 15 ms of CPU each: it is a twentieth of the time at most,
+# unless a line at the terminal would be late by more than half a minute.
 POLL_SECONDS = 1.0
 PAUSE_RATIO = 20
 LONGEST_PAUSE_S = 30.0

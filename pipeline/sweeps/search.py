@@ -27,7 +27,7 @@ from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 
 # User attribute of a trial that counts for nothing: it was one too many, or its job never ended.
 # Version 0.1.0 tried the values of the latter in another trial; the trial is run again now.
-INTERRUPTED = "interrupted"
+UNCOUNTED = "interrupted"
 # User attribute of a trial that repeats one whose job failed: the number of that one.
 REPEATS = "repeats"
 # User attribute of a trial: id of the run of the sweep that tries it. Sweeps that were started on
@@ -180,7 +180,7 @@ class OptunaSearch(OptunaSweeperImpl):
         repeating = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
         study.sampler = self._seeded_sampler(ended + _shift(study, sweep_id))
         asked = [_marked(study.ask(), sweep_id) for _ in range(min(count, repeating or count))]
-        return [trial for trial in asked if not _withdrawn(study, trial, self.n_trials)]
+        return [trial for trial in asked if not _withdraw_surplus(study, trial, self.n_trials)]
 
     def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
         """Make the sampler; its seed moves on with the trials.
@@ -278,16 +278,17 @@ def _marked(trial: Trial, sweep_id: str) -> Trial:
     return trial
 
 
-def _withdrawn(study: optuna.Study, trial: Trial, most: int) -> bool:
-    """Withdraw a trial that is one too many: another sweep has asked at the same moment.
+def _withdraw_surplus(study: optuna.Study, trial: Trial, most: int) -> bool:
+    """Withdraw a trial if it is one too many; say whether it was.
 
-    Trials are numbered as they come into the study, so that each finds all with lower numbers.
+    Another sweep may have asked at the same moment. Trials are numbered as they come into the
+    study, so that each finds all with lower numbers.
     """
     repeated = _repeated(study)
     earlier = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number]
     if sum(_counts(each, repeated) for each in earlier) < most:
         return False
-    trial.set_user_attr(INTERRUPTED, True)
+    trial.set_user_attr(UNCOUNTED, True)
     study.tell(trial, state=TrialState.FAIL)
     return True
 
@@ -310,7 +311,7 @@ def _repeat_failed(study: optuna.Study, is_over: Callable[[str], bool]) -> None:
     """Let the values of each trial whose job failed in an earlier start be tried again first."""
     repeated, is_over = _repeated(study), cache(is_over)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-        unfinished = trial.number not in repeated and INTERRUPTED not in trial.user_attrs
+        unfinished = trial.number not in repeated and UNCOUNTED not in trial.user_attrs
         if unfinished and _is_free(trial, is_over):
             study.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
 
@@ -330,7 +331,7 @@ def _ended(study: optuna.Study) -> int:
 
 def _counts(trial: FrozenTrial, repeated: set[int]) -> bool:
     """Tell whether a trial is one of those that n_trials counts; those repeated count once."""
-    return INTERRUPTED not in trial.user_attrs and trial.number not in repeated
+    return UNCOUNTED not in trial.user_attrs and trial.number not in repeated
 
 
 def _tell(study: optuna.Study, trial: Trial, outcome: Outcome, objectives: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from pipeline.tracking.postgresql import PostgreSQL
 from tests.e2e.processes import Started
 from tests.e2e.servers import Server
 
@@ -90,6 +92,19 @@ def run_once(folder: Path, model: Path) -> None:
     _, error = process.communicate(timeout=170)
     assert process.returncode == 0, error
     assert "Warning" not in error, "nobody at the terminal can do anything about it"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgreSQL]:
+    """A PostgreSQL whose folder another user may reach, which pytest's own are not for."""
+    with tempfile.TemporaryDirectory(prefix="test-postgresql-") as folder:
+        Path(folder).chmod(0o711)
+        database = PostgreSQL(Path(folder) / "postgresql")
+        database.start()
+        try:
+            yield database
+        finally:
+            database.close()
 
 
 @pytest.fixture(autouse=True)

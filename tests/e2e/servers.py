@@ -11,6 +11,11 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.tracking.postgresql import _programs
+
 START_SECONDS = 150.0
 
 
@@ -18,6 +23,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def has_postgresql() -> bool:
+    try:
+        _programs(None)
+    except PipelineError:
+        return False
+    return True
+
+
+needs_postgresql = pytest.mark.skipif(not has_postgresql(), reason="PostgreSQL is not installed")
 
 
 class Server:

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from tests.conftest import Output, micro_rows
 from tests.e2e.stored import runs
+from tests.training.reference import cpu_with_vnni
 
 Command = Callable[..., Output]
 TIMES = ("time/", "latency", "throughput")
@@ -129,13 +130,7 @@ def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
     store: str,
     tmp_path: Path,
     metric: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As on a CPU with VNNI. Neural Compressor takes 7 bits for activations on others; what lies
-    # beyond their range is cut in training, and has the eighth bit in the converted model.
-    monkeypatch.setattr("neural_compressor.adaptor.pytorch.REDUCE_RANGE", False)
-    vnni = type("CpuInfo", (), {"vnni": True})
-    monkeypatch.setattr("neural_compressor.adaptor.torch_utils.util.CpuInfo", vnni)
     # Its labels contradict those of train: the more is learned, the worse it gets.
     rows = micro_rows(60, seed=1)
     rows["label"] = rows["label"].map({"cold": "hot", "hot": "wet", "wet": "cold"})
@@ -154,7 +149,10 @@ def test_the_best_checkpoint_is_what_is_converted_and_early_stopping_stops(
         "trainer.save_strategy=epoch",
         "trainer.early_stopping_patience=2",
     ]
-    output = command(*typed, f"trainer.metric_for_best_model={metric}")
+    # With 7 bits, what lies beyond the range of the activations is cut in training, and has the
+    # eighth bit in the converted model.
+    with cpu_with_vnni():
+        output = command(*typed, f"trainer.metric_for_best_model={metric}")
     assert output.code == 0, output.err
     (run,) = runs(store)
     points = curve(store, run, f"validation/{metric}")

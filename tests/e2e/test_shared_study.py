@@ -1,31 +1,16 @@
 """Sweeps that search together: several processes, one study on PostgreSQL."""
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
-import pytest
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
 from pipeline.tracking.postgresql import PostgreSQL
 from tests.e2e.processes import Started
-from tests.e2e.test_team_server import needs_postgresql
+from tests.e2e.servers import needs_postgresql
 
 SWEEPS, TRIALS = 3, 6
-
-
-@pytest.fixture
-def database() -> Iterator[PostgreSQL]:
-    with tempfile.TemporaryDirectory(prefix="test-study-") as folder:
-        Path(folder).chmod(0o711)
-        database = PostgreSQL(Path(folder) / "postgresql")
-        database.start()
-        try:
-            yield database
-        finally:
-            database.close()
 
 
 @needs_postgresql

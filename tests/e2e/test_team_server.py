@@ -1,6 +1,5 @@
 """A tracking server as a team has it: PostgreSQL behind it, and artifacts through its proxy."""
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +11,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline import compare, predict, promote
-from pipeline.errors import PipelineError
 from pipeline.names import CHAMPION, PARENT_TAG, SWEEP_TAG
-from pipeline.tracking.postgresql import PostgreSQL, _programs
+from pipeline.tracking.postgresql import PostgreSQL
 from tests.conftest import Output
-from tests.e2e.servers import Server
+from tests.e2e.servers import Server, needs_postgresql
 from tests.e2e.test_store_away import AWAY, AWAY_SECONDS, BACK
 
 Command = Callable[..., Output]
@@ -25,30 +23,6 @@ TIMED = ["benchmark.repetitions=1", "benchmark.seconds=0.02", "export.formats=[o
 UNTIMED = ["benchmark=none", "export=none"]
 DROPPED = ("tracking.", "export=", "benchmark=")  # of the overrides of a micro run
 SHORT = ["trainer.max_steps=8", "trainer.eval_strategy=no", "trainer.logging_steps=1"]
-
-
-def has_postgresql() -> bool:
-    try:
-        _programs(None)
-    except PipelineError:
-        return False
-    return True
-
-
-needs_postgresql = pytest.mark.skipif(not has_postgresql(), reason="PostgreSQL is not installed")
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[PostgreSQL]:
-    """A PostgreSQL whose folder another user may reach, which pytest's own are not for."""
-    with tempfile.TemporaryDirectory(prefix="test-postgresql-") as folder:
-        Path(folder).chmod(0o711)
-        database = PostgreSQL(Path(folder) / "postgresql")
-        database.start()
-        try:
-            yield database
-        finally:
-            database.close()
 
 
 @pytest.fixture(scope="module")

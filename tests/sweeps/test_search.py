@@ -144,8 +144,13 @@ def test_two_sweeps_of_one_study_take_each_others_trials_for_neither_lost_nor_le
 def test_what_several_sweeps_ask_for_at_the_same_moment_is_not_more_than_is_asked_for() -> None:
     study = optuna.create_study()
     trials = [search._marked(study.ask(), "a") for _ in range(4)]
-    assert [search._withdrawn(study, trial, 3) for trial in trials] == [False, False, False, True]
+    assert [search._withdraw_surplus(study, trial, 3) for trial in trials] == [
+        False,
+        False,
+        False,
+        True,
+    ]
     study.tell(trials[0], state=TrialState.FAIL)
     search._repeat_failed(study, lambda _: True)
-    assert not search._withdrawn(study, study.ask(), 3), "a repeated trial counts once"
-    assert search._withdrawn(study, study.ask(), 3)
+    assert not search._withdraw_surplus(study, study.ask(), 3), "a repeated trial counts once"
+    assert search._withdraw_surplus(study, study.ask(), 3)

@@ -7,11 +7,13 @@ loop.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import datasets
 import numpy as np
@@ -78,6 +80,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
+@contextmanager
+def cpu_with_vnni() -> Iterator[None]:
+    """Let Neural Compressor take 8 bits for activations, and not the 7 of a CPU without VNNI."""
+    with (
+        patch.object(inc_pytorch, "REDUCE_RANGE", False),
+        patch.object(inc_util, "CpuInfo", type("CpuInfo", (), {"vnni": True})),
+    ):
+        yield
+
+
 def measure(name: str) -> dict[str, Any]:
     """Run one of CONFIGS from weights and texts that come from NumPy's generator alone."""
     options = dict(CONFIGS[name])
@@ -94,9 +106,6 @@ def measure(name: str) -> dict[str, Any]:
     config = replace(Config(), trainer=trainer, **options)
     curve: list[tuple[int, dict[str, float]]] = []
     counted: list[int] = []
-    # Neural Compressor takes 7 bits for activations on a CPU without VNNI, 8 with it.
-    bits, inc_pytorch.REDUCE_RANGE = inc_pytorch.REDUCE_RANGE, False
-    cpu, inc_util.CpuInfo = inc_util.CpuInfo, type("CpuInfo", (), {"vnni": True})
     fake_quantization.WEIGHT_AVERAGING = 0.01  # torch's
     original = FakeQuantization.prepare
     FakeQuantization.prepare = lambda self, model: (  # type: ignore[method-assign]
@@ -104,14 +113,13 @@ def measure(name: str) -> dict[str, Any]:
         counted.append(len(self._replaced)),
     )
     try:
-        with TemporaryDirectory() as folder:
+        with cpu_with_vnni(), TemporaryDirectory() as folder:
             stages = _train(
                 config, Path(folder), lambda entries, step: curve.append((step, dict(entries)))
             )
             evaluator = Evaluator(_splits(taught=False)["test"], _collate(), 16)
             logits = evaluator.logits(stages[-1].model)
     finally:
-        inc_pytorch.REDUCE_RANGE, inc_util.CpuInfo = bits, cpu
         FakeQuantization.prepare = original  # type: ignore[method-assign]
         fake_quantization.WEIGHT_AVERAGING = 1.0
     return {
