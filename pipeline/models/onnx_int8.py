@@ -7,7 +7,7 @@ products in float: the runtime turns them into Gemm before it looks for quantize
 compute, from calibration texts.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.inference.classifier import pad
 
 CONTRIB_DOMAIN = "com.microsoft"
 LEVELS = 255  # of an unsigned byte above its lowest
+SIGN = 128  # between a signed byte and an unsigned one
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def quantize_onnx(
     names = [node.input[0] for node in model.graph.node if _is_dynamic(node)]
     if names:
         _set_ranges(model, _ranges(float_model, list(dict.fromkeys(names)), calibration))
+        _make_shared_weights_unsigned(model)
         _fuse(model)
         onnx.save(model, target)
 
@@ -129,6 +131,27 @@ def _set_ranges(model: ModelProto, ranges: Mapping[str, Range]) -> None:
             "QuantizeLinear", [activation, scale, zero_point], [quantized], name=node.name
         )
         node.CopyFrom(static)
+
+
+def _make_shared_weights_unsigned(model: ModelProto) -> None:
+    """Move weights that several products read, as ALBERT's, and their zero points up by 128.
+
+    A session that adds exact sums does so itself for signed weights on a CPU without VNNI, once for
+    each product, and then finds a second weight of the same name (onnxruntime 1.32).
+    """
+    products = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
+    readers = Counter(node.input[1] for node in products)
+    shared = {
+        name
+        for node in products
+        if readers[node.input[1]] > 1
+        for name in (node.input[1], node.input[3])
+    }
+    for weight in model.graph.initializer:
+        if weight.name in shared:
+            signed = numpy_helper.to_array(weight).astype(np.int16)
+            unsigned = (signed + SIGN).astype(np.uint8)
+            weight.CopyFrom(numpy_helper.from_array(unsigned, weight.name))
 
 
 def _fuse(model: ModelProto) -> None:

@@ -50,15 +50,18 @@ def test_a_directory_without_a_model_says_what_it_holds(tmp_path: Path) -> None:
         open_session(tmp_path)
 
 
-def test_sums_of_products_of_bytes_are_exact_on_every_cpu(tmp_path: Path) -> None:
-    """A CPU with AVX2 and no VNNI adds pairs in 16 bits: 2 * 255 * 127 would be cut to 32,767."""
-    terms, classes = 64, 3
-    weight = np.full((terms, classes), 127, np.int8)
-    weight[:, 1] = -127
+def write_products(directory: Path, weight: np.ndarray, products: int) -> None:
+    """Write a model that multiplies its ids with a weight, and adds several such products."""
+    terms, classes = weight.shape
+    names = [f"sums{number}" for number in range(products)]
     nodes = [
         helper.make_node("Cast", ["input_ids"], ["bytes"], to=TensorProto.UINT8),
-        helper.make_node("MatMulInteger", ["bytes", "weight"], ["sums"]),
-        helper.make_node("Cast", ["sums"], ["logits"], to=TensorProto.FLOAT),
+        *(helper.make_node("MatMulInteger", ["bytes", "weight"], [name]) for name in names),
+        *(
+            helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT)
+            for name in names
+        ),
+        helper.make_node("Sum", [f"{name}_float" for name in names], ["logits"]),
     ]
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, [1, terms])
@@ -68,11 +71,29 @@ def test_sums_of_products_of_bytes_are_exact_on_every_cpu(tmp_path: Path) -> Non
     graph = helper.make_graph(
         nodes, "sums", inputs, [logits], [numpy_helper.from_array(weight, "weight")]
     )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "model.onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, directory / "model.onnx")
+
+
+def test_sums_of_products_of_bytes_are_exact_on_every_cpu(tmp_path: Path) -> None:
+    """A CPU with AVX2 and no VNNI adds pairs in 16 bits: 2 * 255 * 127 would be cut to 32,767."""
+    terms = 64
+    weight = np.full((terms, 3), 127, np.int8)
+    weight[:, 1] = -127
+    write_products(tmp_path, weight, products=1)
     ids = np.full((1, terms), 255, np.int64)
     sums = open_session(tmp_path, 1)(ids, np.ones_like(ids))
     assert sums.tolist() == [[255 * 127 * terms, -255 * 127 * terms, 255 * 127 * terms]]
+
+
+def test_a_model_from_elsewhere_may_share_a_weight(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weight = np.full((64, 3), 127, np.int8)
+    write_products(tmp_path, weight, products=2)
+    ids = np.ones((1, 64), np.int64)
+    assert open_session(tmp_path, 1)(ids, ids).tolist() == [[2 * 127 * 64] * 3]
+    assert not capfd.readouterr().err, "the runtime's own complaint"
 
 
 def test_openvino_does_without_amx_unless_the_user_says_otherwise(

@@ -68,6 +68,7 @@ def opened(model: ModelProto, threads: int) -> Callable[[list[list[int]]], list[
     """Run a model with several outputs as pipeline.inference.session does."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -85,6 +86,40 @@ def test_the_file_holds_the_range_of_each_activation(folder: Path) -> None:
     values = [constant(model, name) for name in scales]
     assert len(set(map(float, values))) == len(scales) == 10
     assert all(value > 0 for value in values)
+
+
+class TwiceTheSameLayer(torch.nn.Module):
+    """As ALBERT's layers, which share their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(200, 32)
+        self.layer = torch.nn.Linear(32, 32)
+        self.classifier = torch.nn.Linear(32, 5)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = self.embedding(input_ids) * attention_mask[:, :, None]
+        for _ in range(2):
+            hidden = torch.tanh(self.layer(hidden))
+        return self.classifier(hidden[:, 0])
+
+
+def test_a_weight_that_two_products_read_opens_on_every_cpu(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    to_onnx(TwiceTheSameLayer().eval(), tmp_path / "fp32.onnx")
+    quantize_onnx(tmp_path / "fp32.onnx", tmp_path / "model.onnx", texts(seed=1), ["MatMul"])
+    model = onnx.load(tmp_path / "model.onnx")
+    products = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    weights = [constant(model, node.input[1]) for node in products]
+    # Signed, the runtime would make two unsigned ones of the same name where VNNI is missing.
+    assert [weight.dtype for weight in weights] == [np.uint8, np.uint8, np.int8]
+    zero_points = [constant(model, node.input[5]) for node in products]
+    assert [set(each.ravel()) for each in zero_points] == [{128}, {128}, {0}]
+    as_float = opened(onnx.load(tmp_path / "fp32.onnx"), threads=1)
+    in_int8 = opened(model, threads=1)
+    for row in texts(seed=2):
+        (expected,), (found,) = as_float([row]), in_int8([row])
+        np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def constant(model: ModelProto, name: str) -> np.ndarray:
