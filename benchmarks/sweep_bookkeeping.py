@@ -47,9 +47,8 @@ from pipeline.tracking.store import URI_VARIABLE
 CONF = Path(__file__).resolve().parents[1] / "conf"
 JOBS = 20  # further jobs that are launched one by one, as by a search, and then at once
 COMPOSED = 200  # jobs whose configs are composed and checked, as of a grid
-# That a job lasts. Each second, the jobs that run are read, which is no cost of a job; and the runs
-# that began in the last second are read again, which shorter jobs would have many of.
-PAUSE_S = 0.9
+# That a job lasts. Each second, the jobs that run are read, which is no cost of a job.
+PAUSE_S = 0.5
 MOST_MS = 50.0
 
 

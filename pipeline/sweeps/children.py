@@ -105,6 +105,7 @@ class Children:
 
     The first read takes all of them. What the next ones take does not depend on how many there
     are: they read runs that have started since, that run, or that ran when they were last read.
+    A run that has ended is read no more.
 
     Args:
         place: where the runs are.
@@ -121,6 +122,7 @@ class Children:
         self._latest: dict[str, ChildRun] = {}
         self._settled: dict[str, ChildRun] = {}
         self._running: set[str] = set()
+        self._ended_lately: dict[str, int] = {}  # starts of ended runs that a search would find
         self._statuses: Counter[str] = Counter()
         self._newest_ms = 0
         self._read_ms = 0
@@ -216,12 +218,16 @@ class Children:
         if not self._read_ms:
             return {child.run_id: child for child in self._matching(self._of_parent)}
         since_ms = max(0, min(self._newest_ms, self._read_ms) - CLOCKS_DIFFER_MS)
-        found = self._matching(f"attributes.start_time >= {since_ms}")
+        lately = {
+            run: started for run, started in self._ended_lately.items() if started >= since_ms
+        }
+        self._ended_lately = lately
+        known = f" and attributes.run_id NOT IN ({_listed(lately)})" if lately else ""
+        found = self._matching(f"attributes.start_time >= {since_ms}{known}")
         if late:
             found += self._matching(f"attributes.status = '{RUNNING}'")
         if ended := sorted(self._running - {child.run_id for child in found}):
-            listed = ", ".join(f"'{run_id}'" for run_id in ended)
-            found += self._matching(f"attributes.run_id IN ({listed})")
+            found += self._matching(f"attributes.run_id IN ({_listed(ended)})")
         return {child.run_id: child for child in found}
 
     @property
@@ -264,7 +270,11 @@ class Children:
         self._numbers.setdefault(child.run_id, len(self._numbers))
         self._runs[child.run_id] = child
         self._newest_ms = max(self._newest_ms, child.started_ms)
-        (self._running.add if child.status == RUNNING else self._running.discard)(child.run_id)
+        if child.status == RUNNING:
+            self._running.add(child.run_id)
+        else:
+            self._running.discard(child.run_id)
+            self._ended_lately[child.run_id] = child.started_ms
         latest = self._latest.get(key)
         if latest is None or known is None or latest.run_id == child.run_id:
             if latest is not None:
@@ -282,3 +292,8 @@ class Children:
         if self._latest[child.config_hash].run_id == run_id:
             del self._latest[child.config_hash]
             self._statuses[child.status] -= 1
+
+
+def _listed(run_ids: Iterable[str]) -> str:
+    """List ids as a filter of MLflow does."""
+    return ", ".join(f"'{run_id}'" for run_id in run_ids)

@@ -114,6 +114,7 @@ class Sweep:
         # Without runs of an earlier start that has not settled a job: something has changed since.
         self._rivals = Standings(plan.objectives)
         self._worse: list[ChildRun] = []  # runs whose models need not stay
+        self._logged: tuple[dict[str, int], ChildRun | None] | None = None  # counts and best run
         self._standings.add(self._children.read())
         self._earlier = self._children.seen
 
@@ -316,8 +317,10 @@ class Sweep:
 
     def _log_progress(self, patience_s: float = PATIENCE_SECONDS) -> None:
         """Log counts and the best run, and remove models as tracking.keep says."""
-        best, objectives = self._standings.best, self._plan.objectives
-        self._parent.log_progress(self._counts(), best, objectives, patience_s)
+        news = (self._counts(), self._standings.best)
+        if news != self._logged:
+            self._parent.log_progress(*news, self._plan.objectives, patience_s)
+            self._logged = news
         worse, self._worse = self._worse, []
         if line := self._parent.discard_models(worse):
             self._progress.say(line)

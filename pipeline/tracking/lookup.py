@@ -17,6 +17,7 @@ from pipeline.names import (
     PARENT_TAG,
     PRUNED,
     PRUNED_TAG,
+    RUNNING,
     SHIPPED_TAG,
     SWEEP_TAG,
 )
@@ -244,8 +245,12 @@ def registered_names(client: "MlflowClient") -> list[str]:
 
 
 def status_of(run: "Run") -> str:
-    """Return a run's status as MLflow has it, or PRUNED for a job that the pruner stopped."""
-    return PRUNED if PRUNED_TAG in run.data.tags else str(run.info.status)
+    """Return a run's status as MLflow has it, or PRUNED for a job that the pruner stopped.
+
+    The tag comes before the end of the run, which may be read in between.
+    """
+    is_over = run.info.status != RUNNING
+    return PRUNED if is_over and PRUNED_TAG in run.data.tags else str(run.info.status)
 
 
 def reason_of(run: "Run") -> str:

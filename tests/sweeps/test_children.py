@@ -70,7 +70,7 @@ def test_what_a_further_job_costs_does_not_depend_on_how_many_there_are(
     (ended,) = children.read()
     assert (ended.status, ended.metrics) == ("FINISHED", {"loss": 0.5})
     assert children.read() == []
-    assert (client.pages, client.runs) == (4, 5)
+    assert (client.pages, client.runs) == (4, 3), "new, once more for late clocks, its end"
     assert (children.seen, children.statuses["FINISHED"]) == (earlier + 1, earlier + 1)
 
 

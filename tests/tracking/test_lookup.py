@@ -121,6 +121,8 @@ def test_the_jobs_of_a_sweep_come_in_the_order_of_their_start(client: MlflowClie
 def test_a_pruned_job_has_a_status_and_a_reason_of_its_own(client: MlflowClient) -> None:
     pruned = find_run(client, created(client, "job", "KILLED", pruned="below the median"))
     failed = find_run(client, created(client, "job", "FAILED", failure="the loss became nan"))
+    ending = find_run(client, created(client, "job", "RUNNING", pruned="below the median"))
+    assert status_of(ending) == "RUNNING"
     assert (status_of(pruned), reason_of(pruned)) == ("PRUNED", "below the median")
     assert (status_of(failed), reason_of(failed)) == ("FAILED", "the loss became nan")
 
