@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -24,6 +24,7 @@ from pipeline.inference.classifier import pad
 CONTRIB_DOMAIN = "com.microsoft"
 LEVELS = 255  # of an unsigned byte above its lowest
 SIGN = 128  # between a signed byte and an unsigned one
+SIGNED_MAX = 127
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,24 @@ def quantize_onnx(
     # Symbolic shape inference gives up on two dynamic axes (onnxruntime 1.32).
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     float_model = onnx.load(prepared)
+    stacked = _stacked(float_model)
     quantize_dynamic(
         prepared,
         target,
         op_types_to_quantize=list(op_types),
         per_channel=True,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=_stacked(float_model),
+        nodes_to_exclude=stacked,
     )
     model = onnx.load(target)
+    if "MatMul" in op_types:
+        _store_as_bytes(model, stacked)
     names = [node.input[0] for node in model.graph.node if _is_dynamic(node)]
     if names:
         _set_ranges(model, _ranges(float_model, list(dict.fromkeys(names)), calibration))
         _make_shared_weights_unsigned(model)
         _fuse(model)
-        onnx.save(model, target)
+    onnx.save(model, target)
 
 
 def _stacked(model: ModelProto) -> list[str]:
@@ -81,12 +85,45 @@ def _stacked(model: ModelProto) -> list[str]:
 
     The two of the last layer are small.
     """
-    dimensions = {weight.name: len(weight.dims) for weight in model.graph.initializer}
+    stacks = _stacks(model)
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "MatMul" and any(dimensions.get(name, 2) > 2 for name in node.input)
+        if node.op_type == "MatMul" and not stacks.keys().isdisjoint(node.input)
     ]
+
+
+def _stacks(model: ModelProto) -> dict[str, TensorProto]:
+    """Return the constants of a graph that are stacks of matrices, by name."""
+    return {weight.name: weight for weight in model.graph.initializer if len(weight.dims) > 2}
+
+
+def _store_as_bytes(model: ModelProto, products: Sequence[str]) -> None:
+    """Store the stacks of float products as QAT rounded them: bytes, and a scale for each channel.
+
+    The runtime makes floats of them again as it loads the file, so that an answer takes no longer.
+    The file of a MiniLM is 0.9 MB smaller.
+    """
+    graph, stacks = model.graph, _stacks(model)
+    read = {name for node in graph.node if node.name in products for name in node.input}
+    nodes = []
+    for name in [name for name in stacks if name in read]:
+        values = numpy_helper.to_array(stacks[name])
+        # A head's matrix has its channels on one side, and on the longer one what they add up.
+        added_up = values.ndim - 2 + int(values.shape[-1] > values.shape[-2])
+        scale = np.abs(values).max(axis=added_up, keepdims=True) / SIGNED_MAX
+        scale[scale == 0] = 1.0
+        stored = np.rint(values / scale).astype(np.int8)
+        graph.initializer.remove(stacks[name])
+        graph.initializer.append(numpy_helper.from_array(stored, f"{name}_quantized"))
+        graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+        nodes += [
+            helper.make_node("Cast", [f"{name}_quantized"], [f"{name}_cast"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name]),
+        ]
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _is_dynamic(node: NodeProto) -> bool:

@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.inference.classifier import pad
@@ -86,6 +86,35 @@ def test_the_file_holds_the_range_of_each_activation(folder: Path) -> None:
     values = [constant(model, name) for name in scales]
     assert len(set(map(float, values))) == len(scales) == 10
     assert all(value > 0 for value in values)
+
+
+def test_what_stays_a_float_product_is_stored_as_bytes_and_loaded_as_floats(
+    folder: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(folder / "model.onnx")
+    kinds = {weight.name: weight.data_type for weight in model.graph.initializer}
+    stacks = {name for name in kinds if name.startswith(("last_layer.key", "last_layer.value"))}
+    assert {name: kinds[name] for name in stacks} == {
+        f"last_layer.{part}_{kind}": stored
+        for part in ("key", "value")
+        for kind, stored in (("quantized", TensorProto.INT8), ("scale", TensorProto.FLOAT))
+    }
+    heads, head_size = 12, WIDTH // 12
+    for part, shape in (("key", (heads, head_size, 1)), ("value", (heads, 1, head_size))):
+        assert constant(model, f"last_layer.{part}_scale").shape == shape, "a channel of the layer"
+        given = constant(onnx.load(folder / "fp32.onnx"), f"last_layer.{part}")
+        scale = constant(model, f"last_layer.{part}_scale")
+        stored = constant(model, f"last_layer.{part}_quantized")
+        assert (np.abs(stored * scale - given) <= 0.501 * scale).all()
+        assert (np.abs(stored).max(axis=shape.index(1, 1)) == 127).all(), "the whole range"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    onnxruntime.InferenceSession(
+        str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    loaded = onnx.load(tmp_path / "loaded.onnx")
+    casts = [node for node in loaded.graph.node if any("last_layer" in name for name in node.input)]
+    assert not {"Cast", "Mul"} & {node.op_type for node in casts}
 
 
 class TwiceTheSameLayer(torch.nn.Module):
