@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 from pipeline.config.schema import BenchmarkConfig, Config
@@ -70,7 +69,6 @@ def _bench(options: argparse.Namespace) -> None:
         if not getattr(options, name) > 0:
             raise PipelineError(f"--{name} {getattr(options, name)} must be above 0.")
     third_parties.prepare()
-    import mlflow
     from omegaconf import OmegaConf
 
     from pipeline.config.resolve import read_logged
@@ -79,12 +77,13 @@ def _bench(options: argparse.Namespace) -> None:
     from pipeline.models.artifact import Artifact
     from pipeline.reports.results import show_benchmarks
     from pipeline.tracking.database import open_client
+    from pipeline.tracking.fetch import fetch
 
-    mlflow.set_tracking_uri(uri := tracking_uri())
+    uri = tracking_uri()
     with store_errors(uri):
         client = open_client(uri)
         run = find_run(client, options.run_id or newest_shipped(client))
-        files = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/"))
+        files = fetch(client, run)
     config = cast(Config, OmegaConf.to_object(read_logged(files / CONFIG)))
     # The store's names, not the config's, which is a file of the store as well.
     variants = [name for name in VARIANTS if (files / name).is_dir()]

@@ -103,9 +103,8 @@ def paired_figures(
 
 def _finished_run(client: "MlflowClient", run_id: str) -> "tuple[Run, Path]":
     """Read a FINISHED run, and download its artifact `config`."""
-    import mlflow
-
     from pipeline.names import FINISHED
+    from pipeline.tracking.fetch import fetch
     from pipeline.tracking.lookup import find_run
     from pipeline.tracking.store import store_errors
 
@@ -115,4 +114,4 @@ def _finished_run(client: "MlflowClient", run_id: str) -> "tuple[Run, Path]":
             raise PipelineError(
                 f"run {run_id} is {run.info.status}; only a FINISHED run has figures to compare."
             )
-        return run, Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{CONFIG}"))
+        return run, fetch(client, run, CONFIG)

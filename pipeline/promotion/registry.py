@@ -37,6 +37,7 @@ from pipeline.names import (
 from pipeline.promotion.card import model_card
 from pipeline.promotion.gate import Check
 from pipeline.tracking.database import open_client
+from pipeline.tracking.fetch import fetch
 from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.lookup import (
     children_of,
@@ -175,8 +176,8 @@ class Registry:
         Args:
             run_id: id of the run.
         """
-        folder = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{CONFIG}")
-        return cast(Config, OmegaConf.to_object(read_logged(Path(folder))))
+        folder = fetch(self._client, find_run(self._client, run_id), CONFIG)
+        return cast(Config, OmegaConf.to_object(read_logged(folder)))
 
     def card(self, run_id: str, label_names: Sequence[str], reasons: str) -> str:
         """Write the model card of a run.
@@ -197,7 +198,7 @@ class Registry:
         """
         if not self._client.list_artifacts(run_id, LINEAR):
             return None
-        return Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{LINEAR}"))
+        return fetch(self._client, find_run(self._client, run_id), LINEAR)
 
     def best_of_sweep(self, sweep: str) -> str:
         """Return the id of a sweep's FINISHED run that is best by the sweep's first objective.

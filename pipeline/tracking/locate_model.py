@@ -1,9 +1,6 @@
 """Find the directory of a deployed model by run id, registered name or path."""
 
-import atexit
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 from pipeline.config.hub import RUN_ID
@@ -12,7 +9,8 @@ from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
 from pipeline.tracking import local_models
 from pipeline.tracking.database import check_database, open_client
-from pipeline.tracking.lookup import every_page, registered_names
+from pipeline.tracking.fetch import fetch, scratch_folder
+from pipeline.tracking.lookup import every_page, find_run, registered_names
 from pipeline.tracking.store import NOT_FOUND, store_errors, tracking_uri
 
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -81,15 +79,19 @@ def fp32_directory(reference: str, store: str) -> str:
         store: address of the tracking store.
 
     Raises:
-        PipelineError: the run has no FP32 model.
+        PipelineError: there is no such run, or it has no FP32 model.
     """
-    if not (run := RUN_ID.fullmatch(reference)):
+    if not (run_id := RUN_ID.fullmatch(reference)):
         return reference
-    otherwise = (
-        f"run {run[1]} has no FP32 model; of a sweep's jobs the best alone keeps it, or all with "
-        "tracking.keep=all"
-    )
-    return str(_fetch(f"runs:/{run[1]}/{FP32}", otherwise, store))
+    with store_errors(store):
+        client = open_client(store)
+        run = find_run(client, run_id[1])
+        if not client.list_artifacts(run_id[1], FP32):
+            raise PipelineError(
+                f"run {run_id[1]} has no FP32 model; of a sweep's jobs the best alone keeps it, or "
+                "all with tracking.keep=all."
+            )
+        return str(fetch(client, run, FP32))
 
 
 def _check_registered(name: str, alias: str | None, version: str | None) -> None:
@@ -125,23 +127,14 @@ def _check_registered(name: str, alias: str | None, version: str | None) -> None
 def _download(uri: str, otherwise: str) -> Path:
     """Copy a model to a scratch folder, which is removed when the process ends."""
     import mlflow
-
-    mlflow.set_tracking_uri(tracking_uri())
-    # MLflow 3.17 copies a logged model in any case, to a temporary folder that stays.
-    scratch = tempfile.mkdtemp(prefix="pipeline-model-")
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    return _fetch(uri, otherwise, tracking_uri(), scratch)
-
-
-def _fetch(uri: str, otherwise: str, store: str, scratch: str | None = None) -> Path:
-    import mlflow
     from mlflow.exceptions import MlflowException
 
+    mlflow.set_tracking_uri(store := tracking_uri())
     with store_errors(store):
         check_database(store)
+        scratch = str(scratch_folder())
         try:
-            local = mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=store)
-            return Path(local)
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
         except MlflowException as error:
             if error.error_code != NOT_FOUND:
                 raise

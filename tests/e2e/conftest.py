@@ -133,6 +133,16 @@ def own_store(deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
+def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Watch over the folder of temporary files: what is fetched lies in the store or is removed."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert not list(folder.iterdir())
+
+
+@pytest.fixture
 def any_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A gate that the micro model passes, whose speed is all overhead."""
     loose = "max_accuracy_drop: 1.0\nmin_speedup: 0.0\nmin_gain: 0.9\nbeats_baseline: false\n"

@@ -90,6 +90,7 @@ def test_an_export_gives_a_text_one_answer_in_any_batch(deployed: Deployed, vari
         np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
+@pytest.mark.usefixtures("nothing_stays")
 def test_bench_prints_every_artifact_of_the_newest_run(
     deployed: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:

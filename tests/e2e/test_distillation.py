@@ -112,6 +112,7 @@ def test_a_teacher_that_learned_nothing_is_warned_of(
     )
 
 
+@pytest.mark.usefixtures("nothing_stays")
 def test_a_finished_run_is_a_teacher_and_moves_the_weights(
     command: Command, micro: list[str], store: str
 ) -> None:

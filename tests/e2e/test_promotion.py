@@ -16,7 +16,7 @@ TIMING = BenchmarkConfig(repetitions=1, seconds=0.02)
 pytestmark = pytest.mark.usefixtures("own_store")
 
 
-@pytest.mark.usefixtures("any_gate")
+@pytest.mark.usefixtures("any_gate", "nothing_stays")
 def test_a_promotion_is_decided_logged_and_not_half_done(
     deployed: Deployed,
     own_store: str,

@@ -92,5 +92,8 @@ def test_a_version_behind_the_first_page_is_registered(
 
 def test_only_a_run_id_stands_for_the_fp32_model_of_a_run(store: str) -> None:
     assert fp32_directory("owner/teacher", store) == "owner/teacher"
-    with pytest.raises(PipelineError, match=f"run {'0' * 32} has no FP32 model"):
+    with pytest.raises(PipelineError, match=f"run {'0' * 32} is not in "):
         fp32_directory("0" * 32, store)
+    run_id = MlflowClient(store).create_run("0").info.run_id
+    with pytest.raises(PipelineError, match=f"run {run_id} has no FP32 model"):
+        fp32_directory(run_id, store)
