@@ -102,7 +102,7 @@ def paired_figures(
 
 
 def _finished_run(client: "MlflowClient", run_id: str) -> "tuple[Run, Path]":
-    """Read a FINISHED run, and download its artifact `config`."""
+    """Read a FINISHED run, and fetch its artifact `config`."""
     from pipeline.names import FINISHED
     from pipeline.tracking.fetch import fetch
     from pipeline.tracking.lookup import find_run

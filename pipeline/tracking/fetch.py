@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import PipelineError
 from pipeline.tracking.local_models import local_path
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ def fetch(client: "MlflowClient", run: "Run", name: str = "") -> Path:
         next call, which is removed when the process ends.
 
     Raises:
-        MlflowException, SQLAlchemyError, OSError: the store does not answer, or has no such
-            artifacts.
+        PipelineError: a store on this machine has no such artifacts.
+        MlflowException, SQLAlchemyError, OSError: a server does not answer, or has none.
     """
     if (folder := local_path(run.info.artifact_uri)) is not None:
+        if not (folder / name).exists():
+            raise PipelineError(f"run {run.info.run_id} has lost its files: no {folder / name}.")
         return folder / name
     return _copy(client.tracking_uri, run.info.run_id, name)
 

@@ -7,6 +7,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from pipeline.errors import PipelineError
 from pipeline.tracking import fetch as module
 from pipeline.tracking.fetch import fetch
 
@@ -22,6 +23,8 @@ def test_what_a_store_on_this_machine_has_is_read_where_it_lies(
     assert (fetch(client, run, "config") / "config.yaml").read_text() == "accuracy: 1"
     assert (fetch(client, run) / "config" / "config.yaml").is_file()
     assert not list((tmp_path / "temporary").iterdir())
+    with pytest.raises(PipelineError, match=f"run {run.info.run_id} has lost its files"):
+        fetch(client, run, "fp32")
 
 
 def test_what_a_server_has_is_copied_once_and_removed_at_the_end(
