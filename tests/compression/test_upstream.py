@@ -1,11 +1,15 @@
 """Show that upstream still needs each workaround; a test that fails here means that one can go."""
 
+import inspect
 from pathlib import Path
 
+import cpuinfo
 import pytest
 import torch
 from neural_compressor import QuantizationAwareTrainingConfig
 from neural_compressor.adaptor.pytorch import PyTorch_FXAdaptor
+from neural_compressor.common.utils import utility as common_utility
+from neural_compressor.utils import utility
 from optimum.intel import INCModelForSequenceClassification, INCTrainer
 from transformers import (
     AutoConfig,
@@ -58,6 +62,12 @@ def trainer(kind: type, folder: Path, model: PreTrainedModel, quantize: bool = T
         quantization_config=QuantizationAwareTrainingConfig() if quantize else None,
         task="text-classification",
     )
+
+
+def test_neural_compressor_asks_twice_which_cpu_it_has() -> None:
+    for module in (utility, common_utility):
+        assert "cpuinfo.get_cpu_info()" in inspect.getsource(module)
+    assert cpuinfo.get_cpu_info() is cpuinfo.get_cpu_info(), "another process each, otherwise"
 
 
 def test_inctrainers_own_loop_does_not_run(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.tracking.postgresql import PostgreSQL
-from tests.e2e.processes import Started
+from tests.e2e.processes import PATIENCE_S, Started
 from tests.e2e.servers import Server
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def run_once(folder: Path, model: Path) -> None:
         f"tracking.artifact_location={folder / 'artifacts'}",
     ]
     process = Started(*overrides)
-    _, error = process.communicate(timeout=170)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     assert "Warning" not in error, "nobody at the terminal can do anything about it"
 

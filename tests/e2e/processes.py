@@ -20,6 +20,8 @@ from pipeline import cli
 from tests.e2e import faulty
 
 ROOT = Path(__file__).parents[2]
+# Importing everything takes 10 s of a CPU, or 20, and other tests and their processes want it too.
+PATIENCE_S = 500.0
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([__name__, "pipeline.run", "pipeline.sweeps.sweep"])
 

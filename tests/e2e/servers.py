@@ -15,8 +15,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.tracking.postgresql import _programs
-
-START_SECONDS = 150.0
+from tests.e2e.processes import PATIENCE_S
 
 
 def free_port() -> int:
@@ -66,7 +65,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 urllib.request.urlopen(f"{self.address}/health", timeout=5)

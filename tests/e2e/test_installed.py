@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
 from tests.e2e.conftest import ROOT
+from tests.e2e.processes import PATIENCE_S
 
 IN_TURN = str(ROOT / "tests/e2e/in_turn.py")
 
@@ -26,7 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     built = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
-    subprocess.run([*built, str(source)], check=True, timeout=100)
+    subprocess.run([*built, str(source)], check=True, timeout=PATIENCE_S)
     (wheel,) = folder.glob("*.whl")
     installed = folder / "packages"
     subprocess.run(
@@ -56,7 +57,7 @@ class Installed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=570,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -83,7 +84,6 @@ def overrides(model: Path) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(600)
 def test_a_run_is_trained_used_and_promoted_from_an_empty_folder(
     installed: Installed, site: Path, micro_model: Path, micro_corpus: Path
 ) -> None:

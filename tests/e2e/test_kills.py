@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from tests.conftest import Output
 from tests.e2e import faulty
-from tests.e2e.processes import ROOT, Started
+from tests.e2e.processes import PATIENCE_S, ROOT, Started
 from tests.e2e.stored import parents_and_jobs
 
 Command = Callable[..., Output]
@@ -86,7 +86,7 @@ def test_a_sweep_goes_on_in_the_job_that_was_in_flight(
 ) -> None:
     if number == signal.SIGKILL:
         process = Started(*sweep, faults=f"{place}:{call}:SIGKILL")
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == -signal.SIGKILL, error
     else:
         with monkeypatch.context() as patched:
@@ -131,7 +131,7 @@ def test_a_job_that_is_killed_alone_is_launched_again_by_its_sweep(
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     running: list[Run] = []
     while not running and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
@@ -140,7 +140,7 @@ def test_a_job_that_is_killed_alone_is_launched_again_by_its_sweep(
     pid = int(running[0].data.tags["process"].split()[-2])
     assert pid != process.pid
     os.kill(pid, signal.SIGKILL)
-    _, error = process.communicate(timeout=150)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     (parent,), children = parents_and_jobs(store)
     assert parent.info.status == "FINISHED"
@@ -161,7 +161,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_run_is_not_told_as_finished(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert done.returncode == 130, done.stderr
@@ -182,7 +182,7 @@ def test_two_sweeps_at_once_keep_out_of_each_other(
     other = [item for item in other if not item.startswith("hydra.sweep.dir")]
     process = Started(*other, f"hydra.sweep.dir={tmp_path}/other")
     output = command(*sweep)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert (output.code, process.returncode) == (0, 0), output.err + error
     parents, children = parents_and_jobs(store)
     assert [run.info.status for run in (*parents, *children)] == ["FINISHED"] * 6

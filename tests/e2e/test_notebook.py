@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.e2e.processes import PATIENCE_S
 from tests.e2e.stored import runs
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,7 +24,7 @@ def test_the_notebook_trains_compares_and_classifies(
     for variable in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(variable, str(tmp_path / "jupyter"))
     where = {"metadata": {"path": str(DOCS)}}
-    NotebookClient(notebook, timeout=160, resources=where).execute()
+    NotebookClient(notebook, timeout=int(PATIENCE_S), resources=where).execute()
     assert [run.data.params["qat.name"] for run in runs(store)] == [
         "finetune_then_qat",
         "ptq_dynamic",

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
-from tests.e2e.processes import ROOT
+from tests.e2e.processes import PATIENCE_S, ROOT
 from tests.e2e.stored import parents_and_jobs
 
 pytest.importorskip("ray")
@@ -29,7 +29,6 @@ def running_under(raylet: int, store: str) -> list[Run]:
 
 # Without retries it is the sweep that launches again what has not ended, after the launcher.
 @pytest.mark.parametrize("retries", [1, 0])
-@pytest.mark.timeout(600)
 def test_the_jobs_of_a_node_that_is_lost_run_again_elsewhere_and_none_runs_twice(
     micro: list[str], store: str, tmp_path: Path, retries: int
 ) -> None:
@@ -50,7 +49,7 @@ def test_the_jobs_of_a_node_that_is_lost_run_again_elsewhere_and_none_runs_twice
         while not (in_flight := running_under(raylet, store)) and process.poll() is None:
             time.sleep(0.1)
         cluster.remove_node(lost, allow_graceful=False)
-        _, error = process.communicate(timeout=400)
+        _, error = process.communicate(timeout=PATIENCE_S)
     finally:
         cluster.shutdown()
     assert process.returncode == 0, error

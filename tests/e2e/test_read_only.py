@@ -13,6 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from tests.e2e.conftest import ROOT
+from tests.e2e.processes import PATIENCE_S
 from tests.test_serve import ask, free_port
 
 MOUNT = """
@@ -58,7 +59,7 @@ def test_a_run_its_model_and_its_server_need_a_scratch_folder_alone(
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

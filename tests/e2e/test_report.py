@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from pipeline import report
 from tests.conftest import Output
 from tests.e2e.conftest import Deployed
+from tests.e2e.processes import PATIENCE_S
 
 Command = Callable[..., Output]
 CHROMIUM = (
@@ -84,7 +85,7 @@ def test_the_page_renders_in_a_browser(deployed: Deployed, tmp_path: Path) -> No
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     seen = html.unescape(done.stdout)

@@ -20,7 +20,7 @@ from pipeline.baseline.linear import MODEL_FILE
 from pipeline.compression.upstream import load_int8
 from pipeline.data.cache import cache_folder
 from tests.conftest import Output, micro_rows
-from tests.e2e.processes import Started
+from tests.e2e.processes import PATIENCE_S, Started
 from tests.e2e.servers import Server
 from tests.e2e.stored import runs
 
@@ -313,12 +313,12 @@ def test_an_interrupted_run_ends_killed_and_leaves_no_scratch(
     scratch.mkdir()
     typed = [*micro, "trainer.num_train_epochs=10000"]
     process = Started(*typed, environment={"TMPDIR": str(scratch)})
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     for line in process.stderr:
         if "epoch 2:" in line or time.monotonic() > deadline:
             break
     process.send_signal(number)
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 130, rest
     assert "error: interrupted" in rest
     assert "Traceback" not in rest

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
 from pipeline.tracking.postgresql import PostgreSQL
+from tests.e2e.processes import PATIENCE_S
 from tests.e2e.servers import free_port
 from tests.e2e.test_team_server import needs_postgresql
 
@@ -56,7 +57,7 @@ def test_ctrl_c_ends_both_and_what_was_logged_is_there_again(folder: Path) -> No
                 PostgreSQL(folder / "postgresql").start()
         finally:
             process.send_signal(signal.SIGINT)
-            _, error = process.communicate(timeout=60)
+            _, error = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, error) == (0, "")
         assert not (folder / "postgresql/data/postmaster.pid").exists()
 

@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
 from pipeline.tracking.postgresql import PostgreSQL
-from tests.e2e.processes import Started
+from tests.e2e.processes import PATIENCE_S, Started
 from tests.e2e.servers import needs_postgresql
 
 SWEEPS, TRIALS = 3, 6
@@ -33,7 +33,7 @@ def test_sweeps_at_once_try_as_many_values_as_asked_for_and_none_twice(
     ]
     started = [Started(*typed, f"hydra.sweep.dir={tmp_path}/{n}") for n in range(SWEEPS)]
     for process in started:
-        _, said = process.communicate(timeout=170)
+        _, said = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, said
     study = optuna.load_study(study_name="shared", storage=database.address)
     trials = study.get_trials(states=[TrialState.COMPLETE])

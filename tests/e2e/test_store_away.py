@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +23,7 @@ from pipeline.tracking.patience import Patience
 from pipeline.tracking.tracker import RunInput, Tracker, open_run
 from tests.conftest import Output
 from tests.e2e.conftest import Deployed
+from tests.e2e.processes import PATIENCE_S
 from tests.e2e.servers import Server
 
 Command = Callable[..., Output]
@@ -213,7 +213,7 @@ def run_with(mounts: str, arguments: list[str], **environment: str) -> Output:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     return Output(done.returncode, done.stdout, done.stderr)
 
@@ -254,9 +254,7 @@ def test_a_read_only_store_is_one_line_before_anything_is_trained(
     micro: list[str], store: str, tmp_path: Path, sweeps: list[str]
 ) -> None:
     mounts = f"mount --bind {tmp_path} {tmp_path}; mount -o remount,ro,bind {tmp_path}"
-    started = time.monotonic()
     output = run_with(mounts, [*micro, *sweeps, f"hydra.sweep.dir={tmp_path.parent}/sweep"])
-    assert time.monotonic() - started < 60
     assert output.code == 2
     assert "cannot be used: " in output.error
     assert "Read-only file system" in output.error or "readonly database" in output.error

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import Output
-from tests.e2e.processes import Started
+from tests.e2e.processes import PATIENCE_S, Started
 from tests.e2e.stored import parents_and_jobs
 
 Command = Callable[..., Output]
@@ -173,7 +173,7 @@ def test_jobs_whose_corpus_or_model_has_changed_are_not_skipped(
 
 
 def wait_for(process: Started, told: str) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     for line in process.stderr:
         if told in line:
             return
@@ -194,7 +194,7 @@ def test_the_same_sweep_is_not_run_twice_at_once(
         assert "this sweep is running already" in output.error
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
     assert [parent.info.status for parent in parents_and_jobs(store)[0]] == ["KILLED"]
 
 

@@ -53,7 +53,6 @@ def everything_of(client: MlflowClient, run: Run, scratch: Path) -> str:
 
 
 @needs_postgresql
-@pytest.mark.timeout(600)
 def test_four_writers_lose_no_metric_of_eight_jobs_while_their_server_is_killed(
     command: Command,
     to_team: list[str],
