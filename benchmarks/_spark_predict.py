@@ -1,6 +1,7 @@
 """Classify a Parquet file with Spark: python _spark_predict.py MODEL IN.parquet OUT CPUS."""
 
 import sys
+from pathlib import Path
 
 import mlflow
 from pyspark.sql import SparkSession
@@ -17,12 +18,14 @@ def main(model: str, table: str, output: str, cpus: str) -> None:
         output: folder to write.
         cpus: number of CPUs to use.
     """
+    tasks = 4 * int(cpus)
     spark = (
         SparkSession.builder.master(f"local[{cpus}]")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.ui.enabled", "false")
-        .config("spark.sql.files.minPartitionNum", 4 * int(cpus))
+        # Spark cuts files by their bytes, and makes one task of less than 4 MB otherwise.
+        .config("spark.sql.files.maxPartitionBytes", Path(table).stat().st_size // tasks + 1)
         .getOrCreate()
     )
     classify = mlflow.pyfunc.spark_udf(spark, model, result_type=ANSWER, env_manager="local")
