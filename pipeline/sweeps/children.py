@@ -124,7 +124,6 @@ class Children:
         self._running: set[str] = set()
         self._ended_lately: dict[str, int] = {}  # starts of ended runs that a search would find
         self._statuses: Counter[str] = Counter()
-        self._newest_ms = 0
         self._read_ms = 0
         self._searched_ms = 0  # for runs whose clock is late
 
@@ -217,7 +216,7 @@ class Children:
         """Ask the store for the runs that may have changed, by their ids; for late clocks, too."""
         if not self._read_ms:
             return {child.run_id: child for child in self._matching(self._of_parent)}
-        since_ms = max(0, min(self._newest_ms, self._read_ms) - CLOCKS_DIFFER_MS)
+        since_ms = max(0, self._read_ms - CLOCKS_DIFFER_MS)
         lately = {
             run: started for run, started in self._ended_lately.items() if started >= since_ms
         }
@@ -269,7 +268,6 @@ class Children:
             return False
         self._numbers.setdefault(child.run_id, len(self._numbers))
         self._runs[child.run_id] = child
-        self._newest_ms = max(self._newest_ms, child.started_ms)
         if child.status == RUNNING:
             self._running.add(child.run_id)
         else:

@@ -28,14 +28,29 @@ class Counting(MlflowClient):
         return page
 
 
+class Clock:
+    """The time of this process, in ms."""
+
+    now_ms = NOW_MS
+
+    def time(self) -> float:
+        return self.now_ms / 1000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
 @pytest.fixture
 def client(store: str) -> Counting:
     return Counting(store)
 
 
 @pytest.fixture
-def children(client: Counting, monkeypatch: pytest.MonkeyPatch) -> Children:
-    monkeypatch.setattr(module.time, "time", lambda: NOW_MS / 1000)
+def children(client: Counting, clock: Clock) -> Children:
     return Children(Place(client, "0", "p"), ["loss"], lambda request, _: request())
 
 
@@ -86,6 +101,23 @@ def test_the_runs_of_another_sweep_in_the_same_experiment_are_left_out(
     assert statuses(children) == {"old": "RUNNING", "own": "RUNNING"}
 
 
+def test_what_others_run_beside_a_long_job_is_read_once(
+    client: Counting, children: Children, begin: Callable[..., str], clock: Clock
+) -> None:
+    begin("own", minutes_ago=1)
+    children.read()
+    for number in range(6):
+        tags = {"mlflow.parentRunId": "q", "config.hash": str(number)}
+        client.set_terminated(client.create_run("0", NOW_MS + 1000, tags).info.run_id)
+    client.runs = 0
+    read = []
+    for _ in range(3):
+        clock.now_ms += MINUTE_MS
+        assert children.read() == []
+        read.append(client.runs)
+    assert read == [6 + 1, 6 + 2, 6 + 3], "theirs, and each time the own one"
+
+
 def test_a_job_is_followed_to_its_end_though_its_clock_is_late(
     client: Counting, children: Children, begin: Callable[..., str]
 ) -> None:
@@ -132,13 +164,15 @@ def test_a_run_that_somebody_deletes_is_forgotten(
 
 
 def test_what_ends_while_the_store_is_away_is_read_when_it_is_back(
-    client: Counting, children: Children, begin: Callable[..., str]
+    client: Counting, children: Children, begin: Callable[..., str], clock: Clock
 ) -> None:
+    clock.now_ms = NOW_MS - 9 * MINUTE_MS
     running = begin("running", minutes_ago=9)
     children.read()
     client.set_terminated(running)
     client.set_terminated(begin("short", minutes_ago=5))
     client.away = True
+    clock.now_ms = NOW_MS
     with pytest.raises(PipelineError, match="connection refused"):
         children.read()
     client.away = False
