@@ -157,7 +157,7 @@ def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> 
     measured = pa.chunked_array(
         [chunk for split in (VALIDATION, TEST) for chunk in tables[split]["text"].chunks]
     )
-    seen = pc.is_in(folded(unlabelled["text"]), value_set=folded(measured).combine_chunks())
+    seen = pc.is_in(folded(unlabelled["text"]), value_set=folded(measured))
     rows, left_out = len(unlabelled), pc.sum(seen).as_py()
     if left_out == rows:
         raise PipelineError(

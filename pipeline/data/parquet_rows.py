@@ -51,14 +51,15 @@ def read_schema(file: str) -> pa.Schema:
     return schema.with_metadata(others)
 
 
-def read_batches(file: str) -> Iterator[pa.RecordBatch]:
-    """Read a table whole, batch by batch.
+def read_batches(file: str, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Read a table batch by batch.
 
     Args:
         file: path or URL.
+        names: columns to read; None reads all.
     """
     with open_bytes(file) as opened:
-        yield from pq.ParquetFile(opened).iter_batches(BATCH_ROWS)
+        yield from pq.ParquetFile(opened).iter_batches(BATCH_ROWS, columns=names and list(names))
 
 
 def text_values(column: pa.Array) -> list[object]:

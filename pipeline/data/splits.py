@@ -1,7 +1,7 @@
 """Split off what is not given, and keep so many rows: always the same ones for a seed."""
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from math import ceil
 
 import numpy as np
@@ -12,7 +12,7 @@ from pipeline.data.rows import listed
 from pipeline.errors import PipelineError
 
 LISTED_CLASSES = 5
-TAKEN_ROWS = 100_000  # at a time: they are in memory until they are on disk
+TAKEN_ROWS = 10_000  # at a time: they are in memory until they are on disk
 
 
 def split_off(table: pa.Table, share: float, seed: int) -> tuple[pa.Table, pa.Table]:
@@ -100,6 +100,37 @@ def _labels(table: pa.Table) -> np.ndarray:
 
 
 def _taken(table: pa.Table, places: np.ndarray) -> pa.Table:
+    batches = table.to_batches()
+    starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
     parts = np.split(places, range(TAKEN_ROWS, len(places), TAKEN_ROWS))
-    rows = (table.take(part).combine_chunks().to_batches() for part in parts)
-    return on_disk(chain.from_iterable(rows), table.schema)
+    rows = chain.from_iterable(_rows_at(batches, starts, part) for part in parts)
+    return on_disk(rows, table.schema)
+
+
+def _rows_at(
+    batches: Sequence[pa.RecordBatch], starts: np.ndarray, places: np.ndarray
+) -> Iterator[pa.RecordBatch]:
+    """Take rows by their place in a table, from those batches alone that have them.
+
+    Table.take of pyarrow 25 puts all texts of the table together first, in memory, and fails if
+    they are longer than 2 GiB.
+
+    Args:
+        batches: rows of the table.
+        starts: place of the first row of each batch, and the number of all rows.
+        places: places of the rows to take.
+
+    Yields:
+        The rows in the order of places.
+    """
+    order = np.argsort(places)
+    inner = np.searchsorted(places[order], starts)
+    found = [
+        batches[number].take(places[order][first:last] - starts[number])
+        for number, (first, last) in enumerate(pairwise(inner))
+        if first < last
+    ]
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    if found:
+        yield from pa.Table.from_batches(found).take(back).combine_chunks().to_batches()

@@ -1,8 +1,9 @@
 """Read tables whole, as batches of Arrow: every column, in the order of the files."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -49,10 +50,33 @@ class Table:
                 for batch in self._batches_of(file):
                     yield _fitted(batch, self.schema)
 
-    def _batches_of(self, file: str) -> Iterator[pa.RecordBatch]:
+    def check_values(self, file: str, names: Sequence[str]) -> None:
+        """Make sure that a file's values are kept as they are, where another type is needed.
+
+        Integers may be too large for the decimals of another file.
+
+        Args:
+            file: one of the files.
+            names: columns that have another type in this file.
+
+        Raises:
+            PipelineError: a value cannot be kept.
+        """
+        with read_errors(file):
+            try:
+                for batch in self._batches_of(file, names):
+                    for name in names:
+                        batch.column(name).cast(self.schema.field(name).type)
+            except NOT_ALIKE as error:
+                raise _unfit(file, error) from error
+
+    def _batches_of(
+        self, file: str, names: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Read a file; of Parquet, some columns alone."""
         suffix = check_format(file)
         if suffix == ".parquet":
-            return read_batches(file)
+            return read_batches(file, names)
         if suffix in SEPARATOR_BY_SUFFIX:
             return _delimited(file, self.encoding, self.columns)
         return _of_objects(read_objects(file, self.encoding, self.columns), self.schema)
@@ -70,30 +94,58 @@ def open_table(files: Sequence[str], encoding: str | None, columns: Columns) -> 
         PipelineError: a file cannot be read, lacks a column, has one twice, or has a column of
             another type than the files before it.
     """
-    schema = _schema_of(files[0], encoding, columns)
+    schemas = [_schema_of(files[0], encoding, columns)]
+    schema = schemas[0]
     for file in files[1:]:
+        schemas.append(_schema_of(file, encoding, columns))
         try:
-            added = _schema_of(file, encoding, columns)
-            schema = pa.unify_schemas([schema, added], promote_options="permissive")
+            schema = pa.unify_schemas([schema, schemas[-1]], promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            reason = " ".join(str(error).split())
-            raise PipelineError(f"{file} does not fit to the files before it: {reason}.") from error
-    return Table(tuple(files), encoding, columns, schema)
+            raise _unfit(file, error) from error
+    lacking = {name for name in schema.names if any(name not in own.names for own in schemas)}
+    fields = [field.with_nullable(field.nullable or field.name in lacking) for field in schema]
+    table = Table(tuple(files), encoding, columns, pa.schema(fields, schema.metadata))
+    for file, own in zip(files, schemas, strict=True):
+        if changed := [each.name for each in own if _is_converted(each, schema)]:
+            table.check_values(file, changed)
+    return table
+
+
+def _unfit(file: str, error: Exception) -> PipelineError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return PipelineError(f"{file} does not fit to the other files: {reason}.")
+
+
+def _is_converted(field: pa.Field, schema: pa.Schema) -> bool:
+    """Tell whether a column gets another type, in which a value might be another."""
+    wanted = schema.field(field.name).type
+    return not (field.type.equals(wanted) or pa.types.is_null(field.type))
 
 
 def _schema_of(file: str, encoding: str | None, columns: Columns) -> pa.Schema:
     suffix = check_format(file)
     with read_errors(file):
         if suffix == ".parquet":
-            schema = read_schema(file)
+            schema = _with_room(read_schema(file))
         elif suffix in SEPARATOR_BY_SUFFIX:
             header = read_header(file, encoding, columns, SEPARATOR_BY_SUFFIX[suffix])
             schema = pa.schema([(name, TEXT) for name in header])
         else:
-            schema = _schema_of_objects(read_objects(file, encoding, columns))
+            schema = _schema_of_objects(partial(read_objects, file, encoding, columns))
     others = tuple(name for name in schema.names if name not in columns.names)
     replace(columns, others=others).places_in(schema.names, file)
     return schema
+
+
+def _with_room(schema: pa.Schema) -> pa.Schema:
+    """Give dictionaries indices of 32 bits; of pandas, they have 8, too few for several files."""
+    fields = [
+        field.with_type(pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered))
+        if pa.types.is_dictionary(field.type)
+        else field
+        for field in schema
+    ]
+    return pa.schema(fields, schema.metadata)
 
 
 def _delimited(file: str, encoding: str | None, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -108,17 +160,39 @@ def _delimited(file: str, encoding: str | None, columns: Columns) -> Iterator[pa
         yield pa.record_batch([pa.array(column, TEXT) for column in values], schema)
 
 
-def _schema_of_objects(rows: Iterable[Mapping[str, Any]]) -> pa.Schema:
+def _schema_of_objects(read: Callable[[], Iterable[Mapping[str, Any]]]) -> pa.Schema:
     """Find a type for each key of JSON's objects; TEXT where its values have none in common."""
     types: dict[str, pa.DataType] = {}
-    iterator = iter(rows)
-    for part in iter(lambda: list(islice(iterator, BATCH_ROWS)), []):
+    joined: set[str] = set()
+    for part in _parts(read()):
         for name in dict.fromkeys(name for row in part for name in row):
             found = _type_of([row.get(name) for row in part])
-            types[name] = _common(types.get(name, pa.null()), found)
+            known = types.get(name, found)
+            types[name] = _common(known, found)
+            if not known.equals(found):
+                joined.add(name)
+    for part in _parts(read()) if joined else ():
+        for name in joined:  # whose integers may be too large for the decimals of other rows
+            if not _holds(types[name], [row.get(name) for row in part]):
+                types[name] = TEXT
     # Some readers of Parquet do not know a column of which only nulls are known.
     named = {name: TEXT if pa.types.is_null(found) else found for name, found in types.items()}
     return pa.schema(list(named.items()))
+
+
+def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    iterator = iter(rows)
+    return iter(lambda: list(islice(iterator, BATCH_ROWS)), [])
+
+
+def _holds(wanted: pa.DataType, values: Sequence[object]) -> bool:
+    if wanted == TEXT:
+        return True
+    try:
+        pa.array(values, wanted)
+    except NOT_ALIKE:
+        return False
+    return True
 
 
 def _type_of(values: Sequence[object]) -> pa.DataType:
@@ -145,8 +219,7 @@ def _common(known: pa.DataType, found: pa.DataType) -> pa.DataType:
 
 
 def _of_objects(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    iterator = iter(rows)
-    for part in iter(lambda: list(islice(iterator, BATCH_ROWS)), []):
+    for part in _parts(rows):
         columns = []
         for field in schema:
             values = [row.get(field.name) for row in part]

@@ -34,3 +34,13 @@ def test_a_class_that_the_first_rows_lack_takes_a_later_rows_place(table: pa.Tab
     kept = splits.first_with_each_class(rare, 10, 0)
     assert sorted(kept["label"].to_pylist()) == [0] * 8 + [1, 2]
     assert kept["text"].to_pylist()[:8] == first[:8]
+
+
+def test_rows_are_taken_of_more_than_two_gib_of_text() -> None:
+    chunk = pa.record_batch({"text": ["x" * 10**6, "y" * 10**6], "label": [0, 1]})
+    large = pa.Table.from_batches([chunk] * 1100)  # one array, 1,100 times
+    assert large.nbytes > 2**31
+    taken = splits.first_of_shuffle(large, 4, 0)
+    order = np.random.default_rng(0).permutation(len(large))[:4]
+    assert [text[0] for text in taken["text"].to_pylist()] == ["xy"[row % 2] for row in order]
+    assert taken["label"].to_pylist() == list(order % 2)

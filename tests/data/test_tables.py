@@ -94,8 +94,66 @@ def test_files_of_one_table_may_have_columns_of_their_own(tmp_path: Path) -> Non
     ]
     assert read(*files).to_pydict() == {"text": ["x", "y"], "a": ["1", None], "b": [None, "2"]}
     pq.write_table(pa.table({"text": ["z"], "a": [1]}), tmp_path / "3.parquet")
-    with pytest.raises(PipelineError, match=r"3.parquet does not fit to the files before it: .*a"):
+    with pytest.raises(PipelineError, match=r"3.parquet does not fit to the other files: .*a"):
         read(*files, tmp_path / "3.parquet")
+
+
+def test_categories_of_several_files_are_more_than_each_has_room_for(tmp_path: Path) -> None:
+    files = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    for start, file in zip((0, 100), files, strict=True):
+        names = [f"category {number}" for number in range(start, start + 100)]
+        pd.DataFrame({"text": names, "kind": pd.Categorical(names)}).to_parquet(file)
+    assert pq.read_schema(files[0]).field("kind").type.index_type == pa.int8()
+    table = read(*files).combine_chunks()
+    pq.write_table(table, tmp_path / "both.parquet")
+    back = pq.ParquetFile(tmp_path / "both.parquet").read()
+    assert back["kind"].to_pylist() == back["text"].to_pylist()
+    assert len(set(back["kind"].to_pylist())) == 200
+
+
+def test_what_one_file_lacks_is_null_though_another_has_it_in_every_row(tmp_path: Path) -> None:
+    always = pa.schema([pa.field("text", pa.string()), pa.field("x", pa.int64(), nullable=False)])
+    pq.write_table(pa.table({"text": ["a"], "x": [1]}, always), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"text": ["b"]}), tmp_path / "2.parquet")
+    table = read(tmp_path / "1.parquet", tmp_path / "2.parquet")
+    pq.write_table(table, tmp_path / "both.parquet")
+    assert table["x"].to_pylist() == [1, None]
+    assert not read(tmp_path / "1.parquet").schema.field("x").nullable
+
+
+LARGE = 2**60 + 1  # no double is
+
+
+@pytest.mark.parametrize("ids", [[1.5] * 10_001 + [LARGE], [LARGE] * 10_001 + [1.5]])
+def test_an_id_of_json_that_no_decimal_is_becomes_text(tmp_path: Path, ids: list[float]) -> None:
+    lines = [json.dumps({"text": "a", "id": each}) for each in ids]
+    table = read(written(tmp_path / "rows.jsonl", "\n".join(lines)))
+    assert table["id"].to_pylist() == [str(each) for each in ids]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pa.array([LARGE]), pa.array([1.5])),
+        (pa.array([1.5]), pa.array([LARGE])),
+        (pa.array([2**63 + 1], pa.uint64()), pa.array([-1], pa.int64())),
+    ],
+)
+def test_a_number_that_another_files_type_cannot_hold_is_found_before_the_work(
+    tmp_path: Path, first: pa.Array, second: pa.Array
+) -> None:
+    files = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    for ids, file in zip((first, second), files, strict=True):
+        pq.write_table(pa.table({"text": ["a"], "id": ids}), file)
+    with pytest.raises(PipelineError, match=r"\d.parquet does not fit to the other files: .*"):
+        open_table([str(file) for file in files], None, COLUMNS)
+
+
+def test_numbers_that_both_types_hold_are_joined(tmp_path: Path) -> None:
+    files = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    pq.write_table(pa.table({"text": ["a"], "id": [7]}), files[0])
+    pq.write_table(pa.table({"text": ["b"], "id": [2.5]}), files[1])
+    assert read(*files)["id"].to_pylist() == [7.0, 2.5]
 
 
 @pytest.mark.parametrize(
