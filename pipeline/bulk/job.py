@@ -47,6 +47,9 @@ def output_file(typed: str, files: tuple[str, ...]) -> Path:
         typed: what was typed behind --output.
         files: files that are read.
 
+    Returns:
+        The file; of a link, the file that it points to.
+
     Raises:
         PipelineError: it is no Parquet file on this machine, its folder is missing, or it is one of
             the files that are read.
@@ -61,4 +64,5 @@ def output_file(typed: str, files: tuple[str, ...]) -> Path:
     for file in files:
         if not is_url(file) and Path(file).resolve() == output.resolve():
             raise PipelineError(f"--output {typed} is the file that is read; choose another.")
-    return output
+    # What a link points to is written, not put in the link's place.
+    return output.resolve() if output.is_symlink() else output

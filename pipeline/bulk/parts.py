@@ -88,18 +88,7 @@ class Parts:
         Raises:
             PipelineError: there is a file of that name which no predict has written.
         """
-        if not self._output.exists():
-            return False
-        try:
-            metadata = pq.read_metadata(self._output).metadata or {}
-        except (OSError, ValueError):
-            metadata = {}
-        if METADATA_KEY not in metadata:
-            raise PipelineError(
-                f"--output {self._output} is there already, and was not written by predict; remove "
-                "it, or choose another."
-            )
-        if Origin.read(metadata[METADATA_KEY].decode()) != self._origin:
+        if self._origin_of_output() != self._origin:
             return False
         self._discard()
         return True
@@ -156,7 +145,8 @@ class Parts:
             rows: number of rows that it has to have.
 
         Raises:
-            PipelineError: a part is damaged, or rows are missing.
+            PipelineError: a part is damaged, rows are missing, or a file of the output's name has
+                come which no predict has written.
         """
         metadata = {**(schema.metadata or {}), METADATA_KEY: self._origin.written()}
         schema = schema.with_metadata(metadata)
@@ -173,8 +163,28 @@ class Parts:
                     writer.write_table(pq.ParquetFile(part).read().cast(schema))
 
         _write(self.folder / WHOLE, write)
+        self._origin_of_output()  # somebody may have put a file there meanwhile
         (self.folder / WHOLE).replace(self._output)
         self._discard()
+
+    def _origin_of_output(self) -> Origin | None:
+        """Read what the file of the output's name is made of; None if there is none.
+
+        Raises:
+            PipelineError: no predict has written it.
+        """
+        if not self._output.exists():
+            return None
+        try:
+            metadata = pq.read_metadata(self._output).metadata or {}
+        except (OSError, ValueError):
+            metadata = {}
+        if METADATA_KEY not in metadata:
+            raise PipelineError(
+                f"--output {self._output} is there already, and was not written by predict; remove "
+                "it, or choose another."
+            )
+        return Origin.read(metadata[METADATA_KEY].decode())
 
     def _refuse_strangers(self) -> None:
         """Leave a folder of the user's alone that happens to have this name."""

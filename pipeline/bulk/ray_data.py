@@ -63,7 +63,9 @@ def answered_by_ray(
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        model = ray.put({file.name: file.read_bytes() for file in directory.iterdir()})
+        model = ray.put(
+            {file.name: file.read_bytes() for file in directory.iterdir() if file.is_file()}
+        )
         answers = (
             ray.data.from_arrow(pa.table({"reader": [0]}))
             # The rows are read where the command was typed, by a task that needs no CPU of its own:

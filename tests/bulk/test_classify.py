@@ -283,3 +283,27 @@ def test_an_output_that_cannot_be_is_refused(
     with pytest.raises(PipelineError) as caught:
         output_file(typed, ("in.parquet",))
     assert line in str(caught.value)
+
+
+def test_a_file_that_comes_meanwhile_is_left_alone(job: Job) -> None:
+    def engine(questions: Questions, columns: AnswerColumns) -> Iterator[pa.RecordBatch]:
+        yield from by_length(questions, columns)
+        job.output.write_text("somebody else's")
+
+    with pytest.raises(PipelineError, match="is there already, and was not written by predict"):
+        classify_table(job, engine)
+    assert job.output.read_text() == "somebody else's"
+    job.output.unlink()
+    classify_table(job, by_length)
+    check(job.output)
+
+
+def test_the_file_that_a_link_points_to_is_written(job: Job, tmp_path: Path) -> None:
+    link = tmp_path / "links" / "link.parquet"
+    link.parent.mkdir()
+    link.symlink_to(job.output)
+    classify_table(replace(job, output=output_file(str(link), job.files)), by_length)
+    assert link.is_symlink()
+    link.unlink()
+    link.parent.rmdir()
+    check(job.output)
