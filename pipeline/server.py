@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -75,10 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> None:
     check_free(HOST, options.port, "server")
+    _make(options.folder)
     with _database(options.folder / "postgresql") as address:
         _prepare(address, upgrade=options.upgrade)
         with contextlib.suppress(KeyboardInterrupt):  # how a server ends
             _run_mlflow(address, options.port, options.folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise PipelineError(f"--folder {folder} cannot be used: {error.strerror}.") from error
 
 
 @contextlib.contextmanager
@@ -131,7 +142,6 @@ def _run_mlflow(address: str, port: int, folder: Path) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # of GenAI evaluations
     }
     log = folder / "mlflow.log"
-    folder.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)],

@@ -181,7 +181,8 @@ def store(tmp_path: Path, migrated_store: Path) -> str:
 def own_handlers() -> Iterator[None]:
     """Listen to signals; give the process its handlers and its hook back."""
     hook = sys.unraisablehook
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     interrupt.listen()
     yield
     interrupt.listen()  # forget what came

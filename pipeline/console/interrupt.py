@@ -1,4 +1,4 @@
-"""Remember Ctrl-C and SIGTERM, also where a library drops the exception."""
+"""Remember Ctrl-C and its like, also where a library drops the exception."""
 
 import contextlib
 import signal
@@ -10,16 +10,17 @@ _received = False
 
 
 def listen() -> None:
-    """Raise KeyboardInterrupt on SIGINT and SIGTERM from here on.
+    """Raise KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP (a closed terminal) from here on.
 
-    A SIGINT that the caller has set to be ignored stays ignored.
+    What the caller has set to be ignored stays ignored, as `nohup` does with SIGHUP.
     """
     global _received
     _received = False
     sys.unraisablehook = _leave_to_check
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def check() -> None:

@@ -59,10 +59,13 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) ->
         raising(PipelineError("wrong"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_that_got_lost_is_found_again(number: signal.Signals) -> None:
-    # A suite that runs in the background has SIGINT ignored.
-    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGTERM)}
+    # A suite that runs in the background has SIGINT ignored, and under nohup SIGHUP.
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS}
 
     def command() -> None:
         interrupt.check()
@@ -73,6 +76,16 @@ def test_an_interrupt_that_got_lost_is_found_again(number: signal.Signals) -> No
     try:
         assert exit_code(command) == 130
         assert exit_code(interrupt.check) == 0, "the next command starts anew"
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def test_who_starts_it_with_nohup_may_close_the_terminal() -> None:
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert exit_code(lambda: signal.raise_signal(signal.SIGHUP)) == 0
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

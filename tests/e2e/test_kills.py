@@ -52,7 +52,8 @@ def sweep(micro: list[str], tmp_path: Path) -> list[str]:
 @pytest.fixture
 def own_signals() -> Iterator[None]:
     """Give pytest its handlers back."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in handlers.items():
