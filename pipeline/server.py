@@ -76,14 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> None:
     check_free(HOST, options.port, "server")
-    _make(options.folder)
+    _make_folder(options.folder)
     with _database(options.folder / "postgresql") as address:
         _prepare(address, upgrade=options.upgrade)
         with contextlib.suppress(KeyboardInterrupt):  # how a server ends
             _run_mlflow(address, options.port, options.folder)
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):

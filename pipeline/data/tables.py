@@ -92,7 +92,7 @@ def open_table(files: Sequence[str], encoding: str | None, columns: Columns) -> 
 
     Raises:
         PipelineError: a file cannot be read, lacks a column, has one twice, or has a column of
-            another type than the files before it.
+            another type than the files before it, or a value that the type of all cannot hold.
     """
     schemas = [_schema_of(files[0], encoding, columns)]
     schema = schemas[0]
@@ -169,8 +169,9 @@ def _schema_of_objects(read: Callable[[], Iterable[Mapping[str, Any]]]) -> pa.Sc
             found = _type_of([row.get(name) for row in part])
             known = types.get(name, found)
             types[name] = _common(known, found)
-            if not known.equals(found):
+            if not (known.equals(found) or pa.types.is_null(known) or pa.types.is_null(found)):
                 joined.add(name)
+    joined = {name for name in joined if types[name] != TEXT}
     for part in _parts(read()) if joined else ():
         for name in joined:  # whose integers may be too large for the decimals of other rows
             if not _holds(types[name], [row.get(name) for row in part]):

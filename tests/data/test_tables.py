@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.data import tables
+from pipeline.data.json_rows import read_objects
 from pipeline.data.rows import Columns
 from pipeline.data.tables import open_table
 from pipeline.errors import PipelineError
@@ -129,6 +131,25 @@ def test_an_id_of_json_that_no_decimal_is_becomes_text(tmp_path: Path, ids: list
     lines = [json.dumps({"text": "a", "id": each}) for each in ids]
     table = read(written(tmp_path / "rows.jsonl", "\n".join(lines)))
     assert table["id"].to_pylist() == [str(each) for each in ids]
+
+
+def test_json_is_read_again_only_where_numbers_were_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+
+    def counted(*arguments: object) -> object:
+        reads.append(1)
+        return read_objects(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tables, "read_objects", counted)
+    for late, expected in ((7, 1), ("x", 1), (1.5, 2)):
+        first = {"text": "a", "id": None if late == 7 else 1}
+        rows = [first] * 10_001 + [{"text": "b", "id": late}]
+        file = written(tmp_path / "rows.jsonl", "\n".join(map(json.dumps, rows)))
+        reads.clear()
+        open_table([str(file)], None, COLUMNS)
+        assert len(reads) == expected, late
 
 
 @pytest.mark.parametrize(
