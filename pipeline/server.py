@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import subprocess
@@ -76,18 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> None:
     check_free(HOST, options.port, "server")
-    _make_folder(options.folder)
     with _database(options.folder / "postgresql") as address:
         _prepare(address, upgrade=options.upgrade)
         with contextlib.suppress(KeyboardInterrupt):  # how a server ends
             _run_mlflow(address, options.port, options.folder)
 
 
-def _make_folder(folder: Path) -> None:
+@contextlib.contextmanager
+def _folder_errors(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        yield
     except OSError as error:
         raise PipelineError(f"--folder {folder} cannot be used: {error.strerror}.") from error
 
@@ -96,10 +93,13 @@ def _make_folder(folder: Path) -> None:
 def _database(folder: Path) -> Iterator[str]:
     """Yield the address of the database: of the one that is named, or else of our own."""
     if address := os.environ.get(SERVED_VARIABLE):
+        with _folder_errors(folder.parent):
+            folder.parent.mkdir(parents=True, exist_ok=True)
         yield address
         return
     database = PostgreSQL(folder)
-    database.start()
+    with _folder_errors(folder.parent):
+        database.start()
     try:
         yield database.address
     finally:
@@ -142,6 +142,8 @@ def _run_mlflow(address: str, port: int, folder: Path) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # of GenAI evaluations
     }
     log = folder / "mlflow.log"
+    with _folder_errors(folder):
+        log.touch()
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)],
