@@ -103,6 +103,8 @@ def report(findings: Findings, split: str, name: str, *, drop: bool) -> None:
 
 def _why_bad(text: object, label: object, seconds: Sequence[object]) -> str | None:
     for value in (text, *seconds):
+        if isinstance(value, bytes):
+            return "the text is not UTF-8"
         if not isinstance(value, str):
             return "there is no text" if value is None else f"{type(value).__name__} for a text"
         if not value or value.isspace():
@@ -111,6 +113,8 @@ def _why_bad(text: object, label: object, seconds: Sequence[object]) -> str | No
             return "half a character in the text"
     if label is None or label != label:
         return "there is no label"
+    if isinstance(label, bytes):
+        return "the label is not UTF-8"
     if isinstance(label, list | dict | tuple):
         return "a list for a label" if not isinstance(label, dict) else "an object for a label"
     spelled = str(label)

@@ -13,6 +13,12 @@ from pipeline.errors import PipelineError
 BATCH_ROWS = 10_000
 # Under this key of its metadata, a file that the datasets library wrote has its features.
 METADATA_KEY = b"huggingface"
+BINARY = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
 
 
 def read_parquet(file: str, columns: Columns) -> Rows:
@@ -67,12 +73,23 @@ def text_values(column: pa.Array) -> list[object]:
 
     Args:
         column: a column of any type.
+
+    Returns:
+        The values. Bytes that are not UTF-8 stay bytes, for an error to name their row.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        column = column.cast(pa.large_string())
-    return column.to_pylist()
+    values = column.to_pylist()
+    if any(is_kind(column.type) for is_kind in BINARY):
+        return [_decoded(value) for value in values]
+    return values
+
+
+def _decoded(value: bytes | None) -> str | bytes | None:
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _rows(file: str, columns: Columns, names: tuple[str, ...] | None) -> Iterator[Sequence[object]]:

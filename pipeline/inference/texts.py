@@ -21,12 +21,12 @@ def check_text(text: object, name: str) -> None:
         name: name of the value in the error.
 
     Raises:
-        PipelineError: not a string, empty, too long, or with half a character (bytes on the
-            command line that are not UTF-8).
+        PipelineError: not a string, empty, too long, or not UTF-8: bytes that a file could not
+            decode, or half a character (such bytes on the command line).
     """
-    if not isinstance(text, str):
+    if not isinstance(text, str | bytes):
         raise PipelineError(f"{name} is {type(text).__name__}, not text.")
-    if _SURROGATE.search(text):
+    if isinstance(text, bytes) or _SURROGATE.search(text):
         raise PipelineError(f"{name} is not UTF-8.")
     if not text.strip():
         raise PipelineError(f"{name} is empty.")

@@ -226,16 +226,16 @@ def newest_shipped(client: "MlflowClient") -> str:
         PipelineError: there is none.
     """
     shipped = f"tags.{SHIPPED_TAG} LIKE '%' and attributes.status = '{FINISHED}'"
-    runs = search_all(client, _experiment_ids(client), shipped, NEWEST_FIRST)
-    whole = [run for run in runs if KEPT_TAG not in run.data.tags]
-    if runs and not whole:
+    run = None
+    for run in search_each(client, _experiment_ids(client), shipped, NEWEST_FIRST):
+        if KEPT_TAG not in run.data.tags:
+            return str(run.info.run_id)
+    if run is not None:
         raise PipelineError(
-            f"none of {len(runs)} runs has all of its models any more (tracking.keep, prune); name "
-            "one for what it still has."
+            "no finished run has all of its models any more (tracking.keep, prune); name one for "
+            "what it still has."
         )
-    if not whole:
-        raise PipelineError("no finished run has shipped a model yet; make quickstart makes one.")
-    return str(whole[0].info.run_id)
+    raise PipelineError("no finished run has shipped a model yet; make quickstart makes one.")
 
 
 def registered_names(client: "MlflowClient") -> list[str]:

@@ -219,12 +219,18 @@ def test_a_file_of_somebody_else_is_not_replaced(job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("", "row 450, column text, is empty"), (None, "row 450, column text, has")]
+    ("text", "kind", "line"),
+    [
+        ("", pa.string(), "row 450, column text, is empty"),
+        (None, pa.string(), "row 450, column text, has"),
+        (b"caf\xe9", pa.binary(), "row 450, column text, is not UTF-8"),
+    ],
 )
 def test_a_row_without_a_text_is_named_before_anything_is_classified(
-    job: Job, text: str | None, line: str
+    job: Job, text: str | bytes | None, kind: pa.DataType, line: str
 ) -> None:
-    pq.write_table(pa.table({"text": ["a"] * (ROWS - 1) + [text]}), job.files[0])
+    texts = pa.array(["a"] * (ROWS - 1) + [text], kind)
+    pq.write_table(pa.table({"text": texts}), job.files[0])
 
     def engine(*_: object) -> Iterator[pa.RecordBatch]:
         raise AssertionError("classified")

@@ -41,6 +41,15 @@ def test_labels_of_every_type_are_spelled_out(
     assert read(tmp_path / "rows.parquet") == list(zip(TEXTS, spelled, strict=True))
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(2), pa.string_view()]
+)
+def test_texts_are_read_from_every_type_that_holds_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = pa.array(["ab", "é", "cd"]).cast(pa.binary()).cast(kind)
+    pq.write_table(pa.table({"text": texts, "label": list("xyx")}), tmp_path / "rows.parquet")
+    assert [text for text, _ in read(tmp_path / "rows.parquet")] == ["ab", "é", "cd"]
+
+
 def test_only_the_wanted_columns_are_read(tmp_path: Path) -> None:
     table = pa.table({"id": [[1], [2], [3]], "text": TEXTS, "label": ["x", "y", "x"]})
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=1)

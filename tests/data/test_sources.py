@@ -3,6 +3,8 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.schema import DatasetConfig
@@ -83,6 +85,15 @@ def test_half_a_character_is_a_bad_row(tmp_path: Path) -> None:
     written(tmp_path / "train.jsonl", '{"text": "a \\ud83d", "label": "x"}\n')
     with pytest.raises(PipelineError, match="line 1 \\(half a character in the text\\)"):
         read_sources(DatasetConfig(name="mine", data_dir=str(tmp_path)))
+
+
+def test_bytes_that_are_no_text_are_a_bad_row(tmp_path: Path) -> None:
+    rows = {"text": [b"a", b"caf\xe9"], "label": [b"caf\xe9", b"x"]}
+    pq.write_table(pa.table(rows), tmp_path / "train.parquet")
+    with pytest.raises(PipelineError) as caught:
+        read_sources(DatasetConfig(name="mine", data_dir=str(tmp_path)))
+    assert "train.parquet, row 1 (the label is not UTF-8); " in str(caught.value)
+    assert "train.parquet, row 2 (the text is not UTF-8); " in str(caught.value)
 
 
 def test_white_space_around_labels_is_taken_off_and_told(

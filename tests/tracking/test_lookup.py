@@ -130,6 +130,9 @@ def test_a_pruned_job_has_a_status_and_a_reason_of_its_own(client: MlflowClient)
 def test_only_a_finished_run_counts_as_the_newest_that_shipped(client: MlflowClient) -> None:
     with pytest.raises(PipelineError, match="no finished run has shipped a model yet"):
         newest_shipped(client)
+    created(client, "the best of before, pruned", shipped="onnx_int8", kept="none")
+    with pytest.raises(PipelineError, match="no finished run has all of its models any more"):
+        newest_shipped(client)
     newest = created(client, "shipped", shipped="onnx_int8")
     created(client, "failed", "FAILED", shipped="onnx_int8")
     created(client, "without a model")
