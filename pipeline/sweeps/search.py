@@ -31,7 +31,7 @@ UNCOUNTED = "interrupted"
 # User attribute of a trial that repeats one whose job failed: the number of that one.
 REPEATS = "repeats"
 # User attribute of a trial: id of the run of the sweep that tries it. Sweeps that were started on
-# several machines may share a study (hydra.sweeper.study_name).
+# several machines may share a study (hydra.sweeper.study_name), which has an attribute for each.
 SWEEP_ID = "sweep_run_id"
 # Trials of a sweep have that attribute moments after they begin; those of version 0.1.0 never.
 MARKED_WITHIN = timedelta(minutes=1)
@@ -140,6 +140,7 @@ class OptunaSearch(OptunaSweeperImpl):
             study = self._study(sweep, objectives)
             if not any(key.startswith(INGREDIENT_GROUPS) for key in swept):
                 sweep.check_unchanged(corners[0])
+            _join(study, sweep.run_id)
             _repeat_failed(study, sweep.is_over)
             sweep.skip(_ended(study))
             while trials := _interrupted(study, sweep) or self._asked(study, sweep.run_id):
@@ -301,10 +302,19 @@ def _is_free(trial: FrozenTrial, is_over: Callable[[str], bool]) -> bool:
     return began is None or datetime.now() - began > MARKED_WITHIN
 
 
+def _join(study: optuna.Study, sweep_id: str) -> None:
+    """Let all others know of a sweep before it asks for its first trial."""
+    study.set_user_attr(f"{SWEEP_ID}={sweep_id}", True)
+
+
 def _shift(study: optuna.Study, sweep_id: str) -> int:
-    """Return what keeps two sweeps of one study from drawing the same values with one seed."""
-    of_sweeps = {trial.user_attrs.get(SWEEP_ID) for trial in study.get_trials(deepcopy=False)}
-    return zlib.crc32(sweep_id.encode()) >> 1 if of_sweeps - {sweep_id, None} else 0
+    """Return what keeps two sweeps of one study from drawing the same values with one seed.
+
+    Each sweep has joined before it looks for others, so that of sweeps that start at the same
+    moment one at most finds itself alone.
+    """
+    sweeps = [key for key in study.user_attrs if key.startswith(f"{SWEEP_ID}=")]
+    return zlib.crc32(sweep_id.encode()) >> 1 if len(sweeps) > 1 else 0
 
 
 def _repeat_failed(study: optuna.Study, is_over: Callable[[str], bool]) -> None:

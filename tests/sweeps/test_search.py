@@ -141,6 +141,24 @@ def test_two_sweeps_of_one_study_take_each_others_trials_for_neither_lost_nor_le
     assert len({*before, *other, *after}) == TRIALS
 
 
+def test_two_sweeps_that_start_at_the_same_moment_draw_different_values(
+    searched: Callable[..., list[tuple[float, float]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded = OptunaSearch._seeded_sampler
+    other: list[list[tuple[float, float]]] = []
+
+    def after_the_other(self: OptunaSearch, trials: int) -> optuna.samplers.BaseSampler:
+        monkeypatch.setattr(OptunaSearch, "_seeded_sampler", seeded)
+        other.append(searched("tpe", "shared.db", 2, failing=[(0.0, 0.0)], run_id="b"))
+        return seeded(self, trials)
+
+    # The first has looked for others, and has not asked for a trial yet.
+    monkeypatch.setattr(OptunaSearch, "_seeded_sampler", after_the_other)
+    first = searched("tpe", "shared.db", 2, failing=[(0.0, 0.0)], run_id="a")
+    assert len(first) == len(other[0]) == BATCH
+    assert len({*first, *other[0]}) == 2 * BATCH
+
+
 def test_what_several_sweeps_ask_for_at_the_same_moment_is_not_more_than_is_asked_for() -> None:
     study = optuna.create_study()
     trials = [search._marked(study.ask(), "a") for _ in range(4)]
