@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.data.rows import Rows
+from pipeline.data.rows import Rows, rows_of
 from pipeline.errors import PipelineError
 from pipeline.inference.texts import PAIR_SEPARATOR
 from pipeline.names import UNLABELLED
@@ -83,10 +83,9 @@ def report(findings: Findings, split: str, name: str, *, drop: bool) -> None:
     bad = f"{'; '.join(findings.listed)}{more}"
     needed = "a text" if split == UNLABELLED else "a text or a label"
     if findings.bad and not drop:
-        rows = "1 row" if findings.bad == 1 else f"{findings.bad:,} rows"
         raise PipelineError(
-            f"dataset {name}: {split} has {rows} without {needed}: {bad}; correct them, "
-            "or set dataset.on_bad_rows=drop."
+            f"dataset {name}: {split} has {rows_of(findings.bad)} without {needed}: {bad}; "
+            "correct them, or set dataset.on_bad_rows=drop."
         )
     if findings.rows == findings.bad:
         raise PipelineError(

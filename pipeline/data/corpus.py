@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.labels import Classes, classes_of
-from pipeline.data.rows import listed
+from pipeline.data.rows import listed, rows_of
 from pipeline.data.sources import read_sources
 from pipeline.data.splits import check_split, first_of_shuffle, first_with_each_class, split_off
 from pipeline.errors import PipelineError
@@ -106,7 +106,7 @@ def _check_classes(counts: Mapping[str, Mapping[str, int]], classes: Classes, na
         for label, rows in labels.items():
             if classes.ids.get(label) not in trained_ids:
                 raise PipelineError(
-                    f"dataset {name}: label {label!r} occurs in {split} ({rows:,} rows) but "
+                    f"dataset {name}: label {label!r} occurs in {split} ({rows_of(rows)}) but "
                     f"not in train; train has: {listed(sorted(trained))}."
                 )
     _warn_of_lookalikes(classes.names)
@@ -142,8 +142,8 @@ def _split_off(train: pa.Table, split: str, config: DatasetConfig) -> tuple[pa.T
         return split_off(train, share, config.split_seed)
     except ValueError as error:
         raise PipelineError(
-            f"dataset {config.name}: {len(train):,} rows of train are too few to split off {split} "
-            f"with every class in both: a share of {share} is {ceil(share * len(train)):,} rows "
+            f"dataset {config.name}: train has {rows_of(len(train))}, too few to split off {split} "
+            f"with every class in both: a share of {share} is {rows_of(ceil(share * len(train)))} "
             f"for {len(pc.unique(train['label'])):,} classes; raise dataset.{split}_size, or give "
             f"a {split} file."
         ) from error

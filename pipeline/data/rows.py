@@ -108,6 +108,11 @@ def listed(columns: Iterable[str]) -> str:
     return ", ".join(names[:LISTED_COLUMNS]) + more
 
 
+def rows_of(count: int) -> str:
+    """Write a number of rows in words."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def _shown(name: str) -> str:
     short = name if len(name) <= LISTED_CHARACTERS else name[: LISTED_CHARACTERS - 1] + "…"
     return short if short == " ".join(short.split()) and short else repr(short)

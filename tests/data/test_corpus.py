@@ -113,16 +113,18 @@ def test_a_label_that_train_does_not_have_is_refused(
     tmp_path: Path, label_names: list[str] | None
 ) -> None:
     rows = micro_rows(30, 0)
-    config = written(tmp_path, train=rows[rows["label"] != "wet"], validation=rows, test=rows)
-    config.label_names = label_names
-    with pytest.raises(
-        PipelineError, match=r"label 'wet' occurs in validation \(10 rows\) but not in train"
-    ):
-        load_corpus(config)
+    for validation, count in ((rows, "10 rows"), (rows[:3], "1 row")):
+        splits = {"train": rows[rows["label"] != "wet"], "validation": validation, "test": rows}
+        config = written(tmp_path, **splits)
+        config.label_names = label_names
+        with pytest.raises(
+            PipelineError, match=rf"'wet' occurs in validation \({count}\) but not in train"
+        ):
+            load_corpus(config)
 
 
 def test_too_few_rows_to_split_off_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"9 rows of train are too few to split off test .*0.1"):
+    with pytest.raises(PipelineError, match=r"train has 9 rows, too few to split off test .*0.1"):
         load_corpus(written(tmp_path, train=micro_rows(9, 0)[:9]))
 
 
