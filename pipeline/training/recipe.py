@@ -74,15 +74,15 @@ def train_recipe(
         The stages in their order; the last one is the recipe's result.
     """
     splits = dict(inputs.tokens)
-    teaching = inputs.teaching
+    teaching, transfer_rows = inputs.teaching, 0
     if teaching is not None:
         as_tokens = partial(tokenize, tokenizer=inputs.tokenizer, config=config.dataset)
         splits[TRAIN] = teaching.join(inputs.tokens, as_tokens)
-        start = teaching.student or start
+        start, transfer_rows = teaching.student or start, teaching.transfer_rows
         teaching.check_width(start.model)
     training = _training_inputs(config, inputs, splits, log_curves)
     stages: list[Stage] = []
-    task = task_of(start.model, len(splits[TRAIN]))
+    task = task_of(start.model, len(splits[TRAIN]), transfer_rows)
     if not task.is_pretrained:
         log.warning("%s has random weights: it learns from scratch", config.model.name_or_path)
     for phase in phases(config, inputs.fp32_modules, task):

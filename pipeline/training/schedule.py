@@ -34,6 +34,8 @@ class Task:
         hidden_size: width of the encoder.
         num_hidden_layers: its layers.
         is_pretrained: whether its weights were trained before.
+        transfer_rows: texts of train_rows that are put together from others: they say nothing new,
+            so that training on them is no shorter.
     """
 
     train_rows: int
@@ -41,14 +43,16 @@ class Task:
     hidden_size: int
     num_hidden_layers: int
     is_pretrained: bool = True
+    transfer_rows: int = 0
 
 
-def task_of(model: PreTrainedModel, train_rows: int) -> Task:
+def task_of(model: PreTrainedModel, train_rows: int, transfer_rows: int = 0) -> Task:
     """Describe a task.
 
     Args:
         model: the classifier that is trained.
         train_rows: texts of the training split.
+        transfer_rows: those of them that are put together from others.
     """
     config = model.config
     return Task(
@@ -57,6 +61,7 @@ def task_of(model: PreTrainedModel, train_rows: int) -> Task:
         config.hidden_size,
         config.num_hidden_layers,
         is_pretrained(model),
+        transfer_rows,
     )
 
 
@@ -67,7 +72,8 @@ def default_epochs(task: Task) -> int:
         task: size of the corpus and number of its classes.
     """
     of_a_thousand = EPOCHS + EPOCHS_PER_BIT * math.log2(task.num_labels)
-    epochs = round(of_a_thousand / (task.train_rows / 1000) ** POWER)
+    thousands = (task.train_rows - task.transfer_rows) / 1000
+    epochs = round(of_a_thousand / thousands**POWER)
     return min(max(epochs, FEWEST_EPOCHS), MOST_EPOCHS)
 
 

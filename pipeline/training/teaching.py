@@ -41,6 +41,11 @@ class Teaching:
     student: Pretrained | None
     transfer: Corpus | None = None
 
+    @property
+    def transfer_rows(self) -> int:
+        """Number of transfer texts."""
+        return 0 if self.transfer is None else len(self.transfer.splits[TRANSFER])
+
     def check_width(self, model: PreTrainedModel) -> None:
         """Make sure that a model has hidden states as wide as those that are taught.
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from pipeline.training import phases
+from pipeline.training.schedule import Task
 from tests.conftest import Output, micro_rows
 from tests.e2e.stored import runs
 
@@ -43,8 +45,15 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
 
 
 def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_train_has(
-    command: Command, micro: list[str], store: str, micro_model: Path, tmp_path: Path
+    command: Command,
+    micro: list[str],
+    store: str,
+    micro_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    asked: list[Task] = []
+    monkeypatch.setattr(phases, "default_epochs", lambda task: asked.append(task) or 2)
     more = tmp_path / "more.csv"
     micro_rows(40, 9)[["text"]].to_csv(more, index=False)
     typed = [
@@ -58,8 +67,10 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
         "distillation.learning_rate=5e-3",
     ]
     # All layers, and a rate at which nothing moves: the student is the teacher.
-    output = command(*typed, "qat=none", "trainer.learning_rate=1e-12")
+    typed_length = ["trainer.learning_rate=1e-12", "trainer.num_train_epochs=null"]
+    output = command(*typed, "qat=none", *typed_length)
     assert output.code == 0, output.err
+    assert asked[-1].transfer_rows == 64
     # One layer, in both phases.
     output = command(*typed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
     assert output.code == 0, output.err

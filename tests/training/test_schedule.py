@@ -13,6 +13,16 @@ def test_few_texts_are_seen_more_often(train_rows: int, num_labels: int, epochs:
     assert default_epochs(Task(train_rows, num_labels, 384, 2)) == epochs
 
 
+def test_texts_that_are_put_together_from_others_make_training_no_shorter() -> None:
+    model = micro_bert()
+    alone, with_transfer = task_of(model, 10_000), task_of(model, 30_000, transfer_rows=20_000)
+    assert (
+        default_epochs(with_transfer)
+        == default_epochs(alone)
+        > default_epochs(task_of(model, 30_000))
+    )
+
+
 def test_many_classes_are_trained_for_longer() -> None:
     few, many = (default_epochs(Task(15_000, labels, 384, 2)) for labels in (2, 150))
     assert few < many
