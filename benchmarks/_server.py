@@ -14,12 +14,11 @@ PEAK, NOW = "VmHWM", "VmRSS"  # resident set, as /proc/PID/status names it
 
 
 @contextmanager
-def server(model: Path, workers: int = 1) -> Iterator[tuple[subprocess.Popen, int]]:
+def server(model: Path) -> Iterator[tuple[subprocess.Popen, int]]:
     """Start a server, and end it with the block.
 
     Args:
         model: model directory.
-        workers: its processes.
 
     Yields:
         Its process and its port.
@@ -28,7 +27,6 @@ def server(model: Path, workers: int = 1) -> Iterator[tuple[subprocess.Popen, in
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "pipeline.serve", "--model", str(model), "--port", str(port)]
-    command += ["--workers", str(workers)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -44,15 +42,12 @@ def server(model: Path, workers: int = 1) -> Iterator[tuple[subprocess.Popen, in
 
 
 def memory_mb(process: subprocess.Popen, which: str) -> float:
-    """Return the resident set of a process and its children, in MB of 1,000,000 bytes.
+    """Return the resident set of a process, in MB of 1,000,000 bytes.
 
     Args:
         process: a process that is alive.
         which: PEAK or NOW.
     """
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8")
-    sizes = []
-    for pid in (process.pid, *children.split()):
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-        sizes += re.findall(rf"{which}:\s+(\d+)", status)
-    return sum(map(int, sizes)) * 1024 / 1e6
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    (size,) = re.findall(rf"{which}:\s+(\d+)", status)
+    return int(size) * 1024 / 1e6

@@ -1,7 +1,6 @@
 """Measure `python -m pipeline.serve` under load: single texts from 1, 8 and 64 clients at once.
 
-python benchmarks/serve_load.py [--model DIR] [--workers N] [--texts FILE] [--seconds S]
-                                [--requests N]
+python benchmarks/serve_load.py [--model DIR] [--texts FILE] [--seconds S] [--requests N]
 
 Clients keep their connection, and send the next text when they have the answer to the last one.
 They are one process beside the server, on the same CPUs. The bare runtime classifies the same
@@ -147,7 +146,7 @@ def main() -> int:
     texts = pd.read_csv(options.texts)["text"].tolist()
     bare: list[float] = []
     loads: dict[int, list[Load]] = {clients: [] for clients in CLIENTS}
-    with server(model, options.workers) as (process, port):
+    with server(model) as (process, port):
         apart(port, texts, 8, options.seconds, float("inf"))
         for _ in range(TURNS):
             bare.append(bare_runtime(model, texts, options.seconds))
@@ -260,13 +259,6 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--model", metavar="DIR", help="model directory (default: onnx_int8 of the newest run)"
-    )
-    command.add_argument(
-        "--workers",
-        metavar="N",
-        type=int,
-        default=available_cpus(),
-        help="processes of the server (default: %(default)s, one for each CPU)",
     )
     command.add_argument(
         "--texts",

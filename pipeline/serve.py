@@ -1,13 +1,14 @@
 """Serve a deployed model on this machine: python -m pipeline.serve [--model MODEL] [--port N]."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from math import ceil
 
 from pipeline.console import command_line, third_parties
 from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
+from pipeline.inference.classifier import TextClassifier
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS, MAX_TEXTS
 from pipeline.names import CHAMPION
 from pipeline.serving.limits import Limits
@@ -15,7 +16,7 @@ from pipeline.tracking.locate_model import model_directory
 
 LIMITS = Limits()
 LAST_PORT = 65_535
-MOST_WORKERS = 1000
+THREADS_SECONDS = 0.3  # that a call of the runtime has to end, after the server has
 DESCRIPTION = f"""\
 Serve a deployed model over HTTP, with the routes and formats of MLflow's scoring server. The
 model's directory is read as data: code in it never runs, and a directory with a pickle is refused.
@@ -41,12 +42,6 @@ def _port(typed: str) -> int:
     raise argparse.ArgumentTypeError(f"{typed} is no port; 0 to {LAST_PORT} are (0: any free one).")
 
 
-def _workers(typed: str) -> int:
-    if typed.isdecimal() and 1 <= int(typed) <= MOST_WORKERS:
-        return int(typed)
-    raise argparse.ArgumentTypeError(f"{typed} is no number of processes; 1 to {MOST_WORKERS} are.")
-
-
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     command = argparse.ArgumentParser(
@@ -67,14 +62,6 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--port", type=_port, default=5001, help="port to listen on (default: %(default)s)"
-    )
-    command.add_argument(
-        "--workers",
-        metavar="N",
-        type=_workers,
-        default=1,
-        help="processes that share the port, each with the model and these limits for itself; one "
-        "for each CPU answers more single texts a second (default: %(default)s)",
     )
     command.add_argument(
         "--timeout",
@@ -103,21 +90,38 @@ def _serve(options: argparse.Namespace) -> None:
     if not options.timeout > 0:
         raise PipelineError(f"--timeout {options.timeout} must be above 0.")
     third_parties.prepare()
-    from pipeline.serving.processes import Service, listen, serve_alone, serve_with_workers
+    # A thread for each call, and a call for each CPU: they need not wait for each other.
+    calls = available_cpus()
+    classifier = TextClassifier(model_directory(options.model), threads=1, calls=calls)
+    import uvicorn
+
+    from pipeline.serving.answers import Answers
+    from pipeline.serving.app import application
+    from pipeline.serving.protocol import TimedProtocol
 
     limits = Limits(answer_seconds=options.timeout)
-    calls = ceil(available_cpus() / options.workers)
-    service = Service(model_directory(options.model), limits, calls)
-    classifier = service.load()
-    with listen(options.host, options.port) as listening:
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        address = f"http://{host}:{listening.getsockname()[1]}/invocations"
-        print(f"serving {options.model} on {address}", file=sys.stderr, flush=True)  # noqa: T201
-        if options.workers == 1:
-            serve_alone(listening, service, classifier)
-        else:
-            del classifier  # each worker has its own
-            serve_with_workers(listening, service, options.workers)
+    answers = Answers(classifier, limits, calls)
+    address = f"http://{options.host}:{options.port}/invocations"
+    print(f"serving {options.model} on {address}", file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        uvicorn.run(
+            application(answers, limits),
+            host=options.host,
+            port=options.port,
+            http=TimedProtocol,
+            ws="none",
+            log_level="critical",
+            timeout_graceful_shutdown=limits.stop_seconds,
+        )
+    except SystemExit as stop:  # how uvicorn says that it cannot listen
+        raise PipelineError(
+            f"port {options.port} of {options.host} is taken or not allowed; choose another: "
+            "--port N."
+        ) from stop
+    finally:
+        if not answers.stop(THREADS_SECONDS):
+            # Python waits for its threads at exit, and a call of the runtime may take a minute.
+            os._exit(0)
 
 
 if __name__ == "__main__":

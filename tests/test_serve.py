@@ -1,7 +1,6 @@
 """python -m pipeline.serve in a process of its own, with models that others logged."""
 
 import json
-import os
 import pickle
 import shutil
 import signal
@@ -179,75 +178,6 @@ def test_sigterm_ends_the_server_at_once_whatever_it_is_doing(
     assert len(errors.splitlines()) == 1, "nothing but the address"
     for client in clients:
         client.close()
-
-
-def workers_of(pid: int) -> set[int]:
-    """The processes that serve; multiprocessing has another one, which tracks resources."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    return {int(child) for child, line in lines.items() if b"spawn_main" in line}
-
-
-def until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def answers(port: int) -> bool:
-    try:
-        return len(ask(port, {"inputs": ["snow and ice"]})["predictions"]) == 1
-    except OSError:  # a worker that was killed took it
-        return False
-
-
-@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_workers_share_a_port_are_replaced_and_end_with_their_server(
-    start: Callable[..., tuple[subprocess.Popen[str], int]], ends: signal.Signals
-) -> None:
-    server, port = start(["-m", "pipeline.serve", "--workers", "2"], STORED)
-    workers = workers_of(server.pid)
-    assert len(workers) == 2
-    assert answers(port)
-    killed = min(workers)
-    os.kill(killed, signal.SIGKILL)
-    until(lambda: len(workers_of(server.pid) - {killed}) == 2)
-    workers = workers_of(server.pid)
-    until(lambda: all(answers(port) for _ in range(10)))
-    asked = time.monotonic()
-    server.send_signal(ends)
-    _, errors = server.communicate(timeout=30)
-    assert server.returncode == (0 if ends != signal.SIGKILL else -signal.SIGKILL)
-    assert len(errors.splitlines()) == 1, "nothing but the address"
-    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
-    assert time.monotonic() - asked < SECONDS_TO_STOP
-
-
-def test_a_worker_that_cannot_load_its_model_ends_the_server_in_words(
-    start: Callable[..., tuple[subprocess.Popen[str], int]], tmp_path: Path
-) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(STORED / "artifacts/onnx_int8", model)
-    server, _ = start(["-m", "pipeline.serve", "--workers", "2"], model)
-    shutil.rmtree(model)
-    os.kill(min(workers_of(server.pid)), signal.SIGKILL)
-    _, errors = server.communicate(timeout=SECONDS_TO_START)
-    assert server.returncode == 2
-    assert errors.splitlines()[1:] == [
-        f"error: {model} is not a directory.",
-        "error: a worker could not start, so that all have ended.",
-    ]
-
-
-@pytest.mark.parametrize("typed", ["0", "-1", "two", "1001"])
-def test_a_number_of_workers_that_is_none_is_told(
-    capsys: pytest.CaptureFixture[str], typed: str
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        serve.main(["--workers", typed])
-    assert stop.value.code == 2
-    assert f"{typed} is no number of processes; 1 to 1000 are" in capsys.readouterr().err
 
 
 def test_the_help_names_every_limit(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def default_epochs(task: Task) -> int:
     """Return the number of epochs of a fine-tuning.
 
     Args:
-        task: size of the corpus and number of its classes.
+        task: number of texts, without those that are put together from others, and of classes.
     """
     of_a_thousand = EPOCHS + EPOCHS_PER_BIT * math.log2(task.num_labels)
     thousands = (task.train_rows - task.transfer_rows) / 1000
