@@ -129,7 +129,8 @@ class Comparison:
         best = finished[0]
         line = (
             f"{best.name} is the best of {len(finished)} runs by {figure}, "
-            f"{best.figures[figure]:.4g}, which is too good by chance for having been chosen"
+            f"{best.figures[figure]:.4g}, and owes some of that to luck, as the best of several "
+            "does"
         )
         low, high = (best.figures.get(end) for end in interval_of(ACCURACY))
         if low is not None and high is not None:

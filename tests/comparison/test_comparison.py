@@ -83,8 +83,8 @@ def test_the_best_comes_first_and_only_what_differs_is_shown() -> None:
 def test_it_says_how_many_runs_the_best_was_chosen_from_and_what_it_is_worth_on_test() -> None:
     first = Comparison.of(RUNS, ["accuracy"]).lines[0]
     assert first == (
-        "none 0.0003 1 is the best of 7 runs by accuracy, 0.9, which is too good by chance for "
-        "having been chosen."
+        "none 0.0003 1 is the best of 7 runs by accuracy, 0.9, and owes some of that to luck, as "
+        "the best of several does."
     )
     runs = [run("direct", 1e-4, seed, 0.80 + seed / 100) for seed in (1, 2)]
     for each in runs:
