@@ -1,10 +1,7 @@
 """Search for the best configurations with Optuna, with one study for each sweep."""
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_p
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from pipeline.config.objectives import check_objectives, higher_is_better
 from pipeline.cpus import available_cpus
@@ -23,24 +20,23 @@ from pipeline.names import FAILED, PRUNED
 from pipeline.sweeps.composing import Composer
 from pipeline.sweeps.jobs import Compose, Outcome, jobs_of
 from pipeline.sweeps.sweep import Sweep, open_sweep
+from pipeline.sweeps.trials import (
+    count_ended,
+    interrupted_trials,
+    join_study,
+    marked,
+    repeat_failed,
+    running_trials,
+    seed_shift,
+    withdraw_surplus,
+)
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 
-# User attribute of a trial that counts for nothing: it was one too many, or its job never ended.
-# Version 0.1.0 tried the values of the latter in another trial; the trial is run again now.
-UNCOUNTED = "interrupted"
-# User attribute of a trial that repeats one whose job failed: the number of that one.
-REPEATS = "repeats"
-# User attribute of a trial: id of the run of the sweep that tries it. Sweeps that were started on
-# several machines may share a study (hydra.sweeper.study_name), which has an attribute for each.
-SWEEP_ID = "sweep_run_id"
-# Trials of a sweep have that attribute moments after they begin; those of version 0.1.0 never.
-MARKED_WITHIN = timedelta(minutes=1)
 INGREDIENT_GROUPS = ("dataset", "model", "distillation")  # that what is varied may belong to
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 # Samplers that draw one sequence, and go on in it by what is in the study. All others are seeded
 # anew for each batch: with the same seed they would draw the same values in each.
 SEEDED_ONCE = ("CmaEsSampler", "GridSampler", "QMCSampler")
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
@@ -140,10 +136,10 @@ class OptunaSearch(OptunaSweeperImpl):
             study = self._study(sweep, objectives)
             if not any(key.startswith(INGREDIENT_GROUPS) for key in swept):
                 sweep.check_unchanged(corners[0])
-            _join(study, sweep.run_id)
-            _repeat_failed(study, sweep.is_over)
-            sweep.skip(_ended(study))
-            while trials := _interrupted(study, sweep) or self._asked(study, sweep.run_id):
+            join_study(study, sweep.run_id)
+            repeat_failed(study, sweep.is_over)
+            sweep.skip(count_ended(study))
+            while trials := interrupted_trials(study, sweep) or self._asked(study, sweep.run_id):
                 lines = self._configure_trials(
                     trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
                 )
@@ -176,12 +172,12 @@ class OptunaSearch(OptunaSweeperImpl):
 
         What another sweep of the same study tries at the moment is none of those that are left.
         """
-        ended = _ended(study)
-        count = max(0, min(self.n_trials - ended - len(_running(study)), self._batch_size()))
+        ended = count_ended(study)
+        count = max(0, min(self.n_trials - ended - len(running_trials(study)), self._batch_size()))
         repeating = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        study.sampler = self._seeded_sampler(ended + _shift(study, sweep_id))
-        asked = [_marked(study.ask(), sweep_id) for _ in range(min(count, repeating or count))]
-        return [trial for trial in asked if not _withdraw_surplus(study, trial, self.n_trials)]
+        study.sampler = self._seeded_sampler(ended + seed_shift(study, sweep_id))
+        asked = [marked(study.ask(), sweep_id) for _ in range(min(count, repeating or count))]
+        return [trial for trial in asked if not withdraw_surplus(study, trial, self.n_trials)]
 
     def _seeded_sampler(self, trials: int) -> optuna.samplers.BaseSampler:
         """Make the sampler; its seed moves on with the trials.
@@ -249,99 +245,6 @@ def _default_storage(tracking_uri: str) -> str:
     file = Path(uri.removeprefix(SQLITE))
     file.parent.mkdir(parents=True, exist_ok=True)
     return f"{SQLITE}{file.absolute().with_name('optuna.db')}"
-
-
-def _interrupted(study: optuna.Study, sweep: Sweep) -> list[Trial]:
-    """Return the trials of the batch that an earlier start was killed in, or a sweep that is over.
-
-    They have their values already and are run again as they are: a new trial would have another
-    number, and samplers that draw by it (CMA-ES) would go on with other values.
-    """
-    is_over = cache(sweep.is_over)
-    free = [trial for trial in _running(study) if _is_free(trial, is_over)]
-    for trial in free:
-        _marked(Trial(study, trial._trial_id), sweep.run_id)
-    # Two sweeps may have found the same trial of a third one: who has marked it last takes it.
-    taken = {trial.number for trial in free}
-    return [
-        Trial(study, trial._trial_id)
-        for trial in (_running(study) if taken else ())
-        if trial.number in taken and trial.user_attrs.get(SWEEP_ID) == sweep.run_id
-    ]
-
-
-def _running(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
-def _marked(trial: Trial, sweep_id: str) -> Trial:
-    trial.set_user_attr(SWEEP_ID, sweep_id)
-    return trial
-
-
-def _withdraw_surplus(study: optuna.Study, trial: Trial, most: int) -> bool:
-    """Withdraw a trial if it is one too many; say whether it was.
-
-    Another sweep may have asked at the same moment. Trials are numbered as they come into the
-    study, so that each finds all with lower numbers.
-    """
-    repeated = _repeated(study)
-    earlier = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number]
-    if sum(_counts(each, repeated) for each in earlier) < most:
-        return False
-    trial.set_user_attr(UNCOUNTED, True)
-    study.tell(trial, state=TrialState.FAIL)
-    return True
-
-
-def _is_free(trial: FrozenTrial, is_over: Callable[[str], bool]) -> bool:
-    """Tell whether no other sweep may be at work on a trial."""
-    if SWEEP_ID in trial.user_attrs:
-        return is_over(trial.user_attrs[SWEEP_ID])
-    began = trial.datetime_start
-    return began is None or datetime.now() - began > MARKED_WITHIN
-
-
-def _join(study: optuna.Study, sweep_id: str) -> None:
-    """Let all others know of a sweep before it asks for its first trial."""
-    study.set_user_attr(f"{SWEEP_ID}={sweep_id}", True)
-
-
-def _shift(study: optuna.Study, sweep_id: str) -> int:
-    """Return what keeps two sweeps of one study from drawing the same values with one seed.
-
-    Each sweep has joined before it looks for others, so that of sweeps that start at the same
-    moment one at most finds itself alone.
-    """
-    sweeps = [key for key in study.user_attrs if key.startswith(f"{SWEEP_ID}=")]
-    return zlib.crc32(sweep_id.encode()) >> 1 if len(sweeps) > 1 else 0
-
-
-def _repeat_failed(study: optuna.Study, is_over: Callable[[str], bool]) -> None:
-    """Let the values of each trial whose job failed in an earlier start be tried again first."""
-    repeated, is_over = _repeated(study), cache(is_over)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-        unfinished = trial.number not in repeated and UNCOUNTED not in trial.user_attrs
-        if unfinished and _is_free(trial, is_over):
-            study.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
-
-
-def _repeated(study: optuna.Study) -> set[int]:
-    """Return the numbers of the trials that others repeat."""
-    trials = study.get_trials(deepcopy=False)
-    return {trial.user_attrs[REPEATS] for trial in trials if REPEATS in trial.user_attrs}
-
-
-def _ended(study: optuna.Study) -> int:
-    """Count the trials whose job has ended, those that are repeated once."""
-    repeated = _repeated(study)
-    ended = study.get_trials(deepcopy=False, states=ENDED)
-    return sum(_counts(trial, repeated) for trial in ended)
-
-
-def _counts(trial: FrozenTrial, repeated: set[int]) -> bool:
-    """Tell whether a trial is one of those that n_trials counts; those repeated count once."""
-    return UNCOUNTED not in trial.user_attrs and trial.number not in repeated
 
 
 def _tell(study: optuna.Study, trial: Trial, outcome: Outcome, objectives: Sequence[str]) -> None:

@@ -67,8 +67,8 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
         "distillation.learning_rate=5e-3",
     ]
     # All layers, and a rate at which nothing moves: the student is the teacher.
-    typed_length = ["trainer.learning_rate=1e-12", "trainer.num_train_epochs=null"]
-    output = command(*typed, "qat=none", *typed_length)
+    unmoved = ["trainer.learning_rate=1e-12", "trainer.num_train_epochs=null"]
+    output = command(*typed, "qat=none", *unmoved)
     assert output.code == 0, output.err
     assert asked[-1].transfer_rows == 64
     # One layer, in both phases.

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from pipeline.config.schema import register
 from pipeline.names import FAILED, FINISHED
-from pipeline.sweeps import search, sweepers
+from pipeline.sweeps import search, sweepers, trials
 from pipeline.sweeps.children import ChildRun
 from pipeline.sweeps.jobs import Job, Outcome
 from pipeline.sweeps.search import OptunaSearch, SearchOptions
@@ -161,14 +161,14 @@ def test_two_sweeps_that_start_at_the_same_moment_draw_different_values(
 
 def test_what_several_sweeps_ask_for_at_the_same_moment_is_not_more_than_is_asked_for() -> None:
     study = optuna.create_study()
-    trials = [search._marked(study.ask(), "a") for _ in range(4)]
-    assert [search._withdraw_surplus(study, trial, 3) for trial in trials] == [
+    asked = [trials.marked(study.ask(), "a") for _ in range(4)]
+    assert [trials.withdraw_surplus(study, trial, 3) for trial in asked] == [
         False,
         False,
         False,
         True,
     ]
-    study.tell(trials[0], state=TrialState.FAIL)
-    search._repeat_failed(study, lambda _: True)
-    assert not search._withdraw_surplus(study, study.ask(), 3), "a repeated trial counts once"
-    assert search._withdraw_surplus(study, study.ask(), 3)
+    study.tell(asked[0], state=TrialState.FAIL)
+    trials.repeat_failed(study, lambda _: True)
+    assert not trials.withdraw_surplus(study, study.ask(), 3), "a repeated trial counts once"
+    assert trials.withdraw_surplus(study, study.ask(), 3)
