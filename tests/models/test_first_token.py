@@ -8,7 +8,7 @@ from transformers import (
     DistilBertForSequenceClassification,
 )
 
-from pipeline.models.first_token import FirstTokenOnly, last_layer
+from pipeline.models.first_token import FirstTokenOnly, absorbed_attention, last_layer
 from tests.conftest import micro_bert
 
 
@@ -36,8 +36,34 @@ def test_logits_and_every_gradient_are_those_of_the_whole_layer(seed: int) -> No
     first.loss.backward()
 
     torch.testing.assert_close(first.logits, whole.logits, rtol=0, atol=1e-6)
+    unseen = last_layer(model).attention.self.key.bias  # the softmax does not see it
+    assert unseen.grad is None
+    unseen.grad = torch.zeros_like(unseen)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_attention_without_keys_and_values_is_the_same_with_dropout() -> None:
+    attention = last_layer(micro_bert(attention_probs_dropout_prob=0.5)).attention.self.train()
+    hidden, mask = torch.randn(8, 12, 32), torch.zeros(8, 1, 1, 12)
+    mask[:, ..., 9:] = torch.finfo(torch.float32).min
+    torch.manual_seed(0)
+    absorbed = absorbed_attention(attention, hidden[:, :1], mask, hidden)
+    torch.manual_seed(0)
+    whole = attention(hidden[:, :1], mask, None, hidden)[0]
+    torch.testing.assert_close(absorbed, whole, rtol=0, atol=1e-6)
+
+
+def test_keys_and_values_that_are_wrapped_for_quantization_are_computed() -> None:
+    model, seen = micro_bert(), []
+    attention = last_layer(model).attention.self
+    for name in ("key", "value"):
+        projection = getattr(attention, name)
+        projection.register_forward_hook(lambda *_: seen.append(1))
+        setattr(attention, name, torch.nn.Sequential(projection))
+    FirstTokenOnly().on_epoch_begin(None, None, None, model=model)
+    model(**padded_batch(0))
+    assert len(seen) == 2
 
 
 def test_the_layer_is_whole_again_after_training() -> None:
