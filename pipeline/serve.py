@@ -93,31 +93,19 @@ def _serve(options: argparse.Namespace) -> None:
     # A thread for each call, and a call for each CPU: they need not wait for each other.
     calls = available_cpus()
     classifier = TextClassifier(model_directory(options.model), threads=1, calls=calls)
-    import uvicorn
-
+    from pipeline.serving import listening
     from pipeline.serving.answers import Answers
     from pipeline.serving.app import application
-    from pipeline.serving.protocol import TimedProtocol
 
     limits = Limits(answer_seconds=options.timeout)
     answers = Answers(classifier, limits, calls)
-    address = f"http://{options.host}:{options.port}/invocations"
-    print(f"serving {options.model} on {address}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def announce(address: str) -> None:
+        told = f"serving {options.model} on {address}/invocations"
+        print(told, file=sys.stderr, flush=True)  # noqa: T201
+
     try:
-        uvicorn.run(
-            application(answers, limits),
-            host=options.host,
-            port=options.port,
-            http=TimedProtocol,
-            ws="none",
-            log_level="critical",
-            timeout_graceful_shutdown=limits.stop_seconds,
-        )
-    except SystemExit as stop:  # how uvicorn says that it cannot listen
-        raise PipelineError(
-            f"port {options.port} of {options.host} is taken or not allowed; choose another: "
-            "--port N."
-        ) from stop
+        listening.serve(application(answers, limits), limits, options.host, options.port, announce)
     finally:
         if not answers.stop(THREADS_SECONDS):
             # Python waits for its threads at exit, and a call of the runtime may take a minute.

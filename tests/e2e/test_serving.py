@@ -109,4 +109,7 @@ def test_a_port_that_is_taken_is_named(
         taken.listen()
         port = taken.getsockname()[1]
         assert serve.main(["--model", deployed.run.info.run_id, "--port", str(port)]) == 2
-    assert f"port {port} of 127.0.0.1 is taken or not allowed" in capsys.readouterr().err
+    assert (
+        f"--host 127.0.0.1 --port {port} cannot be listened on: Address already in use"
+        in capsys.readouterr().err
+    )

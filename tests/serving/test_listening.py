@@ -1,0 +1,68 @@
+"""Where the server listens, and what it says of that."""
+
+import signal
+import socket
+import threading
+import urllib.request
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from pipeline.errors import PipelineError
+from pipeline.serving.limits import Limits
+from pipeline.serving.listening import serve
+
+
+def serve_until_asked(host: str, port: int) -> tuple[str, bytes]:
+    """Serve, ask once at the address that is announced, and stop with Ctrl-C."""
+    told: list[str] = []
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        try:
+            answers.append(urllib.request.urlopen(told[0], timeout=10).read())
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    def announce(address: str) -> None:
+        told.append(address)
+        threading.Thread(target=ask).start()
+
+    application = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
+    serve(application, Limits(), host, port, announce)
+    return told[0], answers[0]
+
+
+def test_any_free_port_is_announced_by_its_number() -> None:
+    address, answer = serve_until_asked("127.0.0.1", 0)
+    assert int(address.removeprefix("http://127.0.0.1:")) > 0
+    assert answer == b"here"
+
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    address, answer = serve_until_asked("::1", 0)
+    assert address.startswith("http://[::1]:")
+    assert answer == b"here"
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PipelineError, match=f"--port {port} .*: Address already in use"):
+            serve(Starlette(), Limits(), "127.0.0.1", port, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("no-such-host.invalid", "[Nn]ame"), ("192.0.2.1", "Cannot assign requested address")],
+)
+def test_a_host_that_is_not_this_machine_is_told(host: str, reason: str) -> None:
+    with pytest.raises(PipelineError, match=f"--host {host} .*: .*{reason}"):
+        serve(Starlette(), Limits(), host, 0, lambda _: None)
