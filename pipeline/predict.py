@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2
 SMALLEST_TEXT_COLUMN = 20  # characters
 LOCAL, RAY = "local", "ray"
+JSON_LINES, TABLE = "jsonl", "table"
+STANDARD_INPUT = "-"
 TEXT_COLUMN = "text"  # as in training (dataset.text_column)
 EXAMPLES = """\
 examples:
@@ -61,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--file",
-        default="-",
+        default=STANDARD_INPUT,
         help="UTF-8 file with one text a line, or a table: .parquet, .csv, .tsv, .jsonl or .json, "
         "also compressed, and a pattern of several; - (default) is standard input, texts alone",
     )
@@ -73,9 +75,8 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--format",
-        choices=("jsonl", "table"),
-        default="jsonl",
-        help="format of the answers (default: %(default)s)",
+        choices=(JSON_LINES, TABLE),
+        help=f"format of the answers that are printed (default: {JSON_LINES})",
     )
     command.add_argument(
         "--scores",
@@ -135,25 +136,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    if options.threads < 0:
-        raise PipelineError(f"--threads {options.threads} must be 0 or more.")
+    _check(options)
     third_parties.prepare()
     files = () if options.texts else _files_of_table(options.file)
     if options.encoding is not None:
         check_encoding("--encoding", options.encoding)
     if not files:
         _refuse_options_of_tables(options)
-    if options.output is None and options.engine != LOCAL:
-        raise PipelineError(f"--engine {options.engine} writes a file: give --output OUT.parquet.")
     if options.output is None:
         _print_answers(options, files)
     else:
         _write_table(options, files)
 
 
+def _check(options: argparse.Namespace) -> None:
+    if options.threads < 0:
+        raise PipelineError(f"--threads {options.threads} must be 0 or more.")
+    if options.texts and options.file != STANDARD_INPUT:
+        raise PipelineError(f"give texts or --file {options.file}, not both.")
+    if options.output is None and options.engine != LOCAL:
+        raise PipelineError(f"--engine {options.engine} writes a file: give --output OUT.parquet.")
+    if options.output is not None and options.format is not None:
+        raise PipelineError(
+            f"--format {options.format} is for answers that are printed; --output "
+            f"{options.output} is a Parquet file."
+        )
+
+
 def _files_of_table(name: str) -> tuple[str, ...]:
     """Find the files of a table that --file names; none if it names lines of text."""
-    if name == "-":
+    if name == STANDARD_INPUT:
         return ()
     from pipeline.data.files import FORMATS, files_named
     from pipeline.data.streams import suffixes
@@ -174,8 +186,8 @@ def _refuse_options_of_tables(options: argparse.Namespace) -> None:
 
 def _print_answers(options: argparse.Namespace, files: tuple[str, ...]) -> None:
     classifier = _classifier(options, model_directory(options.model))
-    writers = {"jsonl": json_lines, "table": table_rows}
-    write = writers[options.format](classifier.label_names, bool(options.scores))
+    writers = {JSON_LINES: json_lines, TABLE: table_rows}
+    write = writers[options.format or JSON_LINES](classifier.label_names, bool(options.scores))
     texts = _texts(options, files, classifier.takes_pairs)
     try:
         for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
@@ -247,7 +259,7 @@ def _columns(options: argparse.Namespace, takes_pairs: bool) -> "Columns":
 
 
 def _lines(name: str) -> Iterator[str]:
-    if name == "-":
+    if name == STANDARD_INPUT:
         if sys.stdin.isatty():
             raise PipelineError(
                 "no text given; type texts as arguments, name a --file, or pipe one text a line."

@@ -58,6 +58,8 @@ def test_every_class_s_score_can_be_left_out(table: Path, tmp_path: Path) -> Non
         (["--encoding", "ansi"], "--encoding=ansi is no encoding of text; accepted are utf-8"),
         (["--file", "nowhere.csv"], "--file=nowhere.csv does not exist."),
         (["--file", "-"], "--text-column is for a table: --file with .parquet, .csv,"),
+        (["--format", "table"], "--format table is for answers that are printed; --output "),
+        (["rain"], "give texts or --file {table}, not both."),
     ],
 )
 def test_what_was_typed_is_named_where_it_does_not_fit(
