@@ -69,11 +69,22 @@ const names = tables.flatMap((table) =>
   document.querySelector("#columns div").append(label);
 });
 
+// Plotly, which is text until the first plot is drawn: reading its megabytes of code takes longer
+// than the table of 2,000 runs.
+const plotly = () => {
+  if (!window.Plotly) {
+    const script = document.createElement("script");
+    script.text = document.getElementById("plotly").text;
+    document.head.append(script);
+  }
+  return window.Plotly;
+};
+
 // Draw a plot when it comes into view: thousands of runs take seconds to draw.
 const draw = (place) => {
   const figure = FIGURES[place.id.slice("plot".length)];
   const settings = { responsive: true, displaylogo: false };
-  Plotly.newPlot(place, figure.data, figure.layout, settings);
+  plotly().newPlot(place, figure.data, figure.layout, settings);
   observer.unobserve(place);
 };
 const observer = new IntersectionObserver(
