@@ -35,8 +35,8 @@ TRAINING_LIBRARIES = ("torch", "transformers", "tokenizers", "optimum-intel", "n
 DECIDING_LIBRARIES = (*TRAINING_LIBRARIES, "onnxruntime", "openvino", "nncf", "scikit-learn")
 BASELINE_LIBRARIES = ("scikit-learn", "skops")
 TOKEN_LIBRARIES = ("transformers", "tokenizers", "datasets")
-# What the cache keeps of a teacher; one with other files is another entry.
-TEACHER_CONTENT = "answers, logits, model"
+# What the cache keeps of a teacher's answers; one with other files is another entry.
+ANSWERS_CONTENT = "answers, logits"
 # Groups and keys that change no figure: where a run is stored, and the sweep around it.
 GROUPS_WITHOUT_EFFECT = ("tracking", "sweep", "objective", "rerun")
 TRAINER_KEYS_WITHOUT_EFFECT = ("disable_tqdm", "output_dir", "resume_from_checkpoint")
@@ -256,39 +256,62 @@ def baseline_key(config: BaselineConfig, seed: int, ingredients: Ingredients) ->
     )
 
 
-def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig | None) -> str:
+def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig) -> str:
+    """Name the weights of a teacher that is fine-tuned, in the cache.
+
+    Args:
+        config: resolved config of the run that is taught.
+        ingredients: its data, and the teacher's encoder and tokenizer as the model.
+        trained: how the teacher is fine-tuned.
+    """
+    options = asdict(trained)
+    for name in _keys_without_effect(trained):
+        del options[name]
+    return key_of(
+        {
+            **_read_by_teacher(config),
+            "digests": _without(UNLABELLED, ingredients.digests),
+            "trainer": options,
+            "loss": asdict(config.loss),
+            "classification_token_only": config.model.classification_token_only,
+            "head_learning_rate_factor": config.model.head_learning_rate_factor,
+            "embeddings_learning_rate_factor": config.model.embeddings_learning_rate_factor,
+            **_weights_tags(ingredients),
+        }
+    )
+
+
+def answers_key(config: Config, ingredients: Ingredients) -> str:
     """Name the answers of a teacher in the cache.
 
     Args:
         config: resolved config of the run that is taught.
         ingredients: its data, and the teacher's weights and tokenizer as the model.
-        trained: how the teacher is fine-tuned first; None for one that is a classifier already.
     """
     parts: dict[str, Any] = {
-        "max_length": config.dataset.max_length,
-        "pairs": config.dataset.text_pair_column is not None,
-        "padding": config.dataset.padding,
+        **_read_by_teacher(config),
         "bf16": config.trainer.bf16,
         "digests": dict(ingredients.digests),
-        "content": TEACHER_CONTENT,
+        "content": ANSWERS_CONTENT,
         **_weights_tags(ingredients),
     }
     if config.distillation is not None and config.distillation.hidden_states_weight:
         parts["hidden_state"] = True
     if config.distillation is not None and config.distillation.transfer_texts:
         parts["transfer"] = [config.distillation.transfer_texts, config.dataset.split_seed]
-    if trained is not None:
-        options = asdict(trained)
-        for name in _keys_without_effect(trained):
-            del options[name]
-        parts |= {
-            "trainer": options,
-            "loss": asdict(config.loss),
-            "classification_token_only": config.model.classification_token_only,
-            "head_learning_rate_factor": config.model.head_learning_rate_factor,
-            "embeddings_learning_rate_factor": config.model.embeddings_learning_rate_factor,
-        }
     return key_of(parts)
+
+
+def _read_by_teacher(config: Config) -> dict[str, Any]:
+    return {
+        "max_length": config.dataset.max_length,
+        "pairs": config.dataset.text_pair_column is not None,
+        "padding": config.dataset.padding,
+    }
+
+
+def _without(split: str, digests: Mapping[str, str]) -> dict[str, str]:
+    return {name: digest for name, digest in digests.items() if name != split}
 
 
 def flatten(config: Config) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Let a teacher answer the training texts, and keep its logits for all runs that it teaches."""
+"""Fine-tune a teacher, let it answer the training texts, and keep both for all runs it teaches."""
 
 import logging
 import shutil
@@ -14,11 +14,10 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
     set_seed,
 )
 
-from pipeline.config.identity import Ingredients, teacher_key
+from pipeline.config.identity import Ingredients, answers_key, teacher_key
 from pipeline.config.schema import (
     Config,
     DistillationConfig,
@@ -30,7 +29,7 @@ from pipeline.config.schema import (
 from pipeline.console.disk import disk_errors
 from pipeline.data.cache import cached
 from pipeline.data.corpus import Corpus
-from pipeline.data.tokens import LABELS, Tokens, collator, highest_id, integers, tokenize
+from pipeline.data.tokens import LABELS, collator, highest_id, integers, tokenize
 from pipeline.data.transfer import TRANSFER, transfer_corpus
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator
@@ -55,7 +54,6 @@ from pipeline.training.train_phase import TrainingInputs, train
 
 LOGITS_FILE = "logits.npz"  # of validation and test
 TAUGHT = (TRAIN, UNLABELLED, TRANSFER)  # the order of the answers
-MODEL_FOLDER = "model"  # beside its answers
 log = logging.getLogger(__name__)
 
 
@@ -118,14 +116,17 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
     Raises:
         PipelineError: the teacher cannot be loaded.
     """
-    name = teacher.distillation.teacher
+    name, corpus = teacher.distillation.teacher, teacher.corpus
+    model = Artifact(TEACHER, work_dir / TEACHER)
+    version = _put_model(teacher, model)
 
     def write(folder: Path) -> None:
-        what = "answers the training texts" if teacher.is_classifier else "is fine-tuned first"
-        log.info("teacher %s: %s", name, what)
-        _write_answers(teacher, work_dir, folder)
+        log.info("teacher %s: answers the training texts", name)
+        _write_answers(teacher, model, folder)
 
-    teaching = cached(f"teacher-{_key(teacher)}", write, partial(_read, teacher, work_dir))
+    ingredients = Ingredients(corpus.digests, corpus.label_names, version)
+    key = answers_key(teacher.config, ingredients)
+    teaching = cached(f"teacher-answers-{key}", write, partial(_read, teacher, model))
     if teacher.distillation.student_from_teacher:
         source = str(teaching.result.artifact.path)
         layers = replace(teacher.config.model, name_or_path=source, revision=None)
@@ -186,19 +187,50 @@ def _check_order(model: ModelConfig, label_names: Sequence[str]) -> None:
         )
 
 
-def _key(teacher: Teacher) -> str:
-    corpus, model = teacher.corpus, teacher.model
-    source = f"{model_version(model) or model.name_or_path}, {model.num_hidden_layers} layers"
-    ingredients = Ingredients(corpus.digests, corpus.label_names, source)
-    trained = None if teacher.is_classifier else _fine_tuning(teacher)
-    return teacher_key(teacher.config, ingredients, trained)
+def _put_model(teacher: Teacher, model: Artifact) -> str:
+    """Put a teacher's model into the scratch folder; an encoder is fine-tuned once for all runs.
 
+    It is a copy: it is timed at the end of the run, when the cache may have removed its own.
 
-def _read(teacher: Teacher, work_dir: Path, folder: Path) -> Teaching:
-    """Load answers, and touch the last one: a file that was cut is told here.
+    Args:
+        teacher: the teacher.
+        model: where the model is put.
 
-    The model is copied: it is timed at the end of the run, when the cache may have removed it.
+    Returns:
+        What identifies the weights, config and tokenizer.
     """
+    corpus, work_dir = teacher.corpus, model.path.parent
+    name, layers = teacher.model.name_or_path, teacher.model.num_hidden_layers
+    version = f"{model_version(teacher.model) or name}, {layers} layers"
+    if teacher.is_classifier:
+        with disk_errors(work_dir):
+            _save(teacher, _classifier(name), model.path)
+        return version
+
+    def write(folder: Path) -> None:
+        log.info("teacher %s: is fine-tuned first", teacher.distillation.teacher)
+        _save(teacher, _fine_tuned(teacher, work_dir), folder)
+
+    def read(folder: Path) -> None:
+        with disk_errors(work_dir):
+            shutil.copytree(folder, model.path, dirs_exist_ok=True)
+        load(model)  # a file that was cut is told here
+
+    ingredients = Ingredients(corpus.digests, corpus.label_names, version)
+    key = teacher_key(teacher.config, ingredients, _fine_tuning(teacher))
+    cached(f"teacher-{key}", write, read)
+    return model_version(ModelConfig(str(model.path)))
+
+
+def _save(teacher: Teacher, model: PreTrainedModel, path: Path) -> None:
+    tokenizer = load_tokenizer(teacher.model, teacher.config.dataset.max_length)
+    # Whoever loads it pads as it was trained.
+    model.config.pad_token_id = tokenizer.pad_token_id
+    save_artifact(TEACHER, model.save_pretrained, tokenizer, path)
+
+
+def _read(teacher: Teacher, model: Artifact, folder: Path) -> Teaching:
+    """Load answers, and touch the last one: a file that was cut is told here."""
     corpus = teacher.corpus
     answers = datasets.load_from_disk(str(folder))
     splits = {**corpus.splits, **(teacher.transfer.splits if teacher.transfer else {})}
@@ -206,10 +238,6 @@ def _read(teacher: Teacher, work_dir: Path, folder: Path) -> Teaching:
     if len(answers) != rows:
         raise ValueError(f"{folder} has {len(answers)} answers for {rows} texts")
     _ = answers[-1]
-    model = Artifact(TEACHER, work_dir / TEACHER)
-    with disk_errors(work_dir):
-        shutil.copytree(folder / MODEL_FOLDER, model.path, dirs_exist_ok=True)
-    _check_loads(model)
     with np.load(folder / LOGITS_FILE) as logits:
         test, validation = (
             Answers(logits[split], integers(corpus.splits[split], "label"))
@@ -218,30 +246,16 @@ def _read(teacher: Teacher, work_dir: Path, folder: Path) -> Teaching:
     return Teaching(answers, result_of(model, test, validation), None, teacher.transfer)
 
 
-def _check_loads(model: Artifact) -> None:
-    try:
-        load(model)
-    except PipelineError as error:
-        raise ValueError(str(error)) from error
-
-
-def _write_answers(teacher: Teacher, work_dir: Path, folder: Path) -> None:
-    """Write the teacher, and what it says of all texts."""
+def _write_answers(teacher: Teacher, artifact: Artifact, folder: Path) -> None:
+    """Write what a teacher says of all texts."""
     config, label_names = teacher.config, teacher.corpus.label_names
     tokenizer = load_tokenizer(teacher.model, config.dataset.max_length)
     tokens = tokenize(teacher.corpus, tokenizer, config.dataset)
+    model = load(artifact)
+    check_max_length(model, config.dataset.max_length)
+    check_vocabulary(model, highest_id(tokens))
+    order = [model.config.label2id[name] for name in label_names]
     collate = collator(tokenizer, config.dataset)
-    order = list(range(len(label_names)))
-    if teacher.is_classifier:
-        model = _classifier(teacher.model.name_or_path)
-        check_max_length(model, config.dataset.max_length)
-        check_vocabulary(model, highest_id(tokens))
-        order = [model.config.label2id[name] for name in label_names]
-    else:
-        model = _fine_tuned(teacher, tokens, tokenizer, work_dir)
-    # Whoever loads it pads as it was trained.
-    model.config.pad_token_id = tokenizer.pad_token_id
-    save_artifact(TEACHER, model.save_pretrained, tokenizer, folder / MODEL_FOLDER)
     batch_size = config.trainer.per_device_eval_batch_size
     if teacher.transfer is not None:
         tokens = {**tokens, **tokenize(teacher.transfer, tokenizer, config.dataset)}
@@ -278,11 +292,11 @@ def _classifier(name_or_path: str) -> PreTrainedModel:
     )
 
 
-def _fine_tuned(
-    teacher: Teacher, tokens: Tokens, tokenizer: PreTrainedTokenizerFast, work_dir: Path
-) -> PreTrainedModel:
+def _fine_tuned(teacher: Teacher, work_dir: Path) -> PreTrainedModel:
     """Fine-tune an encoder to be a teacher."""
     config, label_names = teacher.config, teacher.corpus.label_names
+    tokenizer = load_tokenizer(teacher.model, config.dataset.max_length)
+    tokens = tokenize(teacher.corpus, tokenizer, config.dataset)
     smoothing = config.trainer.label_smoothing_factor
     labels = integers(tokens[TRAIN], LABELS)
     inputs = TrainingInputs(

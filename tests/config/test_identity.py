@@ -1,9 +1,11 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from pipeline.config.identity import (
     Ingredients,
+    answers_key,
     comparable_params,
     config_hash,
     deciding_config,
@@ -106,8 +108,23 @@ def test_each_ingredient_makes_another_run_another_checkpoint_and_another_teache
 ) -> None:
     assert other.changed_since(INGREDIENTS.tags, INGREDIENTS.digests) == [name]
     assert weights_identity(CONFIG, other) != weights_identity(CONFIG, INGREDIENTS)
+    assert answers_key(TEACHING, other) != answers_key(TEACHING, INGREDIENTS)
     trained = TEACHING.trainer
-    assert teacher_key(TEACHING, other, trained) != teacher_key(TEACHING, INGREDIENTS, trained)
+    is_same = teacher_key(TEACHING, other, trained) == teacher_key(TEACHING, INGREDIENTS, trained)
+    assert is_same == ("unlabelled" in name), "a teacher is not trained on unlabelled texts"
+
+
+def test_what_a_teacher_is_asked_changes_its_answers_and_not_the_teacher() -> None:
+    trained, distillation = TEACHING.trainer, TEACHING.distillation
+    assert distillation is not None
+    for asked in (
+        replace(distillation, transfer_texts=9),
+        replace(distillation, hidden_states_weight=0.5),
+    ):
+        config = replace(TEACHING, distillation=asked)
+        assert answers_key(config, INGREDIENTS) != answers_key(TEACHING, INGREDIENTS)
+        same = teacher_key(TEACHING, INGREDIENTS, trained)
+        assert teacher_key(config, INGREDIENTS, trained) == same
 
 
 def test_another_loss_and_another_learning_rate_make_another_teacher() -> None:
@@ -126,13 +143,15 @@ def test_code_and_libraries_are_ingredients(
     constant: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tags, checkpoint = INGREDIENTS.tags, weights_identity(CONFIG, INGREDIENTS)
-    key = teacher_key(TEACHING, INGREDIENTS, None)
+    trained = TEACHING.trainer
+    keys = teacher_key(TEACHING, INGREDIENTS, trained), answers_key(TEACHING, INGREDIENTS)
     value = "another" if constant == "FIGURES_VERSION" else lambda _: "torch 1.0"
     monkeypatch.setattr(f"pipeline.config.identity.{constant}", value)
     again = replace(INGREDIENTS)
     assert again.changed_since(tags, DIGESTS) == [name]
     assert weights_identity(CONFIG, again) != checkpoint
-    assert teacher_key(TEACHING, again, None) != key
+    assert teacher_key(TEACHING, again, trained) != keys[0]
+    assert answers_key(TEACHING, again) != keys[1]
 
 
 def test_a_run_of_version_0_1_0_had_other_code() -> None:
@@ -150,7 +169,6 @@ TRAINER = TEACHING.trainer
 @pytest.mark.parametrize(
     ("config", "trained"),
     [
-        (TEACHING, None),
         (TEACHING, replace(TRAINER, learning_rate=1e-6)),
         (TEACHING, replace(TRAINER, num_train_epochs=9)),
         (TEACHING, replace(TRAINER, seed=9)),
@@ -164,13 +182,19 @@ TRAINER = TEACHING.trainer
         (replace(TEACHING, dataset=replace(TEACHING.dataset, text_pair_column="b")), TRAINER),
     ],
 )
-def test_what_decides_a_teachers_answers_is_in_their_key(
-    config: Config, trained: TrainerConfig | None
+def test_what_decides_a_teachers_weights_is_in_their_key(
+    config: Config, trained: TrainerConfig
 ) -> None:
     assert teacher_key(config, INGREDIENTS, trained) != teacher_key(TEACHING, INGREDIENTS, TRAINER)
 
 
-def test_what_decides_no_answer_of_a_teacher_is_not_in_their_key() -> None:
+@pytest.mark.parametrize("changes", [{"max_length": 9}, {"padding": "max_length"}])
+def test_how_a_teacher_reads_a_text_is_in_its_answers_key(changes: dict[str, Any]) -> None:
+    config = replace(TEACHING, dataset=replace(TEACHING.dataset, **changes))
+    assert answers_key(config, INGREDIENTS) != answers_key(TEACHING, INGREDIENTS)
+
+
+def test_what_decides_no_weight_of_a_teacher_is_not_in_their_key() -> None:
     key = teacher_key(TEACHING, INGREDIENTS, TRAINER)
     saving = replace(TRAINER, output_dir="x", save_strategy="epoch", disable_tqdm=True)
     assert teacher_key(TEACHING, INGREDIENTS, saving) == key

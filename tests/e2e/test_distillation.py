@@ -33,9 +33,11 @@ def test_a_teacher_is_fine_tuned_once_for_all_runs_that_it_teaches(
     first = command(*typed, "qat=none")
     assert first.code == 0, first.err
     assert "phase teacher" in first.err
+    assert "answers the training texts" in first.err
     second = command(*typed, "qat=direct")
     assert second.code == 0, second.err
     assert "phase teacher" not in second.err
+    assert "answers the training texts" not in second.err
     one, two = runs(store)
     assert one.data.metrics["teacher/accuracy"] == two.data.metrics["teacher/accuracy"] > 0.5
     other = command(*typed, "qat=none", "trainer.seed=9")
@@ -71,9 +73,11 @@ def test_a_student_starts_from_the_teacher_and_is_taught_on_more_texts_than_trai
     output = command(*typed, "qat=none", *unmoved)
     assert output.code == 0, output.err
     assert asked[-1].transfer_rows == 64
-    # One layer, in both phases.
+    # One layer, in both phases; the teacher is asked more.
+    typed.append("distillation.transfer_texts=80")
     output = command(*typed, "model.num_hidden_layers=1", "trainer.num_train_epochs=4")
     assert output.code == 0, output.err
+    assert "answers the training texts" in output.err
     assert "phase teacher" not in output.err, "it is the same teacher"
     assert re.search(r"│ teacher +│ +[01]\.\d{4}", output.out), "a row of the table"
     same, small = runs(store)
