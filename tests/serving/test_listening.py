@@ -1,8 +1,7 @@
 """Where the server listens, and what it says of that."""
 
-import signal
+import asyncio
 import socket
-import threading
 import urllib.request
 
 import pytest
@@ -16,22 +15,26 @@ from pipeline.serving.listening import serve
 
 
 def serve_until_asked(host: str, port: int) -> tuple[str, bytes]:
-    """Serve, ask once at the address that is announced, and stop with Ctrl-C."""
+    """Serve, ask once at the address that is announced, and stop as Ctrl-C does."""
     told: list[str] = []
     answers: list[bytes] = []
+    asking: list[asyncio.Task[None]] = []  # the loop alone would not keep it
 
-    def ask() -> None:
-        try:
-            answers.append(urllib.request.urlopen(told[0], timeout=10).read())
-        finally:
-            signal.raise_signal(signal.SIGINT)
+    def read() -> bytes:
+        with urllib.request.urlopen(told[0], timeout=10) as answer:
+            return bytes(answer.read())
+
+    async def ask() -> None:
+        answers.append(await asyncio.to_thread(read))
+        raise KeyboardInterrupt
 
     def announce(address: str) -> None:
         told.append(address)
-        threading.Thread(target=ask).start()
+        asking.append(asyncio.get_running_loop().create_task(ask()))
 
     application = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
     serve(application, Limits(), host, port, announce)
+    assert isinstance(asking[0].exception(), KeyboardInterrupt)
     return told[0], answers[0]
 
 
