@@ -270,7 +270,7 @@ def teacher_key(config: Config, ingredients: Ingredients, trained: TrainerConfig
     return key_of(
         {
             **_read_by_teacher(config),
-            "digests": _without(UNLABELLED, ingredients.digests),
+            "digests": {split: ingredients.digests[split] for split in (TRAIN, VALIDATION)},
             "trainer": options,
             "loss": asdict(config.loss),
             "classification_token_only": config.model.classification_token_only,
@@ -308,10 +308,6 @@ def _read_by_teacher(config: Config) -> dict[str, Any]:
         "pairs": config.dataset.text_pair_column is not None,
         "padding": config.dataset.padding,
     }
-
-
-def _without(split: str, digests: Mapping[str, str]) -> dict[str, str]:
-    return {name: digest for name, digest in digests.items() if name != split}
 
 
 def flatten(config: Config) -> dict[str, str]:

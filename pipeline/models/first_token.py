@@ -2,7 +2,8 @@
 
 A sequence classifier reads the first token of the last layer. The other tokens' outputs of that
 layer are never read, so they get no gradient either: their queries, attention output and
-feed-forward need not be computed. The keys and values of all tokens are.
+feed-forward need not be computed. The keys and values of all tokens need not be either, unless they
+are quantized.
 """
 
 import math

@@ -27,6 +27,10 @@ def serve(
     Raises:
         PipelineError: the address cannot be listened on.
     """
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise PipelineError(f"--host {host} is no name of a host: {error}.") from error
     config = uvicorn.Config(
         application,
         host=host,
@@ -54,14 +58,15 @@ class _Announcing(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        port = self.servers[0].sockets[0].getsockname()[1]
-        host = self.config.host
+        address, port = self.servers[0].sockets[0].getsockname()[:2]
+        # A name may have two addresses, and any free port is another one for each.
+        host = self.config.host if self.config.host and self.config.port else address
         self._announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
 def _reason(error: BaseException | None) -> str:
     if isinstance(error, socket.gaierror):  # no such name
         return error.strerror or str(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)  # asyncio's own text has the address once more
+    if isinstance(error, OSError):  # asyncio's own text has the address once more
+        return str(error) if error.errno is None else os.strerror(error.errno)
     return "it is taken or not allowed"

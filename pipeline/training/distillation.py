@@ -214,7 +214,9 @@ def _put_model(teacher: Teacher, model: Artifact) -> str:
     def read(folder: Path) -> None:
         with disk_errors(work_dir):
             shutil.copytree(folder, model.path, dirs_exist_ok=True)
-        load(model)  # a file that was cut is told here
+        # A file that was cut or lost is told here.
+        load(model)
+        load_tokenizer(ModelConfig(str(model.path)), teacher.config.dataset.max_length)
 
     ingredients = Ingredients(corpus.digests, corpus.label_names, version)
     key = teacher_key(teacher.config, ingredients, _fine_tuning(teacher))

@@ -114,6 +114,13 @@ def test_each_ingredient_makes_another_run_another_checkpoint_and_another_teache
     assert is_same == ("unlabelled" in name), "a teacher is not trained on unlabelled texts"
 
 
+def test_another_test_split_is_answered_by_the_same_teacher() -> None:
+    other = replace(INGREDIENTS, digests={**DIGESTS, "test": "e" * 16})
+    assert answers_key(TEACHING, other) != answers_key(TEACHING, INGREDIENTS)
+    trained = TEACHING.trainer
+    assert teacher_key(TEACHING, other, trained) == teacher_key(TEACHING, INGREDIENTS, trained)
+
+
 def test_what_a_teacher_is_asked_changes_its_answers_and_not_the_teacher() -> None:
     trained, distillation = TEACHING.trainer, TEACHING.distillation
     assert distillation is not None

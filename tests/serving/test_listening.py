@@ -1,6 +1,7 @@
 """Where the server listens, and what it says of that."""
 
 import asyncio
+import re
 import socket
 import urllib.request
 
@@ -64,8 +65,13 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("host", "reason"),
-    [("no-such-host.invalid", "[Nn]ame"), ("192.0.2.1", "Cannot assign requested address")],
+    [
+        ("no-such-host.invalid", "[Nn]ame"),
+        ("a..b", "is no name of a host"),
+        # The latter is what asyncio of Python 3.13 makes of it.
+        ("192.0.2.1", "Cannot assign requested address|could not bind on any address"),
+    ],
 )
 def test_a_host_that_is_not_this_machine_is_told(host: str, reason: str) -> None:
-    with pytest.raises(PipelineError, match=f"--host {host} .*: .*{reason}"):
+    with pytest.raises(PipelineError, match=f"--host {re.escape(host)} .*({reason})"):
         serve(Starlette(), Limits(), host, 0, lambda _: None)
