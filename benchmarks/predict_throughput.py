@@ -26,12 +26,12 @@ from _process import measure
 from _promises import Promise, print_promises
 from tokenizers import Tokenizer
 
+from pipeline.bulk.lines import json_lines
 from pipeline.console.command_line import exit_code
 from pipeline.cpus import available_cpus
 from pipeline.inference.classifier import BATCH_SIZE, TOKENIZER_FILE, TextClassifier, pad
 from pipeline.inference.session import Session, open_session
 from pipeline.names import OPENVINO_INT8
-from pipeline.predict import json_lines
 
 COUNT = 60_000
 

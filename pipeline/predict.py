@@ -1,23 +1,20 @@
 """Classify texts or a table: python -m pipeline.predict [TEXT ...] [--file FILE] [--output OUT]."""
 
 import argparse
-import json
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pipeline.bulk.lines import STANDARD_INPUT, json_lines, lines_of_text, table_rows
 from pipeline.config.checks import check_encoding
 from pipeline.console import command_line, third_parties
 from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
-from pipeline.inference.classifier import DECIMALS, TextClassifier
-from pipeline.inference.texts import MAX_TEXT_CHARACTERS, check_text
+from pipeline.inference.classifier import TextClassifier
+from pipeline.inference.texts import check_text
 from pipeline.names import CHAMPION
 from pipeline.tracking.locate_model import model_directory
 
@@ -25,12 +22,8 @@ from pipeline.tracking.locate_model import model_directory
 if TYPE_CHECKING:
     from pipeline.data.rows import Columns
 
-# UTF-8 takes at most 4 bytes for a character; the line's end takes 2.
-MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2
-SMALLEST_TEXT_COLUMN = 20  # characters
 LOCAL, RAY = "local", "ray"
 JSON_LINES, TABLE = "jsonl", "table"
-STANDARD_INPUT = "-"
 TEXT_COLUMN = "text"  # as in training (dataset.text_column)
 EXAMPLES = """\
 examples:
@@ -39,12 +32,6 @@ examples:
   python -m pipeline.predict --file IN.csv --text-column review --output OUT.parquet
   zcat big.gz | python -m pipeline.predict --format table --scores --model models:/NAME@champion
 """
-
-Answer = tuple[str, np.ndarray]
-"""A text with its probabilities (num_labels,)."""
-
-Write = Callable[[Answer], str]
-"""Writes an answer as a line."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -234,7 +221,7 @@ def _texts(options: argparse.Namespace, files: tuple[str, ...], takes_pairs: boo
             check_text(text, f"text {place}")
         return iter(options.texts)
     if not files:
-        return _lines(options.file)
+        return lines_of_text(options.file)
     from pipeline.bulk.questions import checked_texts
 
     return checked_texts(files, options.encoding, _columns(options, takes_pairs))
@@ -256,101 +243,6 @@ def _columns(options: argparse.Namespace, takes_pairs: bool) -> "Columns":
         )
     text = TEXT_COLUMN if options.text_column is None else options.text_column
     return Columns(text, None, options.text_pair_column, as_typed=as_option)
-
-
-def _lines(name: str) -> Iterator[str]:
-    if name == STANDARD_INPUT:
-        if sys.stdin.isatty():
-            raise PipelineError(
-                "no text given; type texts as arguments, name a --file, or pipe one text a line."
-            )
-        yield from _decoded(sys.stdin.buffer, "standard input")
-    else:
-        try:
-            file = Path(name).open("rb")  # noqa: SIM115
-        except OSError as error:
-            raise PipelineError(f"--file {name} cannot be read: {error.strerror}.") from error
-        with file:
-            yield from _decoded(file, name)
-
-
-def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        number += 1
-        where = f"{name}, line {number},"
-        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):  # the rest of it is not read
-            raise PipelineError(
-                f"{where} has more than {MAX_TEXT_CHARACTERS:,} characters, which is the most."
-            )
-        try:
-            # Notepad and PowerShell begin a file with a byte order mark.
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise PipelineError(
-                f"{where} is not UTF-8: byte 0x{line[error.start]:02x} at position "
-                f"{error.start + 1}."
-            ) from error
-        check_text(text, where)
-        yield text
-
-
-def json_lines(names: Sequence[str], scores: bool) -> Write:
-    """Return a function that writes each answer as one JSON object on a line.
-
-    Args:
-        names: classes in the order of their ids.
-        scores: whether to write every class's score.
-    """
-
-    def write(answer: Answer) -> str:
-        text, row = answer
-        best = int(row.argmax())
-        fields: dict[str, object] = {
-            "text": text,
-            "label": names[best],
-            "score": round(float(row[best]), DECIMALS),
-        }
-        if scores:
-            fields["scores"] = {
-                name: round(float(value), DECIMALS) for name, value in zip(names, row, strict=True)
-            }
-        return json.dumps(fields, ensure_ascii=False) + "\n"
-
-    return write
-
-
-def table_rows(names: Sequence[str], scores: bool) -> Write:
-    """Print a table's header, and return a function that writes each answer as one of its rows.
-
-    The columns have fixed widths, so that rows can be written as they come. The text comes last and
-    is cut at the terminal's edge.
-
-    Args:
-        names: classes in the order of their ids.
-        scores: whether to write every class's score.
-    """
-    width = max(map(len, (*names, "label")))
-    score_columns = [f"{name:>6}" for name in names] if scores else []
-    header = "  ".join([f"{'label':{width}}", "score ", *score_columns, "text"])
-    text_width = max(
-        SMALLEST_TEXT_COLUMN, shutil.get_terminal_size().columns - len(header) + len("text")
-    )
-    print(header)  # noqa: T201
-
-    def write(answer: Answer) -> str:
-        text, row = answer
-        best = int(row.argmax())
-        cells = [f"{names[best]:{width}}", f"{row[best]:.4f}"]
-        if scores:
-            cells += [
-                f"{value:>{max(6, len(name))}.4f}" for name, value in zip(names, row, strict=True)
-            ]
-        line = " ".join(text.split())
-        cut = line if len(line) <= text_width else line[: text_width - 1] + "…"
-        return "  ".join([*cells, cut]) + "\n"
-
-    return write
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Classify tables that are larger than memory, in parts that survive an interruption."""
+"""Classify texts without end: lines, and tables larger than memory in parts that survive."""
