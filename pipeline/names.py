@@ -179,6 +179,11 @@ def epochs_of(phase: str) -> str:
     return f"epochs/{phase}"
 
 
+def best_epoch_of(phase: str) -> str:
+    """Name where in a training phase its best checkpoint lies: best_epoch/finetune."""
+    return f"best_epoch/{phase}"
+
+
 def learning_rate_of(phase: str) -> str:
     """Name the peak learning rate of a training phase: learning_rate/finetune."""
     return f"learning_rate/{phase}"

@@ -8,6 +8,7 @@ torch's.
 """
 
 import math
+from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import Any
 
@@ -85,6 +86,28 @@ def follow_weights(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if name.endswith(".weight_fake_quant") and type(module) is FusedMovingAvgObsFakeQuantize:
             module.activation_post_process.averaging_constant = WEIGHT_AVERAGING
+
+
+def take_ranges(model: nn.Module, batches: Iterable[Callable[[], object]]) -> None:
+    """Give fake-quantization its ranges before the first step: the means of those of some batches.
+
+    Args:
+        model: model that Neural Compressor has prepared, in evaluation mode, so that dropout does
+            not widen them.
+        batches: calls that run the model on a batch.
+    """
+    modules = [each for each in model.modules() if type(each) is FusedMovingAvgObsFakeQuantize]
+    averaging = {each: each.activation_post_process.averaging_constant for each in modules}
+    for module in modules:
+        module.train()
+    for number, run in enumerate(batches, 1):
+        for module in modules:
+            if averaging[module] != WEIGHT_AVERAGING:
+                module.activation_post_process.averaging_constant = 1 / number
+        run()
+    for module in modules:
+        module.eval()
+        module.activation_post_process.averaging_constant = averaging[module]
 
 
 def leave_outputs(model: nn.Module) -> None:

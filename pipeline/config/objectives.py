@@ -39,6 +39,7 @@ from pipeline.names import (
     TOTAL_TIME,
     WITH_INTERVAL,
     at_length,
+    best_epoch_of,
     bf16_of,
     epochs_of,
     figure_of,
@@ -113,6 +114,8 @@ def promised_figures(config: Config) -> frozenset[str]:
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
     for phase in config.qat.phases:
         names |= {time_of(phase), epochs_of(phase), learning_rate_of(phase), bf16_of(phase)}
+        if config.trainer.load_best_model_at_end:
+            names.add(best_epoch_of(phase))
     if config.qat.post_training is not None:
         names.add(time_of(POST_TRAINING))
     if config.baseline is not None:

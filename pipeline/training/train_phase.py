@@ -33,7 +33,17 @@ from pipeline.evaluation.metrics import Evaluator, label_metrics
 from pipeline.models.first_token import FirstTokenOnly
 from pipeline.models.layers import learning_rate_factors
 from pipeline.models.load import Pretrained, is_pretrained
-from pipeline.names import SCORED, TRAIN, VALIDATION, bf16_of, epochs_of, learning_rate_of, time_of
+from pipeline.names import (
+    LOSS,
+    SCORED,
+    TRAIN,
+    VALIDATION,
+    best_epoch_of,
+    bf16_of,
+    epochs_of,
+    learning_rate_of,
+    time_of,
+)
 from pipeline.training.callbacks import (
     Curves,
     EvaluationLines,
@@ -152,7 +162,7 @@ def _train(
     splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
     used_rows = UsedRows(start.model, splits, inputs.tokenizer.pad_token_id)
     callbacks = [*callbacks, curves, used_rows, float_state, EvaluationLines()]
-    trainer = _phase_trainer(start, phase, inputs, callbacks)
+    trainer = _phase_trainer(start, phase, inputs, callbacks, starts_trained=first_step > 0)
     checkpoint = inputs.checkpoints.last(phase.name)
     if checkpoint is not None:
         log.info("phase %s: going on from %s", phase.name, checkpoint.name)
@@ -171,6 +181,10 @@ def _train(
     if phase.trainer.output_dir is not None or checkpoint is not None:
         end = PhaseEnd(float_state.weights, steps, seconds, history)
         inputs.checkpoints.write_end(phase.name, end)
+    figures = _figures(phase, seconds, history)
+    if phase.quantization is not None and figures.get(best_epoch_of(phase.name)) == 0:
+        line = "phase %s: no step of it was better than its start, the FP32 model as it is rounded"
+        log.warning(f"{line}; qat=ptq_dynamic would do", phase.name)
     return Stage(
         name=phase.name,
         model=trainer.model,
@@ -178,7 +192,7 @@ def _train(
         op_statistics=tuple(statistics),
         int8_modules=int8_modules(trainer.model),
         steps=steps,
-        figures=_figures(phase, seconds, history),
+        figures=figures,
         evaluate=partial(_evaluate, trainer),
         save=lambda folder: trainer.save_model(str(folder)),
     )
@@ -219,6 +233,8 @@ def _phase_trainer(
     phase: Phase,
     inputs: TrainingInputs,
     callbacks: list[TrainerCallback],
+    *,
+    starts_trained: bool,
 ) -> PhaseTrainer:
     config = phase.trainer
     if inputs.model.classification_token_only:
@@ -234,6 +250,7 @@ def _phase_trainer(
         computation=LossComputation(inputs.loss, inputs.hidden_states_weight, config.bf16 or False),
         fake_quantization=fake_quantization,
         learning_rate_factors=_learning_rate_factors(start, inputs.model),
+        starts_trained=starts_trained,
         model=start.model,
         args=training_arguments(config, inputs.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
@@ -300,9 +317,19 @@ def _figures(
         epochs_of(phase.name): history[-1]["epoch"],
         bf16_of(phase.name): float(phase.trainer.bf16 or False),
     }
+    if phase.trainer.load_best_model_at_end:
+        figures[best_epoch_of(phase.name)] = _best_epoch(phase.trainer, history)
     if phase.trainer.learning_rate is not None:
         figures[learning_rate_of(phase.name)] = phase.trainer.learning_rate
     return figures
+
+
+def _best_epoch(config: TrainerConfig, history: Sequence[Mapping[str, float]]) -> float:
+    """Return where the Trainer found its best checkpoint: the first of equal ones."""
+    name = f"eval_{config.metric_for_best_model}"
+    sign = -1 if config.metric_for_best_model == LOSS else 1
+    evaluations = [entry for entry in history if name in entry]
+    return max(evaluations, key=lambda entry: sign * entry[name])["epoch"]
 
 
 def _evaluate(trainer: PhaseTrainer) -> dict[str, float]:

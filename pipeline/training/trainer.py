@@ -3,17 +3,18 @@
 import logging
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from neural_compressor.compression.callbacks import QuantizationAwareTrainingCallbacks
 from safetensors import SafetensorError
 from torch.utils.data import SequentialSampler
 
-from pipeline.compression.fake_quantization import FakeQuantization
+from pipeline.compression.fake_quantization import FakeQuantization, take_ranges
 from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
 from pipeline.console.disk import disk_errors
@@ -36,6 +37,7 @@ from pipeline.training.sampler import LikeLengthSampler
 log = logging.getLogger(__name__)
 # Prefix of evaluations after training: not "eval", so that they are no points of the curve.
 AFTER_TRAINING = "after_training"
+CALIBRATION_TEXTS = 300  # that the ranges before the first step come from, as those of the exports
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class PhaseTrainer(CompressionTrainer):
         fake_quantization: adapts fake-quantization as soon as Neural Compressor has inserted it;
             None for an FP32 phase.
         learning_rate_factors: factor of the learning rate by name of parameter; 1 for others.
+        starts_trained: whether an earlier phase trained the model: as it is rounded at its start,
+            it may be the best checkpoint of a quantizing phase.
         options: INCTrainer's arguments.
     """
 
@@ -73,12 +77,14 @@ class PhaseTrainer(CompressionTrainer):
         computation: LossComputation,
         fake_quantization: FakeQuantization | None,
         learning_rate_factors: Mapping[str, float],
+        starts_trained: bool,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._computation = computation
         self._learning_rate_factors = learning_rate_factors
         self._fake_quantization = fake_quantization
+        self._start_may_be_best = starts_trained and self.args.load_best_model_at_end
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
         self._loss_since_log = torch.zeros(())
@@ -176,7 +182,7 @@ class PhaseTrainer(CompressionTrainer):
         Raises:
             PipelineError: it cannot be written, as on a full disk.
         """
-        folder = Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
+        folder = self._checkpoint_folder()
         try:
             with disk_errors(folder.parent):
                 super()._save_checkpoint(model, trial)
@@ -191,6 +197,37 @@ class PhaseTrainer(CompressionTrainer):
             self._fake_quantization.prepare(self.model)
         if self._to_restore is not None:
             restore_weights(self.model, self._to_restore)
+        elif self._start_may_be_best:
+            self._keep_start()
+
+    def _keep_start(self) -> None:
+        """Make a checkpoint of the model as it is rounded before the first step, and evaluate it.
+
+        It is post-training quantization of the phase before, which training does not always
+        improve.
+        """
+        self.model.eval()
+        with torch.no_grad():
+            take_ranges(self.model, map(self._runs_of, self._calibration_batches()))
+        figures = self._evaluate(None, None, skip_scheduler=True)
+        self._determine_best_metric(figures, None)
+        self._save_checkpoint(self.model, None)
+        # The Trainer (transformers 4.57) takes step 0 for none.
+        self.state.best_model_checkpoint = str(self._checkpoint_folder())
+        self.model.train()
+
+    def _calibration_batches(self) -> Iterable[Any]:
+        """Batches of training texts from all over the split, those of like length together."""
+        lengths = integers(self.train_dataset, self.args.length_column_name)
+        places = np.linspace(0, len(lengths) - 1, min(len(lengths), CALIBRATION_TEXTS)).astype(int)
+        places = places[np.argsort(lengths[places], kind="stable")]
+        return self.get_eval_dataloader(self.train_dataset.select(places, keep_in_memory=True))
+
+    def _runs_of(self, batch: Any) -> Callable[[], object]:
+        return lambda: self.compute_loss(self.model, self._prepare_inputs(batch))
+
+    def _checkpoint_folder(self) -> Path:
+        return Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self._unlogged = read_unlogged_loss(Path(resume_from_checkpoint))

@@ -235,6 +235,43 @@ def test_the_last_digit_of_a_figure_does_not_throw_a_trained_phase_away(
     assert done.quantized
 
 
+KEPT = {"load_best_model_at_end": True, "save_strategy": "epoch"}
+
+
+def test_a_quantizing_phase_that_makes_nothing_better_ends_where_it_started(
+    trained: Callable[..., tuple[Stage, Curve]],
+    data: DatasetConfig,
+    tokens: Mapping[str, datasets.Dataset],
+    micro_model: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done, curve = trained(quantize=True, learning_rate=1e-12, num_train_epochs=2, **KEPT)
+    start = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet")).model
+    for name, value in start.bert.encoder.state_dict().items():
+        trained_value = done.float_state[f"bert.encoder.{name}"]
+        torch.testing.assert_close(trained_value, value, rtol=0, atol=1e-9)
+    assert done.figures["best_epoch/test"] == 0
+    assert done.figures["epochs/test"] == 2
+    assert "phase test: no step of it was better than its start" in caplog.text
+    assert curve[0][0] == 100, "the curve has the start's evaluation"
+    collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
+    evaluator = Evaluator(tokens["test"], collate, 16)
+    expected = evaluator.logits(done.float_model(start.config))
+    np.testing.assert_allclose(evaluator.logits(done.model), expected, atol=0.05)
+
+
+def test_a_quantizing_phase_that_learns_ends_with_its_best_epoch(
+    trained: Callable[..., tuple[Stage, Curve]], caplog: pytest.LogCaptureFixture
+) -> None:
+    done, curve = trained(quantize=True, num_train_epochs=3, **KEPT)
+    accuracies = [
+        entries["validation/accuracy"] for _, entries in curve if "validation/accuracy" in entries
+    ]
+    assert len(accuracies) == 4
+    assert done.figures["best_epoch/test"] == np.argmax(accuracies) > 0
+    assert "no step of it" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("fails", "kept"), [("_save_rng_state", []), ("_rotate_checkpoints", ["checkpoint-8"])]
 )
