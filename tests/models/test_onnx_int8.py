@@ -10,6 +10,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.inference.classifier import pad
+from pipeline.inference.exact_sums import sums_are_exact
+from pipeline.inference.session import EXACT_SUMS
 from pipeline.models.export import INPUTS, to_onnx
 from pipeline.models.inference_graph import inference_graph
 from pipeline.models.onnx_int8 import Range, quantize_onnx
@@ -68,7 +70,8 @@ def opened(model: ModelProto, threads: int) -> Callable[[list[list[int]]], list[
     """Run a model with several outputs as pipeline.inference.session does."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not sums_are_exact():
+        options.add_session_config_entry(EXACT_SUMS, "1")
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
