@@ -363,6 +363,7 @@ class BaselineConfig:
         char_ngram_range: smallest and largest number of characters in a feature, within words.
         min_df: number of training texts that a feature has to be in.
         C: inverse of the strength of regularization.
+        max_iter: number of iterations after which the solver stops, converged or not.
         max_train_samples: number of training texts to use, chosen by dataset.split_seed; null uses
             all.
     """
@@ -375,6 +376,7 @@ class BaselineConfig:
     )
     min_df: int = number(1, at_least=1)
     C: float = number(10.0, above=0)
+    max_iter: int = number(1000, at_least=1)
     max_train_samples: Optional[int] = number(100_000, at_least=1)
 
 

@@ -116,3 +116,12 @@ def test_a_file_that_would_run_code_is_refused(folder: Path, tmp_path: Path) -> 
     with pytest.raises(PipelineError, match="holds no linear model"):
         LinearClassifier(folder)
     assert not proof.exists()
+
+
+def test_a_solver_that_stops_before_it_converges_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    train(TEXTS, LABELS, BaselineConfig(), 0)
+    assert not caplog.messages
+    train(TEXTS, LABELS, BaselineConfig(max_iter=1), 0)
+    assert caplog.messages == [
+        "linear model: not converged after 1 iterations; a larger baseline.max_iter helps"
+    ]
