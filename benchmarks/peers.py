@@ -74,7 +74,11 @@ def main() -> int:
     corpus = load_corpus(DatasetConfig(name="corpus", data_dir=options.data_dir))
     accuracies: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
+    static = None
     with tempfile.TemporaryDirectory() as folder:
+        if options.static_python:  # first: another environment may lack something
+            inputs = (options.model, options.data_dir, Path(folder) / "static")
+            static = static_embeddings(options.static_python, *inputs)
         for seed in range(options.seeds):
             run = train(options, seed, folder)
             files = artifacts_of(run)
@@ -103,10 +107,6 @@ def main() -> int:
         texts = corpus.splits[TEST]["text"]
         benchmarks = benchmark(artifacts, texts, MAX_LENGTH, timing)
         sizes_mb = {artifact.variant: artifact.size_mb for artifact in artifacts}
-        static = None
-        if options.static_python:
-            inputs = (options.model, options.data_dir, Path(folder) / "static")
-            static = static_embeddings(options.static_python, *inputs)
     print_figures(benchmarks, sizes_mb, accuracies, seconds)
     if static is not None:
         print_static(static)

@@ -88,23 +88,24 @@ def follow_weights(model: nn.Module) -> None:
             module.activation_post_process.averaging_constant = WEIGHT_AVERAGING
 
 
-def take_ranges(model: nn.Module, batches: Iterable[Callable[[], object]]) -> None:
+def take_ranges(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], None]) -> None:
     """Give fake-quantization its ranges before the first step: the means of those of some batches.
 
     Args:
         model: model that Neural Compressor has prepared, in evaluation mode, so that dropout does
             not widen them.
-        batches: calls that run the model on a batch.
+        batches: what is run.
+        run: runs the model on a batch.
     """
     modules = [each for each in model.modules() if type(each) is FusedMovingAvgObsFakeQuantize]
     averaging = {each: each.activation_post_process.averaging_constant for each in modules}
     for module in modules:
-        module.train()
-    for number, run in enumerate(batches, 1):
+        module.train()  # what is in evaluation moves no range
+    for number, batch in enumerate(batches, 1):
         for module in modules:
             if averaging[module] != WEIGHT_AVERAGING:
                 module.activation_post_process.averaging_constant = 1 / number
-        run()
+        run(batch)
     for module in modules:
         module.eval()
         module.activation_post_process.averaging_constant = averaging[module]

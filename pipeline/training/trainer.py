@@ -3,7 +3,7 @@
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,12 +208,12 @@ class PhaseTrainer(CompressionTrainer):
         """
         self.model.eval()
         with torch.no_grad():
-            take_ranges(self.model, map(self._runs_of, self._calibration_batches()))
+            take_ranges(self.model, self._calibration_batches(), self._run)
         figures = self._evaluate(None, None, skip_scheduler=True)
         self._determine_best_metric(figures, None)
-        self._save_checkpoint(self.model, None)
-        # The Trainer (transformers 4.57) takes step 0 for none.
+        # The Trainer (transformers 4.57) takes step 0 for none, and would leave this out.
         self.state.best_model_checkpoint = str(self._checkpoint_folder())
+        self._save_checkpoint(self.model, None)
         self.model.train()
 
     def _calibration_batches(self) -> Iterable[Any]:
@@ -223,8 +223,8 @@ class PhaseTrainer(CompressionTrainer):
         places = places[np.argsort(lengths[places], kind="stable")]
         return self.get_eval_dataloader(self.train_dataset.select(places, keep_in_memory=True))
 
-    def _runs_of(self, batch: Any) -> Callable[[], object]:
-        return lambda: self.compute_loss(self.model, self._prepare_inputs(batch))
+    def _run(self, batch: Any) -> None:
+        self.compute_loss(self.model, self._prepare_inputs(batch))
 
     def _checkpoint_folder(self) -> Path:
         return Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"

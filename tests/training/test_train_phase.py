@@ -239,6 +239,7 @@ KEPT = {"load_best_model_at_end": True, "save_strategy": "epoch"}
 
 
 def test_a_quantizing_phase_that_makes_nothing_better_ends_where_it_started(
+    tmp_path: Path,
     trained: Callable[..., tuple[Stage, Curve]],
     data: DatasetConfig,
     tokens: Mapping[str, datasets.Dataset],
@@ -254,6 +255,8 @@ def test_a_quantizing_phase_that_makes_nothing_better_ends_where_it_started(
     assert done.figures["epochs/test"] == 2
     assert "phase test: no step of it was better than its start" in caplog.text
     assert curve[0][0] == 100, "the curve has the start's evaluation"
+    state = json.loads((tmp_path / "test/checkpoint-0/trainer_state.json").read_text())
+    assert Path(state["best_model_checkpoint"]).name == "checkpoint-0", "for who goes on from it"
     collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
     evaluator = Evaluator(tokens["test"], collate, 16)
     expected = evaluator.logits(done.float_model(start.config))
