@@ -179,9 +179,9 @@ def epochs_of(phase: str) -> str:
     return f"epochs/{phase}"
 
 
-def best_epoch_of(phase: str) -> str:
-    """Name where in a training phase its best checkpoint lies: best_epoch/finetune."""
-    return f"best_epoch/{phase}"
+def kept_start_of(phase: str) -> str:
+    """Name whether a quantizing phase ended where it started, 1 or 0: kept_start/qat."""
+    return f"kept_start/{phase}"
 
 
 def learning_rate_of(phase: str) -> str:

@@ -7,8 +7,10 @@ functions below compute the same from whole-tensor operations; their tests compa
 torch's.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterator
 from types import MethodType
 from typing import Any
 
@@ -88,27 +90,39 @@ def follow_weights(model: nn.Module) -> None:
             module.activation_post_process.averaging_constant = WEIGHT_AVERAGING
 
 
-def take_ranges(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], None]) -> None:
-    """Give fake-quantization its ranges before the first step: the means of those of some batches.
+@contextlib.contextmanager
+def mean_ranges(model: nn.Module) -> Iterator[None]:
+    """Let activations have, after the block, the mean of the ranges that are seen in it.
 
     Args:
         model: model that Neural Compressor has prepared, in evaluation mode, so that dropout does
             not widen them.
-        batches: what is run.
-        run: runs the model on a batch.
     """
-    modules = [each for each in model.modules() if type(each) is FusedMovingAvgObsFakeQuantize]
+    modules: list[Any] = [
+        each for each in model.modules() if type(each) is FusedMovingAvgObsFakeQuantize
+    ]
     averaging = {each: each.activation_post_process.averaging_constant for each in modules}
+    calls: Counter[nn.Module] = Counter()
+
+    def weigh(module: Any, _: Any) -> None:
+        calls[module] += 1  # several in a batch, where layers share it
+        module.activation_post_process.averaging_constant = 1 / calls[module]
+
+    handles = [
+        module.register_forward_pre_hook(weigh)
+        for module in modules
+        if averaging[module] != WEIGHT_AVERAGING
+    ]
     for module in modules:
         module.train()  # what is in evaluation moves no range
-    for number, batch in enumerate(batches, 1):
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
         for module in modules:
-            if averaging[module] != WEIGHT_AVERAGING:
-                module.activation_post_process.averaging_constant = 1 / number
-        run(batch)
-    for module in modules:
-        module.eval()
-        module.activation_post_process.averaging_constant = averaging[module]
+            module.eval()
+            module.activation_post_process.averaging_constant = averaging[module]
 
 
 def leave_outputs(model: nn.Module) -> None:

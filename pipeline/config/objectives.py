@@ -39,11 +39,11 @@ from pipeline.names import (
     TOTAL_TIME,
     WITH_INTERVAL,
     at_length,
-    best_epoch_of,
     bf16_of,
     epochs_of,
     figure_of,
     interval_of,
+    kept_start_of,
     learning_rate_of,
     on_validation,
     time_of,
@@ -114,8 +114,9 @@ def promised_figures(config: Config) -> frozenset[str]:
     names |= {figure_of(PRETRAINED, ACCURACY), figure_of(PRETRAINED, LOSS)}
     for phase in config.qat.phases:
         names |= {time_of(phase), epochs_of(phase), learning_rate_of(phase), bf16_of(phase)}
-        if config.trainer.load_best_model_at_end:
-            names.add(best_epoch_of(phase))
+    if config.trainer.load_best_model_at_end:
+        following = list(config.qat.phases.items())[1:]
+        names |= {kept_start_of(phase) for phase, options in following if options.quantize}
     if config.qat.post_training is not None:
         names.add(time_of(POST_TRAINING))
     if config.baseline is not None:

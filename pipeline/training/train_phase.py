@@ -34,13 +34,12 @@ from pipeline.models.first_token import FirstTokenOnly
 from pipeline.models.layers import learning_rate_factors
 from pipeline.models.load import Pretrained, is_pretrained
 from pipeline.names import (
-    LOSS,
     SCORED,
     TRAIN,
     VALIDATION,
-    best_epoch_of,
     bf16_of,
     epochs_of,
+    kept_start_of,
     learning_rate_of,
     time_of,
 )
@@ -162,7 +161,7 @@ def _train(
     splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
     used_rows = UsedRows(start.model, splits, inputs.tokenizer.pad_token_id)
     callbacks = [*callbacks, curves, used_rows, float_state, EvaluationLines()]
-    trainer = _phase_trainer(start, phase, inputs, callbacks, starts_trained=first_step > 0)
+    trainer = _phase_trainer(start, phase, inputs, callbacks, follows_a_phase=first_step > 0)
     checkpoint = inputs.checkpoints.last(phase.name)
     if checkpoint is not None:
         log.info("phase %s: going on from %s", phase.name, checkpoint.name)
@@ -182,9 +181,11 @@ def _train(
         end = PhaseEnd(float_state.weights, steps, seconds, history)
         inputs.checkpoints.write_end(phase.name, end)
     figures = _figures(phase, seconds, history)
-    if phase.quantization is not None and figures.get(best_epoch_of(phase.name)) == 0:
-        line = "phase %s: no step of it was better than its start, the FP32 model as it is rounded"
-        log.warning(f"{line}; qat=ptq_dynamic would do", phase.name)
+    if phase.quantization is not None and first_step > 0 and phase.trainer.load_best_model_at_end:
+        figures[kept_start_of(phase.name)] = float(trainer.kept_start)
+    if trainer.kept_start:
+        line = "phase %s made nothing better on validation: post-training quantization would do"
+        log.warning(line, phase.name)
     return Stage(
         name=phase.name,
         model=trainer.model,
@@ -234,7 +235,7 @@ def _phase_trainer(
     inputs: TrainingInputs,
     callbacks: list[TrainerCallback],
     *,
-    starts_trained: bool,
+    follows_a_phase: bool,
 ) -> PhaseTrainer:
     config = phase.trainer
     if inputs.model.classification_token_only:
@@ -250,7 +251,7 @@ def _phase_trainer(
         computation=LossComputation(inputs.loss, inputs.hidden_states_weight, config.bf16 or False),
         fake_quantization=fake_quantization,
         learning_rate_factors=_learning_rate_factors(start, inputs.model),
-        starts_trained=starts_trained,
+        follows_a_phase=follows_a_phase,
         model=start.model,
         args=training_arguments(config, inputs.checkpoints.folder / phase.name),
         quantization_config=phase.quantization,
@@ -317,19 +318,9 @@ def _figures(
         epochs_of(phase.name): history[-1]["epoch"],
         bf16_of(phase.name): float(phase.trainer.bf16 or False),
     }
-    if phase.trainer.load_best_model_at_end:
-        figures[best_epoch_of(phase.name)] = _best_epoch(phase.trainer, history)
     if phase.trainer.learning_rate is not None:
         figures[learning_rate_of(phase.name)] = phase.trainer.learning_rate
     return figures
-
-
-def _best_epoch(config: TrainerConfig, history: Sequence[Mapping[str, float]]) -> float:
-    """Return where the Trainer found its best checkpoint: the first of equal ones."""
-    name = f"eval_{config.metric_for_best_model}"
-    sign = -1 if config.metric_for_best_model == LOSS else 1
-    evaluations = [entry for entry in history if name in entry]
-    return max(evaluations, key=lambda entry: sign * entry[name])["epoch"]
 
 
 def _evaluate(trainer: PhaseTrainer) -> dict[str, float]:

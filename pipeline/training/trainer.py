@@ -14,13 +14,14 @@ from neural_compressor.compression.callbacks import QuantizationAwareTrainingCal
 from safetensors import SafetensorError
 from torch.utils.data import SequentialSampler
 
-from pipeline.compression.fake_quantization import FakeQuantization, take_ranges
+from pipeline.compression.fake_quantization import FakeQuantization, mean_ranges
 from pipeline.compression.upstream import CompressionTrainer
 from pipeline.console import interrupt
 from pipeline.console.disk import disk_errors
 from pipeline.data.tokens import integers
 from pipeline.errors import PipelineError, reason_line
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS
+from pipeline.names import ACCURACY, LOSS, SCORED
 from pipeline.training.checkpoint_files import (
     UnloggedLoss,
     damage,
@@ -32,6 +33,7 @@ from pipeline.training.checkpoint_files import (
 from pipeline.training.checkpoints import CHECKPOINT_PREFIX
 from pipeline.training.loss import Loss, hidden_state_distance
 from pipeline.training.optimizer import scale_learning_rates
+from pipeline.training.phase_start import START, read_start, save_start
 from pipeline.training.sampler import LikeLengthSampler
 
 log = logging.getLogger(__name__)
@@ -66,9 +68,12 @@ class PhaseTrainer(CompressionTrainer):
         fake_quantization: adapts fake-quantization as soon as Neural Compressor has inserted it;
             None for an FP32 phase.
         learning_rate_factors: factor of the learning rate by name of parameter; 1 for others.
-        starts_trained: whether an earlier phase trained the model: as it is rounded at its start,
-            it may be the best checkpoint of a quantizing phase.
+        follows_a_phase: whether an earlier phase trained the model: a quantizing phase then ends
+            where it started, if none of its checkpoints is better.
         options: INCTrainer's arguments.
+
+    Attributes:
+        kept_start: whether the phase has ended where it started.
     """
 
     def __init__(
@@ -77,14 +82,15 @@ class PhaseTrainer(CompressionTrainer):
         computation: LossComputation,
         fake_quantization: FakeQuantization | None,
         learning_rate_factors: Mapping[str, float],
-        starts_trained: bool,
+        follows_a_phase: bool,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._computation = computation
         self._learning_rate_factors = learning_rate_factors
         self._fake_quantization = fake_quantization
-        self._start_may_be_best = starts_trained and self.args.load_best_model_at_end
+        self._may_keep_start = follows_a_phase and self.args.load_best_model_at_end
+        self.kept_start = False
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
         self._loss_since_log = torch.zeros(())
@@ -182,7 +188,7 @@ class PhaseTrainer(CompressionTrainer):
         Raises:
             PipelineError: it cannot be written, as on a full disk.
         """
-        folder = self._checkpoint_folder()
+        folder = Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
         try:
             with disk_errors(folder.parent):
                 super()._save_checkpoint(model, trial)
@@ -197,24 +203,26 @@ class PhaseTrainer(CompressionTrainer):
             self._fake_quantization.prepare(self.model)
         if self._to_restore is not None:
             restore_weights(self.model, self._to_restore)
-        elif self._start_may_be_best:
+        elif self._may_keep_start:
             self._keep_start()
 
     def _keep_start(self) -> None:
-        """Make a checkpoint of the model as it is rounded before the first step, and evaluate it.
+        """Keep the model as it is rounded before the first step, with its validation figures.
 
-        It is post-training quantization of the phase before, which training does not always
-        improve.
+        It is what post-training quantization of the phase before gives, which training does not
+        always improve. It is no point of the curve, and early stopping does not count it.
         """
         self.model.eval()
-        with torch.no_grad():
-            take_ranges(self.model, self._calibration_batches(), self._run)
-        figures = self._evaluate(None, None, skip_scheduler=True)
-        self._determine_best_metric(figures, None)
-        # The Trainer (transformers 4.57) takes step 0 for none, and would leave this out.
-        self.state.best_model_checkpoint = str(self._checkpoint_folder())
-        self._save_checkpoint(self.model, None)
+        with torch.no_grad(), mean_ranges(self.model):
+            for batch in self._calibration_batches():
+                self.compute_loss(self.model, self._prepare_inputs(batch))
+        metrics = self.predict(self.eval_dataset, metric_key_prefix=START).metrics
         self.model.train()
+        figures = {name: metrics[f"{START}_{name}"] for name in SCORED}
+        with disk_errors(Path(self.args.output_dir)):
+            save_start(self.model, figures, Path(self.args.output_dir))
+        line = "  start, rounded to INT8: validation accuracy %.4f, loss %.4f"
+        log.info(line, figures[ACCURACY], figures[LOSS])
 
     def _calibration_batches(self) -> Iterable[Any]:
         """Batches of training texts from all over the split, those of like length together."""
@@ -222,12 +230,6 @@ class PhaseTrainer(CompressionTrainer):
         places = np.linspace(0, len(lengths) - 1, min(len(lengths), CALIBRATION_TEXTS)).astype(int)
         places = places[np.argsort(lengths[places], kind="stable")]
         return self.get_eval_dataloader(self.train_dataset.select(places, keep_in_memory=True))
-
-    def _run(self, batch: Any) -> None:
-        self.compute_loss(self.model, self._prepare_inputs(batch))
-
-    def _checkpoint_folder(self) -> Path:
-        return Path(self.args.output_dir) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self._unlogged = read_unlogged_loss(Path(resume_from_checkpoint))
@@ -257,15 +259,25 @@ class PhaseTrainer(CompressionTrainer):
             )
 
     def _load_best_model(self) -> None:
-        """Restore the best checkpoint.
+        """Restore the best checkpoint, or the start if no checkpoint is better.
 
-        Its weights are compared value by value, and its figures not again: a sum of floats may
+        The weights are compared value by value, and its figures not again: a sum of floats may
         differ in its last digit, and a trained run is worth more.
         """
         best, name = Path(self.state.best_model_checkpoint), self.args.metric_for_best_model
+        figure, start = self.state.best_metric, self._start_figures()
+        if start is not None:
+            sign = 1 if self.args.greater_is_better else -1
+            self.kept_start = sign * start[name] >= sign * figure
+        if start is not None and self.kept_start:
+            best, figure = best.with_name(START), start[name]
         restore_weights(self.model, best)
-        figure = self.state.best_metric
-        log.info("restored the best checkpoint, %s: validation %s %.4f", best.name, name, figure)
+        kind = "start of the phase" if self.kept_start else f"best checkpoint, {best.name}"
+        log.info("restored the %s: validation %s %.4f", kind, name, figure)
+
+    def _start_figures(self) -> dict[str, float] | None:
+        is_kept = self._may_keep_start and self._fake_quantization is not None
+        return read_start(Path(self.args.output_dir)) if is_kept else None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
         """Draw batches of like length; train_dataset has lost its lengths on its way here."""

@@ -18,10 +18,10 @@ from torch.ao.quantization.quantize_fx import prepare_qat_fx
 from pipeline.compression.fake_quantization import (
     follow_weights,
     leave_outputs,
+    mean_ranges,
     quantize_activations_around_zero,
     quantize_weights_per_tensor,
     replace_forward,
-    take_ranges,
 )
 
 
@@ -178,12 +178,16 @@ def test_only_what_a_linear_takes_is_rounded_while_all_is_observed() -> None:
     assert all(bool(each.isfinite().all()) for each in ranges), "for conversion"
 
 
-def test_the_ranges_before_the_first_step_are_the_means_over_batches() -> None:
+def test_the_ranges_before_the_first_step_are_the_means_over_calls() -> None:
     module = activation().eval()
     replace_forward(module)
-    take_ranges(module, [torch.tensor([-1.0, 2.0]), torch.tensor([-3.0, 1.0, 8.0])], module)
     observer = module.activation_post_process
-    assert (observer.min_val.item(), observer.max_val.item()) == (-2.0, 5.0)
+    with mean_ranges(module):
+        for values in ([-1.0, 2.0], [-3.0, 1.0, 8.0], [-2.0, 5.0]):
+            module(torch.tensor(values))
+    assert (observer.min_val.item(), observer.max_val.item()) == pytest.approx((-2.0, 5.0))
     assert module.scale.item() == pytest.approx(7 / 255)
     assert not module.training
     assert observer.averaging_constant == 0.01, "as torch has it, for the steps"
+    module(torch.tensor([-9.0, 9.0]))
+    assert observer.max_val.item() == pytest.approx(5.0), "evaluation moves no range"

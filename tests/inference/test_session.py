@@ -106,3 +106,29 @@ def test_openvino_does_without_amx_unless_the_user_says_otherwise(
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     import_openvino()
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+def test_openvino_takes_arrays_of_any_layout(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    ops = openvino.opset13
+    given = []
+    for name in ("input_ids", "attention_mask"):
+        given.append(ops.parameter([-1, -1], openvino.Type.i64, name=name))
+        given[-1].output(0).set_names({name})
+    product = ops.convert(ops.multiply(*given), openvino.Type.f32)
+    openvino.save_model(
+        openvino.Model([ops.reduce_sum(product, 1, keep_dims=True)], given),
+        tmp_path / "openvino_model.xml",
+    )
+    run = open_session(tmp_path, 1)
+    wide = np.arange(32, dtype=np.int64).reshape(2, 16)
+    read_only = wide[:, :8].copy()
+    read_only.setflags(write=False)
+    for ids in (
+        wide[:, :8],
+        wide[:, ::2],
+        np.asfortranarray(wide),
+        wide.astype(np.int32),
+        read_only,
+    ):
+        assert run(ids, np.ones_like(ids)).tolist() == ids.sum(1, keepdims=True).tolist()
