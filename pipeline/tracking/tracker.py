@@ -63,7 +63,10 @@ SERVED_MODULES = (
     "__init__.py",
     "cpus.py",
     "errors.py",
-    *(f"inference/{name}.py" for name in ("__init__", "texts", "session", "classifier")),
+    *(
+        f"inference/{name}.py"
+        for name in ("__init__", "texts", "exact_sums", "session", "classifier")
+    ),
 )
 
 
