@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -130,6 +131,22 @@ def own_store(deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri
+
+
+@pytest.fixture
+def own_artifacts(deployed: Deployed, own_store: str, tmp_path: Path) -> Path:
+    """A copy of the artifacts of the run and of its model, for tests that write there.
+
+    All workers share the original.
+    """
+    original, own = deployed.artifacts.parents[1], tmp_path / "artifacts"
+    shutil.copytree(original, own)
+    with sqlite3.connect(own_store.removeprefix("sqlite:///")) as database:
+        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(original), str(own))
+            )
+    return own
 
 
 @pytest.fixture

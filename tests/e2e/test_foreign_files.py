@@ -1,7 +1,5 @@
 """What others can write to the store, damaged or meant to harm, in a copy of a finished run."""
 
-import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,24 +13,11 @@ from tests.test_serve import set_trap
 
 
 @pytest.fixture
-def copy(deployed: Deployed, own_store: str, tmp_path: Path) -> Path:
-    """The artifacts of the finished run and of its model, in a store of this test's own."""
-    original, own = deployed.artifacts.parents[1], tmp_path / "artifacts"
-    shutil.copytree(original, own)
-    with sqlite3.connect(own_store.removeprefix("sqlite:///")) as database:
-        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
-            database.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(original), str(own))
-            )
-    return own
-
-
-@pytest.fixture
-def shipped(copy: Path, deployed: Deployed) -> list[Path]:
+def shipped(own_artifacts: Path, deployed: Deployed) -> list[Path]:
     """The shipped directory, as an artifact of the run and in its MLflow model."""
     variant = deployed.run.data.tags["shipped"]
-    (packed,) = copy.glob(f"models/*/artifacts/artifacts/{variant}")
-    return [copy / deployed.run.info.run_id / "artifacts" / variant, packed]
+    (packed,) = own_artifacts.glob(f"models/*/artifacts/artifacts/{variant}")
+    return [own_artifacts / deployed.run.info.run_id / "artifacts" / variant, packed]
 
 
 def one_line(captured: pytest.CaptureFixture[str]) -> str:
@@ -80,9 +65,9 @@ def test_a_damaged_artifact_is_named_by_every_command(
 
 @pytest.mark.usefixtures("any_gate")
 def test_code_in_a_promoted_model_never_runs(
-    deployed: Deployed, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployed: Deployed, own_artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (packed,) = copy.glob("models/*/artifacts")
+    (packed,) = own_artifacts.glob("models/*/artifacts")
     proof = tmp_path / "proof"
     set_trap(packed, proof)
     assert promote.main([deployed.run.info.run_id, "--gate", "any"]) == 0
@@ -93,13 +78,13 @@ def test_code_in_a_promoted_model_never_runs(
 def test_no_command_resolves_what_a_logged_config_asks_of_the_environment(
     deployed: Deployed,
     own_store: str,
-    copy: Path,
+    own_artifacts: Path,
     command: Callable[..., Output],
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
-    (file,) = copy.glob("*/artifacts/config/config.yaml")
+    (file,) = own_artifacts.glob("*/artifacts/config/config.yaml")
     lines = file.read_text(encoding="utf-8").splitlines()
     place = next(place for place, line in enumerate(lines) if line.startswith("  data_dir: "))
     lines[place] = "  data_dir: ${oc.env:SECRET}"
@@ -109,8 +94,8 @@ def test_no_command_resolves_what_a_logged_config_asks_of_the_environment(
     line = one_line(capfd)
     assert "dataset.data_dir=${oc.env:SECRET} is not a directory" in line
     assert "hunter2" not in line
-    report.main([run_id, "--output", str(copy / "report.html")])
-    assert "hunter2" not in capfd.readouterr().out + (copy / "report.html").read_text()
+    report.main([run_id, "--output", str(own_artifacts / "report.html")])
+    assert "hunter2" not in capfd.readouterr().out + (own_artifacts / "report.html").read_text()
     again = command(f"rerun={run_id}", f"tracking.tracking_uri={own_store}")
     assert again.code == 2
     assert "dataset.data_dir=${oc.env:SECRET} does not exist" in again.error

@@ -1,6 +1,7 @@
 """The gate between a run and the alias champion."""
 
 import json
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -13,13 +14,14 @@ from pipeline.tracking.locate_model import model_directory
 from tests.e2e.conftest import Deployed
 
 TIMING = BenchmarkConfig(repetitions=1, seconds=0.02)
-pytestmark = pytest.mark.usefixtures("own_store")
+pytestmark = pytest.mark.usefixtures("own_store", "own_artifacts")
 
 
 @pytest.mark.usefixtures("any_gate", "nothing_stays")
 def test_a_promotion_is_decided_logged_and_not_half_done(
     deployed: Deployed,
     own_store: str,
+    own_artifacts: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -36,13 +38,14 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     version = client.get_model_version_by_alias("int8-text-classifier", "champion")
     assert (int(version.version), version.run_id) == (1, run_id)
     assert "promoted" in client.get_run(run_id).data.tags["promotion"]
-    card = (deployed.artifacts / "model_card.md").read_text()
+    artifacts = own_artifacts / run_id / "artifacts"
+    card = (artifacts / "model_card.md").read_text()
     assert client.get_registered_model("int8-text-classifier").description == card
     test_accuracy = deployed.run.data.metrics["onnx_int8/accuracy"]
     assert f" | {test_accuracy:.4f} | " in card
     assert "| test | 60 | `" in card
     assert "3 classes: cold, hot, wet." in card.replace("\n", " ")
-    decision = json.loads((deployed.artifacts / "promotion.json").read_text())
+    decision = json.loads((artifacts / "promotion.json").read_text())
     assert [check["line"] for check in decision["gate"]] == [
         "max_accuracy_drop",
         "min_speedup",

@@ -21,7 +21,7 @@ ANSWER = "struct<label string, score double, scores map<string, double>>"
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.usefixtures("own_store", "any_gate")
+@pytest.mark.usefixtures("own_artifacts", "any_gate")
 def test_a_promoted_model_adds_its_answers_to_a_table(deployed: Deployed, tmp_path: Path) -> None:
     assert promote.main([deployed.run.info.run_id, "--gate", "any"]) == 0
     texts = list(deployed.test["text"])
