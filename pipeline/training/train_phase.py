@@ -181,7 +181,7 @@ def _train(
         end = PhaseEnd(float_state.weights, steps, seconds, history)
         inputs.checkpoints.write_end(phase.name, end)
     figures = _figures(phase, seconds, history)
-    if phase.quantization is not None and first_step > 0 and phase.trainer.load_best_model_at_end:
+    if trainer.kept_start is not None:
         figures[kept_start_of(phase.name)] = float(trainer.kept_start)
     if trainer.kept_start:
         line = "phase %s made nothing better on validation: post-training quantization would do"

@@ -73,7 +73,7 @@ class PhaseTrainer(CompressionTrainer):
         options: INCTrainer's arguments.
 
     Attributes:
-        kept_start: whether the phase has ended where it started.
+        kept_start: whether the phase has ended where it started; None where it cannot.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class PhaseTrainer(CompressionTrainer):
         self._computation = computation
         self._learning_rate_factors = learning_rate_factors
         self._fake_quantization = fake_quantization
-        self._may_keep_start = follows_a_phase and self.args.load_best_model_at_end
-        self.kept_start = False
+        may_keep_start = follows_a_phase and fake_quantization is not None
+        self.kept_start = False if may_keep_start and self.args.load_best_model_at_end else None
         self._to_restore: Path | None = None
         self._unlogged: UnloggedLoss | None = None
         self._loss_since_log = torch.zeros(())
@@ -203,7 +203,7 @@ class PhaseTrainer(CompressionTrainer):
             self._fake_quantization.prepare(self.model)
         if self._to_restore is not None:
             restore_weights(self.model, self._to_restore)
-        elif self._may_keep_start:
+        elif self.kept_start is not None:
             self._keep_start()
 
     def _keep_start(self) -> None:
@@ -265,19 +265,16 @@ class PhaseTrainer(CompressionTrainer):
         differ in its last digit, and a trained run is worth more.
         """
         best, name = Path(self.state.best_model_checkpoint), self.args.metric_for_best_model
-        figure, start = self.state.best_metric, self._start_figures()
+        figure, folder = self.state.best_metric, Path(self.args.output_dir)
+        start = None if self.kept_start is None else read_start(folder)
         if start is not None:
             sign = 1 if self.args.greater_is_better else -1
             self.kept_start = sign * start[name] >= sign * figure
-        if start is not None and self.kept_start:
-            best, figure = best.with_name(START), start[name]
+            if self.kept_start:
+                best, figure = folder / START, start[name]
         restore_weights(self.model, best)
         kind = "start of the phase" if self.kept_start else f"best checkpoint, {best.name}"
         log.info("restored the %s: validation %s %.4f", kind, name, figure)
-
-    def _start_figures(self) -> dict[str, float] | None:
-        is_kept = self._may_keep_start and self._fake_quantization is not None
-        return read_start(Path(self.args.output_dir)) if is_kept else None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
         """Draw batches of like length; train_dataset has lost its lengths on its way here."""

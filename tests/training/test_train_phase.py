@@ -7,87 +7,22 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer
 
-from pipeline.compression.inc_configs import qat_config
 from pipeline.config.schema import (
     DatasetConfig,
-    LossConfig,
     ModelConfig,
-    PhaseConfig,
-    QatConfig,
     TrainerConfig,
 )
-from pipeline.data.corpus import load_corpus
-from pipeline.data.tokens import collator, tokenize
+from pipeline.data.tokens import collator
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator
 from pipeline.models.artifact import load, save_artifact
 from pipeline.models.load import load_model
-from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.loss import loss_function
-from pipeline.training.phase_start import read_start
-from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
-from pipeline.training.train_phase import TrainingInputs, train, training_arguments
+from pipeline.training.train_phase import training_arguments
 from pipeline.training.trainer import PhaseTrainer
-
-Curve = list[tuple[int, Mapping[str, float]]]
-
-
-@pytest.fixture(scope="module")
-def data(micro_corpus: Path) -> DatasetConfig:
-    return DatasetConfig(name="micro", data_dir=str(micro_corpus), max_length=32)
-
-
-@pytest.fixture(scope="module")
-def tokens(data: DatasetConfig, micro_model: Path) -> Mapping[str, datasets.Dataset]:
-    return tokenize(load_corpus(data), AutoTokenizer.from_pretrained(micro_model), data)
-
-
-@pytest.fixture
-def trained(
-    tmp_path: Path, data: DatasetConfig, tokens: Mapping[str, datasets.Dataset], micro_model: Path
-) -> Callable[..., tuple[Stage, Curve]]:
-    """Train one phase of the micro model; keywords are those of TrainerConfig."""
-
-    def train_phase(
-        *,
-        quantize: bool,
-        fp32_op_types: tuple[str, ...] = (),
-        short: bool = True,
-        **options: object,
-    ) -> tuple[Stage, Curve]:
-        set_seed(0)
-        tokenizer = AutoTokenizer.from_pretrained(micro_model)
-        recipe = QatConfig("test", {}, fp32_op_types=list(fp32_op_types))
-        trainer = TrainerConfig(
-            **{"num_train_epochs": 1, "learning_rate": 5e-3, "logging_steps": 2, **options}
-        )
-        phase = Phase(
-            "test",
-            trainer,
-            PhaseConfig(quantize),
-            recipe,
-            qat_config(recipe, ()) if quantize else None,
-            None,
-        )
-        curve: Curve = []
-        inputs = TrainingInputs(
-            splits=tokens,
-            tokenizer=tokenizer,
-            collate=collator(tokenizer, data),
-            loss=loss_function(LossConfig(), tokens["train"]["labels"], 3, 0.0),
-            distillation=None,
-            hidden_states_weight=0.0,
-            checkpoints=Checkpoints(tmp_path, resumed=False, chosen=None),
-            log_curves=lambda entries, step: curve.append((step, dict(entries))),
-            model=ModelConfig(str(micro_model), classification_token_only=short),
-        )
-        start = load_model(inputs.model, ("cold", "hot", "wet"))
-        return train(start, phase, inputs, first_step=100), curve
-
-    return train_phase
+from tests.training.conftest import Curve
 
 
 def test_curves_count_steps_over_the_phases(trained: Callable[..., tuple[Stage, Curve]]) -> None:
@@ -234,83 +169,6 @@ def test_the_last_digit_of_a_figure_does_not_throw_a_trained_phase_away(
     options = {"metric_for_best_model": "loss", "save_strategy": "epoch"}
     done, _ = trained(quantize=True, load_best_model_at_end=True, **options)
     assert done.quantized
-
-
-BY_EPOCH = {"load_best_model_at_end": True, "save_strategy": "epoch"}
-BY_STEPS = {
-    "load_best_model_at_end": True,
-    "eval_strategy": "steps",
-    "save_strategy": "steps",
-    "eval_steps": 2,
-    "save_steps": 2,
-}
-
-
-@pytest.mark.parametrize("strategy", [BY_EPOCH, BY_STEPS])
-@pytest.mark.parametrize("patience", [None, 1])
-def test_a_quantizing_phase_that_makes_nothing_better_ends_where_it_started(
-    trained: Callable[..., tuple[Stage, Curve]],
-    data: DatasetConfig,
-    tokens: Mapping[str, datasets.Dataset],
-    micro_model: Path,
-    caplog: pytest.LogCaptureFixture,
-    strategy: Mapping[str, object],
-    patience: int | None,
-) -> None:
-    options = {**strategy, "early_stopping_patience": patience, "num_train_epochs": 2}
-    done, curve = trained(quantize=True, learning_rate=1e-12, **options)
-    start = load_model(ModelConfig(str(micro_model)), ("cold", "hot", "wet")).model
-    for name, value in start.bert.encoder.state_dict().items():
-        trained_value = done.float_state[f"bert.encoder.{name}"]
-        torch.testing.assert_close(trained_value, value, rtol=0, atol=1e-9)
-    assert done.figures["kept_start/test"] == 1
-    assert "phase test made nothing better on validation" in caplog.text
-    evaluated = [step for step, entries in curve if "validation/accuracy" in entries]
-    assert evaluated[0] > 100, "the start is no point of the curve"
-    assert len(evaluated) > 1, "early stopping does not count the start"
-    collate = collator(AutoTokenizer.from_pretrained(micro_model), data)
-    evaluator = Evaluator(tokens["test"], collate, 16)
-    expected = evaluator.logits(done.float_model(start.config))
-    np.testing.assert_allclose(evaluator.logits(done.model), expected, atol=0.05)
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
-def test_a_quantizing_phase_that_learns_does_not_end_where_it_started(
-    trained: Callable[..., tuple[Stage, Curve]], caplog: pytest.LogCaptureFixture, metric: str
-) -> None:
-    done, curve = trained(
-        quantize=True, num_train_epochs=3, metric_for_best_model=metric, **BY_EPOCH
-    )
-    values = [
-        entries[f"validation/{metric}"] for _, entries in curve if f"validation/{metric}" in entries
-    ]
-    assert done.figures["kept_start/test"] == 0
-    assert "made nothing better" not in caplog.text
-    assert done.evaluate()[metric] == pytest.approx(
-        (min if metric == "loss" else max)(values), abs=0.1
-    )
-
-
-@pytest.mark.parametrize(
-    "steps", [{"eval_steps": 500, "save_steps": 500}, {"eval_steps": 2, "save_steps": 500}]
-)
-def test_a_phase_without_a_checkpoint_that_was_evaluated_ends_with_its_last_step(
-    trained: Callable[..., tuple[Stage, Curve]], steps: Mapping[str, int]
-) -> None:
-    done, _ = trained(quantize=True, num_train_epochs=4, **{**BY_STEPS, **steps})
-    assert done.figures["kept_start/test"] == 0
-    assert done.evaluate()["accuracy"] > 0.9, "what it learned is there"
-
-
-def test_the_start_of_a_phase_is_there_for_who_goes_on(
-    tmp_path: Path, trained: Callable[..., tuple[Stage, Curve]]
-) -> None:
-    trained(quantize=True, learning_rate=1e-12, **BY_EPOCH)
-    figures = read_start(tmp_path / "test")
-    assert figures is not None
-    assert set(figures) == {"accuracy", "f1_macro", "loss"}
-    (tmp_path / "test/start/figures.json").unlink()
-    assert read_start(tmp_path / "test") is None, "a start that was not written whole"
 
 
 @pytest.mark.parametrize(
