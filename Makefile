@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Every target sets up .venv first; that is a no-op when nothing changed.
+# `make` alone lists the targets. Those that need .venv set it up first; that is a no-op when nothing changed.
 # The Python of .venv or else the first CPython 3.11, 3.12 or 3.13; PYTHON=/path/to/python names another.
 SUPPORTED := import sys; sys.exit(sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in $$(.venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null) python3 python3.13 python3.12 python3.11; do $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
@@ -60,7 +60,7 @@ quickstart: assets ## fine-tune, quantize and measure a small model on review sn
 train: $(SETUP) ## the article's task: bert-tiny on emotion, from the Hugging Face Hub (ARGS="KEY=VALUE ..." to change it)
 	@$(RUN) model=bert_tiny dataset=emotion $(ARGS)
 
-sweep: assets ## run a named sweep of conf/sweep/ (SWEEP=small), on the quickstart's inputs or MODEL=... DATASET=...
+sweep: assets ## run a named sweep of conf/sweep/ (SWEEP=small), on the quickstart's inputs or MODEL=... and DATASET=...
 	@$(RUN) -m sweep=$(SWEEP) $(INPUTS) $(ARGS)
 
 compare: $(SETUP) ## compare the runs of the last sweep (ARGS="--sweep ID --format html" for another, as a page)
@@ -119,7 +119,7 @@ audit: $(SETUP) ## look up known advisories for every package of .venv (ARGS="--
 	    *) echo "$$answer"; exit $$code;; \
 	  esac
 
-clean-cache: $(SETUP) ## remove tokenized corpora and teachers' answers, which runs share
+clean-cache: $(SETUP) ## remove what runs share: tokenized corpora, linear models, teachers and their answers
 	@$(BIN)/python -c 'from pipeline.data.cache import cache_folder, clear; cleared = clear(); print(f"removed {cleared.entries} entries, {cleared.size_mb:.0f} MB, from {cache_folder()}")'
 
 clean: ## remove caches and Hydra's outputs; keeps .venv, assets and mlruns

@@ -9,7 +9,7 @@ from typing import cast
 from pipeline.config.schema import BenchmarkConfig, Config
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
-from pipeline.names import CONFIG, FP32, FP32_FORMATS, INT8, INT8_FORMATS, LINEAR, TEST
+from pipeline.names import CONFIG, FP32, FP32_FORMATS, INT8, INT8_FORMATS, LINEAR, VALIDATION
 from pipeline.tracking.lookup import find_run, newest_shipped
 from pipeline.tracking.store import store_errors, tracking_uri
 
@@ -87,7 +87,7 @@ def _bench(options: argparse.Namespace) -> None:
     config = cast(Config, OmegaConf.to_object(read_logged(files / CONFIG)))
     # The store's names, not the config's, which is a file of the store as well.
     variants = [name for name in VARIANTS if (files / name).is_dir()]
-    texts = load_corpus(replace(config.dataset, unlabelled_file=None)).splits[TEST]["text"]
+    texts = load_corpus(replace(config.dataset, unlabelled_file=None)).splits[VALIDATION]["text"]
     timing = BenchmarkConfig(options.repetitions, options.seconds, options.threads)
     artifacts = [Artifact(variant, files / variant) for variant in variants]
     benchmarks = benchmark(artifacts, texts, config.dataset.max_length, timing)

@@ -127,6 +127,13 @@ def _compare(options: argparse.Namespace) -> None:
         )
     if len(options.runs) == 1:
         raise PipelineError("one run is nothing to compare; give a second id, or --sweep latest.")
+    pair = len(options.runs) == 2 and options.format == "table"
+    for name in ("output", "metric"):
+        if pair and getattr(options, name):
+            raise PipelineError(
+                f"--{name} does not go with two run ids, which are shown side by side at the "
+                "terminal; add --format csv, json, markdown or html."
+            )
     third_parties.prepare()
     from pipeline.tracking.connection import ui_address
     from pipeline.tracking.database import open_client
@@ -135,7 +142,7 @@ def _compare(options: argparse.Namespace) -> None:
     with store_errors(uri):
         client = open_client(uri)
         title, runs, objectives = _selected(client, options)
-    if len(options.runs) == 2 and options.format == "table":
+    if pair:
         _show_two(client, runs[0], runs[1], ui_address(uri))
         return
     from pipeline.comparison.corpora import check_logged, compare

@@ -361,4 +361,10 @@ def write_reports(
     tracker.log_tags({DESCRIPTION_TAG: f"{description(config)}\n\n{figures}"})
     title = f"{corpus.name}: {len(labels):,} test texts, reloaded from MLflow"
     results_report.show_results(results, shipped.benchmarks, title)
-    log.info("shipped: %s", shipped.variant)
+    if shipped.variant in config.export.formats:
+        log.info("shipped: %s", shipped.variant)
+    else:
+        log.info(
+            "no export, so nothing is shipped; the run's figures are those of %s",
+            shipped.variant,
+        )

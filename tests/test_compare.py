@@ -126,6 +126,21 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
 
 
 @pytest.mark.usefixtures("sweep")
+@pytest.mark.parametrize("option", ["output", "metric"])
+def test_two_runs_at_the_terminal_take_no_file_and_no_metric(
+    store: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    runs = {run.info.run_name: run.info.run_id for run in MlflowClient(store).search_runs(["1"])}
+    file = tmp_path / "two.csv"
+    value = {"output": str(file), "metric": "accuracy"}[option]
+    arguments = [runs["none"], runs["direct"], f"--{option}={value}"]
+    assert compare.main(arguments) == 2
+    assert f"--{option} does not go with two run ids" in capsys.readouterr().err
+    assert not file.exists()
+    assert compare.main([*arguments, "--format", "csv"]) == 0
+
+
+@pytest.mark.usefixtures("sweep")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -203,6 +203,18 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
             assert (ROOT / path).exists() or (ROOT / "pipeline" / path).exists(), path
 
 
+def test_architecture_names_every_module() -> None:
+    rows = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()
+    rooms = {
+        row[0].strip("` "): sorted(re.findall(r"`(\w+)`", row[2]))
+        for row in (line.split("|")[1:] for line in rows if line.count("|") == 5)
+        if "`" in row[0] and row[0].strip("` ").endswith("/")
+    }
+    for folder in sorted(path.parent for path in (ROOT / "pipeline").glob("*/__init__.py")):
+        modules = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+        assert rooms[f"{folder.name}/"] == modules, folder.name
+
+
 def test_the_readme_is_two_screens() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
@@ -215,6 +227,8 @@ def test_the_help_ends_with_a_line_for_each_of_the_other_commands() -> None:
         text=True,
         check=True,
     ).stdout
-    doors = ["assets", "bench", "compare", "predict", "promote", "report", "serve", "server"]
+    # Every file of the root with a main() of its own, but for the run's.
+    texts = {path.stem: path.read_text("utf-8") for path in (ROOT / "pipeline").glob("*.py")}
+    doors = sorted(name for name, text in texts.items() if 'prog="python -m pipeline.' in text)
     last = [line.split()[2] for line in shown.strip().splitlines()[-len(doors) :]]
     assert last == [f"pipeline.{door}" for door in doors]

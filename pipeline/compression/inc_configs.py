@@ -10,8 +10,8 @@ from pipeline.config.schema import PostTrainingConfig, QatConfig
 
 OpConfig = dict[str, dict[str, list[str]]]
 _FP32: OpConfig = {"weight": {"dtype": ["fp32"]}, "activation": {"dtype": ["fp32"]}}
-# With bf16 the artifact would depend on whether the CPU that made it has bf16 (see also
-# training.trainer).
+# Where the CPU has bf16, Neural Compressor (3.7.1) would make modules in it, for a model that other
+# CPUs run as well.
 _EXCLUDED_PRECISIONS = ["bf16"]
 
 

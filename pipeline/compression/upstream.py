@@ -1,4 +1,4 @@
-"""Run INCTrainer on today's transformers: every workaround for what upstream left behind.
+"""Run INCTrainer on today's transformers: the workarounds for what it and its stack left behind.
 
 optimum-intel 1.27.0 is the last release with INCTrainer, and neural-compressor 3.7.1 the last that
 it imports; neither is maintained. Each workaround here names the version that forces it.

@@ -34,8 +34,8 @@ class ModelConfig:
             num_hidden_layers of them. Given, they count and num_hidden_layers does not.
         head_learning_rate_factor: factor of the learning rate for what the checkpoint lacks, in the
             first phase: the classifier, and the pooler if it has none that was trained.
-        embeddings_learning_rate_factor: factor of the learning rate for the embeddings; it grows in
-            equal steps from there to the last layer, where it is 1.
+        embeddings_learning_rate_factor: factor of the learning rate for the embeddings; from there
+            to the last layer, where it is 1, each layer's is the same number of times larger.
         classification_token_only: whether training computes the last layer for the classification
             token alone. Gradients are the same (the other tokens' outputs are never read) and a
             step is shorter.
@@ -81,8 +81,8 @@ class DatasetConfig:
             answer); null for single texts.
         label_column: name of the column with the labels.
         label_names: classes in the order of their ids; null takes them from train.
-        validation_size: share of train that becomes validation when there is none, stratified by
-            label.
+        validation_size: share of train (of what test leaves of it) that becomes validation when
+            there is none, stratified by label.
         test_size: share of train that becomes test when there is none, stratified by label.
         split_seed: seed of those splits, and of the choice of rows under max_train_samples and
             max_eval_samples.
@@ -137,8 +137,8 @@ class PhaseConfig:
         learning_rate_factor: peak learning rate of the phase, where trainer.learning_rate is 1.
         freeze_embeddings: whether the phase leaves the embedding tables as they are.
         freeze_observers_after: share of a quantizing phase's steps, above 0 and below 1, after
-            which the ranges of activations and weights stay as they are; null lets them follow to
-            the end.
+            which the ranges of activations and of Linear weights stay as they are; null lets them
+            follow to the end.
     """
 
     quantize: bool = MISSING
@@ -356,7 +356,7 @@ class PruningConfig:
 class BaselineConfig:
     """Set the linear model that stands beside every run: TF-IDF under logistic regression.
 
-    It is scikit-learn's, and its keys are those of TfidfVectorizer and LogisticRegression.
+    It is scikit-learn's; min_df is TfidfVectorizer's, C and max_iter are LogisticRegression's.
 
     Args:
         word_ngram_range: smallest and largest number of words in a feature.
@@ -389,8 +389,8 @@ class ExportConfig:
             not quantize makes onnx_fp32 alone.
         ship: format that becomes the MLflow model and gives the run its figures; fastest takes the
             INT8 format with the lowest p50 latency at batch 1, or the first without a benchmark.
-        calibration_samples: number of training texts that the activation ranges of openvino_int8
-            are taken from.
+        calibration_samples: number of training texts that the activation ranges of both INT8
+            formats are taken from.
         max_accuracy_loss: how much lower the validation accuracy of an export may be than the
             PyTorch model's; a larger loss that chance does not explain fails the run.
     """

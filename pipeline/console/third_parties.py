@@ -83,6 +83,6 @@ def _share_cpus() -> None:
         os.environ.setdefault("RAYON_NUM_THREADS", str(cpus))  # tokenizers'
     # A thread of torch that waits for the others would spin for milliseconds (libgomp's default),
     # although the one that it waits for may have no CPU on a machine that does other work. Not to
-    # spin at all costs a tenth of a step on an idle one (docs/decisions.md).
+    # spin at all costs a tenth of a step on an idle one.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")

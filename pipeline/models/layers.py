@@ -67,7 +67,7 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
 
 
 def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> dict[str, float]:
-    """Let the learning rate fall in equal steps from the last layer to the embeddings.
+    """Let the learning rate fall by one factor a layer, from the last to the embeddings.
 
     Lower layers hold what is common to all texts and need less change (discriminative fine-tuning:
     Howard and Ruder, arXiv:1801.06146, section 3.2).

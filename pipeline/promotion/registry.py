@@ -49,7 +49,7 @@ from pipeline.tracking.lookup import (
     objectives_of,
     registered_names,
 )
-from pipeline.tracking.store import TAG_LENGTH, tracking_uri
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, TAG_LENGTH, command, tracking_uri
 
 DESCRIPTION_LENGTH = 5000  # MLflow's limit
 CUT = "\n\nThe rest is in model_card.md of the run."
@@ -126,7 +126,7 @@ class Registry:
         if not {FP32_VALIDATION, DEFAULT_OBJECTIVE} <= metrics.keys():
             raise PipelineError(
                 f"run {run_id} has no figure {FP32_VALIDATION}, as an earlier version made it; "
-                f"repeat it: python -m pipeline rerun={run_id}."
+                f"repeat it: {_rerun(run_id)}"
             )
         return ShippedRun(
             run_id=run_id,
@@ -291,3 +291,10 @@ class Registry:
         get_registered_model does not tell a model that is missing from a store that fails.
         """
         return self._name in registered_names(self._client)
+
+
+def _rerun(run_id: str) -> str:
+    """Write the command that repeats a run in the store that promote reads."""
+    uri = tracking_uri()
+    group = [] if uri == DEFAULT_TRACKING_URI else ["tracking=server"]  # reads the variable
+    return command(uri, "-m", "pipeline", f"rerun={run_id}", *group)

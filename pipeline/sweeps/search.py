@@ -49,8 +49,8 @@ class SearchOptions:
         study_name: name of the study; None takes the id of the sweep's run, so that the same
             command line goes on with its own study.
         n_trials: number of jobs of the whole sweep, those before an interruption included.
-        n_jobs: number of jobs that are launched at a time; None takes as many as the launcher runs
-            in parallel.
+        n_jobs: number of jobs that are launched at a time; None takes hydra.launcher.n_jobs of
+            joblib, and 1 with every other launcher.
         params: search space by key, in Hydra's syntax for sweeps.
     """
 

@@ -1,4 +1,4 @@
-"""Tell a phase that learns nothing, so that it can be started again with a lower rate.
+"""Tell a phase that learns nothing, so that it can be started again with another rate.
 
 An encoder that was trained with too high a rate gives all texts one representation, and its
 classifier the frequencies of the classes. No later step mends that: the loss stays that of a

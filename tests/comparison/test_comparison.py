@@ -56,6 +56,18 @@ RUNS = [
 ]
 
 
+def test_training_time_is_that_of_the_recipe() -> None:
+    timed = run("direct", 1e-4, 1, 0.80)
+    timed.data.metrics |= {
+        "time/qat_s": 60.0,
+        "time/teacher_s": 20.0,
+        "time/linear_s": 5.0,  # of the first run on a corpus alone
+        "time/total_s": 120.0,
+    }
+    (row,) = Comparison.of([timed], ["accuracy"]).rows
+    assert row.figures["training_s"] == 80
+
+
 def test_the_best_comes_first_and_only_what_differs_is_shown() -> None:
     comparison = Comparison.of(RUNS, ["accuracy"])
     assert [row.figures.get("accuracy") for row in comparison.rows] == [

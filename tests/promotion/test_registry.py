@@ -65,7 +65,8 @@ def test_a_candidate_is_judged_by_validation_and_reports_test(
         ({"metrics": {"accuracy": 0.9}}, "was not timed; run it with benchmark=default"),
         (
             {"metrics": {"accuracy": 0.9, "speedup": 4.0}},
-            "has no figure fp32/validation_accuracy, .*; repeat it: python -m pipeline rerun=",
+            "has no figure fp32/validation_accuracy, .*; repeat it: .* -m pipeline rerun=[0-9a-f]+"
+            " tracking=server$",
         ),
     ],
 )
