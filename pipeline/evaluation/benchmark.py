@@ -4,6 +4,7 @@ Each artifact has a process of its own, and they take turns.
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats.qmc import Halton
 from tqdm import tqdm
 
 from pipeline.config.schema import BENCHMARK_LENGTHS, BenchmarkConfig
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from pipeline.models.artifact import Artifact
 
 BATCHES = (1, 32)
-MAX_TEXTS = 2048  # of the corpus, that calls go round in
+MAX_TEXTS = 2048  # of the corpus, that calls go round in: 64 batches of 32
 PERCENTILES = (50, 95, 99)
 WORKER = "pipeline.evaluation.benchmark_worker"
 IMPORT_ROOT = Path(__file__).parents[2]
@@ -129,8 +131,8 @@ def benchmark(
     Args:
         artifacts: artifacts of different variants; teacher, fp32 and int8 are loaded with torch,
             all others by their runtime.
-        texts: texts of the corpus; each artifact's tokenizer turns them into tokens before
-            anything is timed.
+        texts: texts of the corpus, timed in the order of evenly_long(); each artifact's tokenizer
+            turns them into tokens before anything is timed.
         max_length: tokens that texts are cut at; None cuts them as each artifact does when it is
             deployed, and measures the corpus's own lengths alone.
         config: the benchmark group: threads, repetitions and seconds of a turn.
@@ -149,7 +151,7 @@ def benchmark(
     times: dict[tuple[str, int, int | None], list[list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch, ExitStack() as stack:
         file = Path(scratch) / "texts.json"
-        corpus = {"max_length": max_length, "texts": list(texts[:MAX_TEXTS])}
+        corpus = {"max_length": max_length, "texts": evenly_long(texts)}
         file.write_text(json.dumps(corpus), encoding="utf-8")
         workers = {
             artifact.variant: stack.enter_context(_Worker(artifact, config.threads, file))
@@ -171,6 +173,25 @@ def benchmark(
             )
             for variant, worker in workers.items()
         }
+
+
+def evenly_long(texts: Sequence[str]) -> list[str]:
+    """Put texts in an order whose every beginning has short and long ones as the corpus has.
+
+    A slow artifact gets through a few texts in its turn where a fast one goes round them all, and
+    their medians are compared; so the first few must be as long as all are. The order is that of
+    van der Corput's sequence over the texts by length (scipy's Halton in one dimension).
+
+    Args:
+        texts: texts of the corpus, in any order.
+
+    Returns:
+        MAX_TEXTS texts, out of as many that lie at equal distances; fewer texts come repeatedly.
+    """
+    by_length = sorted(texts[:: math.ceil(len(texts) / MAX_TEXTS)], key=len)
+    sequence = Halton(1, scramble=False)
+    sequence.fast_forward(1)  # it begins with 0, the shortest text
+    return [by_length[int(place * len(by_length))] for place in sequence.random(MAX_TEXTS)[:, 0]]
 
 
 def choose(ship: str, variants: Sequence[str], benchmarks: Mapping[str, Benchmark]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.schema import BenchmarkConfig
 from pipeline.errors import PipelineError
-from pipeline.evaluation.benchmark import Benchmark, Point, benchmark, choose
+from pipeline.evaluation.benchmark import Benchmark, Point, benchmark, choose, evenly_long
 from pipeline.evaluation.benchmark_worker import make_batch, make_texts
 from pipeline.models.artifact import Artifact
 
@@ -58,6 +58,26 @@ def test_batches_of_a_length_are_filled_with_tokens_of_the_corpus(tokens: int) -
     assert (ids[:, 0] == 1).all()
     assert (ids[:, -1] == 2).all()
     assert set(np.unique(ids[:, 1:-1])) <= {10, 11, 12, 13, 14, 15}
+
+
+def test_whoever_gets_through_a_few_texts_has_had_short_and_long_ones() -> None:
+    texts = ["x" * length for length in range(1, 1001)]  # a file that is sorted by length
+    ordered = evenly_long(texts)
+    assert len(ordered) == 2048
+    assert set(ordered[:1000]) <= set(texts)
+    for count in (5, 8, 22, 64, 91):
+        lengths = [len(text) for text in ordered[:count]]
+        assert np.median(lengths) == pytest.approx(500, rel=0.15)
+    assert np.percentile([len(text) for text in ordered[:64]], 95) == pytest.approx(950, rel=0.03)
+    for batch in range(64):
+        lengths = [len(text) for text in ordered[32 * batch : 32 * batch + 32]]
+        assert np.mean(lengths) == pytest.approx(500, rel=0.05)
+
+
+def test_of_a_large_corpus_texts_at_equal_distances_are_timed() -> None:
+    texts = [str(number) for number in range(1_000_000)]
+    assert max(map(int, evenly_long(texts))) > 990_000
+    assert evenly_long(["rain"]) == ["rain"] * 2048
 
 
 def test_no_repetitions_time_nothing() -> None:
