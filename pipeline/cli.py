@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -222,6 +223,5 @@ def _in_quotes(error: OverrideParseException) -> str:
     key, equals, value = error.override.partition("=")
     if not re.fullmatch(r"[+~]*[\w./@-]+", key) or not equals or value[:1] in "'\"":
         return ""
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    override = shlex.quote(f'{key}="{quoted}"')
+    override = shlex.quote(f"{key}={QuotedString(value, Quote.double).with_quotes()}")
     return f"; a value with such signs stands in quotes: {override}"

@@ -1,11 +1,15 @@
 """Search for the best configurations with Optuna, with one study for each sweep."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ParsedElementType, Quote, QuotedString, Transformer
+from hydra.errors import OverrideParseException
 from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +36,6 @@ from pipeline.sweeps.trials import (
 )
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, SQLITE
 
-INGREDIENT_GROUPS = ("dataset", "model", "distillation")  # that what is varied may belong to
 SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 # Samplers that draw one sequence, and go on in it by what is in the study. All others are seeded
 # anew for each batch: with the same seed they would draw the same values in each.
@@ -85,6 +88,16 @@ class SearchSpace:
         values = {**point, **self.fixed}
         return (*(f"{key}={value}" for key, value in values.items()), *self.deletions)
 
+    def suggested(self, trial: Trial) -> tuple[str, ...]:
+        """Let a trial draw a value for each swept key, and return its job's overrides.
+
+        hydra-optuna-sweeper (1.4.0rc3) would store what is fixed with the trial as well, passwords
+        in addresses included.
+        """
+        for key, distribution in self.distributions.items():
+            trial._suggest(key, distribution)
+        return self.overrides(trial.params)
+
 
 class OptunaSearch(OptunaSweeperImpl):
     """hydra-optuna-sweeper's sweeper with a loop of its own.
@@ -134,16 +147,12 @@ class OptunaSearch(OptunaSweeperImpl):
         }
         with open_sweep(self.config, self.launcher, corners, swept, self.n_trials) as sweep:
             study = self._study(sweep, objectives)
-            if not any(key.startswith(INGREDIENT_GROUPS) for key in swept):
-                sweep.check_unchanged(corners[0])
+            sweep.check_unchanged(corners)
             join_study(study, sweep.run_id)
             repeat_failed(study, sweep.is_over)
             sweep.skip(count_ended(study))
             while trials := interrupted_trials(study, sweep) or self._asked(study, sweep.run_id):
-                lines = self._configure_trials(
-                    trials, dict(space.distributions), dict(space.fixed), list(space.deletions)
-                )
-                jobs = [jobs_of(compose, [line])[0] for line in lines]
+                jobs = [jobs_of(compose, [space.suggested(trial)])[0] for trial in trials]
                 for trial, outcome in zip(trials, sweep.run(jobs), strict=True):
                     _tell(study, trial, outcome, objectives)
 
@@ -212,11 +221,28 @@ def _search_space(typed: Sequence[str]) -> SearchSpace:
         raise PipelineError(
             f"the search space cannot be used: {str(error).splitlines()[0]}"
         ) from error
+    for override in OverridesParser.create().parse_overrides(list(typed)):
+        if override.is_choice_sweep():
+            choices = list(override.sweep_iterator(transformer=_as_typed))
+            distributions[override.get_key_element()] = CategoricalDistribution(choices)
     if not distributions:
         raise PipelineError(
             "the search space is empty; give KEY='interval(a,b)', KEY='choice(a,b)' or sweep=NAME."
         )
     return SearchSpace(distributions, fixed, deletions)
+
+
+def _as_typed(choice: ParsedElementType) -> ParsedElementType:
+    """Put quotes around a text that is another value, or none, without them.
+
+    Hydra's parser takes them away, and hydra-optuna-sweeper (1.4.0rc3) leaves it at that.
+    """
+    if not isinstance(choice, str):
+        return Transformer.encode(choice)
+    with contextlib.suppress(OverrideParseException):
+        if OverridesParser.create().parse_override(f"key={choice}").value() == choice:
+            return choice
+    return QuotedString(choice, Quote.single).with_quotes()
 
 
 def _corners(space: SearchSpace) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
@@ -167,19 +168,26 @@ class Sweep:
         """
         return sweep_id == self.run_id or self._parent.has_ended(sweep_id)
 
-    def check_unchanged(self, job: Job) -> None:
+    def check_unchanged(self, corners: Sequence[Job]) -> None:
         """Refuse to go on beside runs that depended on something else.
 
+        What the swept keys themselves change, such as the texts under dataset.max_train_samples,
+        may be different in each run.
+
         Args:
-            job: a job whose data, model and teacher are those of all jobs.
+            corners: jobs with each end, and each choice, of each swept key.
 
         Raises:
             PipelineError: the data, the model, the teacher or the code has changed since.
         """
-        for child in self._children:
-            if child.status != FINISHED:
-                continue
-            if changed := self._dependencies.of(job).changed_since(child.tags, child.digests):
+        finished = [child for child in self._children if child.status == FINISHED]
+        if not finished:
+            return
+        now, *others = (self._dependencies.of(job) for job in corners)
+        swept = {name for each in others for name in now.changed_since(each.tags, each.digests)}
+        for child in finished:
+            changed = now.changed_since(child.tags, child.digests)
+            if changed := [name for name in changed if name not in swept]:
                 raise PipelineError(
                     "the earlier trials of this search are no rivals of further ones, because of "
                     f"changes: {', '.join(changed)}; sweep.fresh=true searches anew."
@@ -338,4 +346,4 @@ class Sweep:
 
 def _quoted(value: str) -> str:
     """Quote a value for Hydra's override grammar."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return QuotedString(value, Quote.single).with_quotes()

@@ -1,10 +1,13 @@
 """Open the tracking store for writing: ask its server, create its database and its experiment."""
 
 import contextlib
+import logging
 import os
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import mlflow
@@ -29,13 +32,16 @@ from pipeline.tracking.store import (
     URI_VARIABLE,
     command,
     is_server,
+    names_another_store,
     store_errors,
 )
 from pipeline.tracking.stored import discard_halves
 
+log = logging.getLogger(__name__)
 MIGRATION_SECONDS = 120.0  # that another process may take to create the database
 ANSWER_SECONDS = 10.0
 UI_ADDRESS = "http://127.0.0.1:5000"  # of `make ui`
+DATABASE = re.compile(r"(postgresql|mysql|mssql)(\+\w+)?://")  # which several machines may use
 ENDED_SILENTLY = "its process ended without a message: kill -9, out of memory or a reboot"
 DESCRIPTION = """\
 INT8 text classifiers. The menu above has prepared views: runs, accuracy against latency, recipes, \
@@ -83,7 +89,7 @@ class Connection:
         """
         if is_server(self.uri):
             return f"{ui_address(self.uri)}{place}"
-        if self.uri == DEFAULT_TRACKING_URI and in_checkout():
+        if self.uri == DEFAULT_TRACKING_URI and in_checkout() and not names_another_store(self.uri):
             return "make ui"
         return command(self.uri, "-m", "pipeline.ui")
 
@@ -121,6 +127,8 @@ def open_experiment(config: TrackingConfig, patience_s: float = 0.0) -> Connecti
     # MLflow's client (3.17) would ask a server again by itself, silently and for four minutes;
     # Patience asks again and says so.
     os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "1")
+    if names_another_store(config.tracking_uri):
+        _tell_of_variable(config.tracking_uri)
     _check_answers(config.tracking_uri, patience_s)
     with store_errors(config.tracking_uri):
         check_database(config.tracking_uri, patience_s)
@@ -136,6 +144,15 @@ def ui_address(uri: str) -> str:
     if is_server(uri):
         return redacted(uri).replace("***@", "").rstrip("/")
     return UI_ADDRESS
+
+
+@cache  # once for all jobs of a process
+def _tell_of_variable(uri: str) -> None:
+    log.warning(
+        "%s names another store and is not used: runs go to %s; tracking=server reads it",
+        URI_VARIABLE,
+        redacted(uri),
+    )
 
 
 def _check_answers(uri: str, patience_s: float) -> None:
@@ -185,6 +202,26 @@ def _check_active(experiment: Experiment, uri: str) -> None:
     )
 
 
+def _check_location(config: TrackingConfig) -> None:
+    """Refuse to give a new experiment of a shared store a folder that only this one has.
+
+    MLflow keeps the location of an experiment for good, and everybody's runs go there.
+    """
+    uri, location = config.tracking_uri, config.artifact_location
+    if not is_server(uri) and not DATABASE.match(uri):
+        return
+    is_relative = location is not None and not ("://" in location or Path(location).is_absolute())
+    if not is_relative and (location is not None or is_server(uri)):
+        return
+    found = "is missing" if location is None else f"{location} is a folder below this one"
+    wanted = "give the URL, or the absolute path, of a place that all who use the store can reach"
+    choice = "choose tracking=server, which leaves it to the server, or " if is_server(uri) else ""
+    raise PipelineError(
+        f"tracking.artifact_location {found}, and the store {redacted(uri)} may be shared: "
+        f"{choice}{wanted}."
+    )
+
+
 def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
     name, location = config.experiment_name, config.artifact_location
     experiment = client.get_experiment_by_name(name)
@@ -193,6 +230,7 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
         for tag, value in views.outdated(experiment.tags).items():
             client.set_experiment_tag(experiment.experiment_id, tag, value)
         return str(experiment.experiment_id)
+    _check_location(config)
     if location is not None and "://" not in location:
         location = Path(location).absolute().as_uri()
     try:

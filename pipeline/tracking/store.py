@@ -53,7 +53,24 @@ def command(uri: str, *arguments: str) -> str:
     """
     # A variable that was set for one command alone is set again, unless it holds a secret.
     known = DEFAULT_TRACKING_URI if uri == redacted(uri) else URI_AT_START
-    return python(*arguments, **({} if uri == known else {URI_VARIABLE: redacted(uri)}))
+    is_found = uri == known and not names_another_store(uri)
+    return python(*arguments, **({} if is_found else {URI_VARIABLE: redacted(uri)}))
+
+
+def names_another_store(uri: str) -> bool:
+    """Tell whether commands that read MLFLOW_TRACKING_URI would not read a store.
+
+    Args:
+        uri: address of the store.
+    """
+    return URI_AT_START is not None and _absolute(URI_AT_START) != _absolute(uri)
+
+
+def _absolute(uri: str) -> str:
+    """Write a SQLite store with its whole path, as MLflow (3.17) hands it to its processes."""
+    if not uri.startswith(SQLITE):
+        return uri
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
 
 
 def is_of_s3(error: BaseException) -> bool:

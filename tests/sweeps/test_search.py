@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from optuna.trial import TrialState
 
@@ -15,7 +16,7 @@ from pipeline.names import FAILED, FINISHED
 from pipeline.sweeps import search, sweepers, trials
 from pipeline.sweeps.children import ChildRun
 from pipeline.sweeps.jobs import Job, Outcome
-from pipeline.sweeps.search import OptunaSearch, SearchOptions
+from pipeline.sweeps.search import OptunaSearch, SearchOptions, _search_space
 from tests.conftest import CONF
 
 SPACE = [
@@ -44,7 +45,7 @@ class Sweep:
     def is_over(self, sweep_id: str) -> bool:
         return sweep_id == self.run_id
 
-    def check_unchanged(self, job: Job) -> None:
+    def check_unchanged(self, corners: Sequence[Job]) -> None:
         """Find that nothing has changed."""
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
@@ -172,3 +173,20 @@ def test_what_several_sweeps_ask_for_at_the_same_moment_is_not_more_than_is_aske
     trials.repeat_failed(study, lambda _: True)
     assert not trials.withdraw_surplus(study, study.ask(), 3), "a repeated trial counts once"
     assert trials.withdraw_surplus(study, study.ask(), 3)
+
+
+def test_the_choices_of_a_search_keep_the_quotes_that_they_need() -> None:
+    space = _search_space(["a=choice('a,1.csv','b','null','10')", "b=choice([1,4],[0,3])"])
+    assert space.distributions["a"].choices == ("'a,1.csv'", "b", "'null'", "'10'")
+    assert space.distributions["b"].choices == ("[1,4]", "[0,3]")
+    parsed = OverridesParser.create().parse_overrides(list(space.overrides({"a": "'a,1.csv'"})))
+    assert [each.value() for each in parsed] == ["a,1.csv"]
+
+
+def test_a_study_stores_nothing_of_what_is_fixed() -> None:
+    space = _search_space(["a=interval(0,1)", "b='http://team:secret@host'"])
+    study = optuna.create_study()
+    (swept, fixed) = space.suggested(study.ask())
+    assert swept.startswith("a=0.")
+    assert fixed == "b='http://team:secret@host'"
+    assert "secret" not in str(study.get_trials())

@@ -53,18 +53,24 @@ def ended(sweep: Sweep, *runs: ChildRun) -> None:
 
 
 def test_a_search_does_not_go_on_beside_trials_on_other_data() -> None:
-    def sweep_of(digests: dict[str, str], status: str = "FINISHED") -> Sweep:
-        run = replace(run_of("k", 0.8, status), tags=NOW.tags, digests=digests)
-        sweep = opened(Parent(run))
-        sweep._dependencies.of = lambda _: NOW
-        return sweep
+    def check(
+        digests: dict[str, str], status: str = "FINISHED", corners: Sequence[Ingredients] = (NOW,)
+    ) -> None:
+        sweep = opened(Parent(replace(run_of("k", 0.8, status), tags=NOW.tags, digests=digests)))
+        sweep._dependencies.of = lambda job: job
+        sweep.check_unchanged(corners)
 
     other = {**DIGESTS, "test": "e"}
-    sweep_of(DIGESTS).check_unchanged(None)
-    sweep_of(other, status="FAILED").check_unchanged(None)
+    check(DIGESTS)
+    check(other, status="FAILED")
     line = "changes: the test split; sweep.fresh=true searches anew"
     with pytest.raises(PipelineError, match=line):
-        sweep_of(other).check_unchanged(None)
+        check(other)
+    # A key that is swept may change a part of the data; nothing else may.
+    fewer_texts = replace(NOW, digests={**DIGESTS, "train": "f"})
+    check({**DIGESTS, "train": "g"}, corners=[NOW, fewer_texts])
+    with pytest.raises(PipelineError, match=line):
+        check({**other, "train": "g"}, corners=[NOW, fewer_texts])
 
 
 def test_the_best_job_and_those_as_good_keep_their_models() -> None:

@@ -16,7 +16,7 @@ from pipeline.config.schema import TrackingConfig
 from pipeline.errors import PipelineError
 from pipeline.names import PARENT_TAG
 from pipeline.tracking import connection
-from pipeline.tracking.connection import open_experiment, ui_address
+from pipeline.tracking.connection import _check_location, open_experiment, ui_address
 from pipeline.tracking.liveness import process_tags
 from pipeline.tracking.patience import Patience
 
@@ -176,3 +176,47 @@ def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(
     assert server.next_step("/#/there") == "http://host:5000/#/there"
     assert ui_address("http://user:secret@host:5000/") == "http://host:5000"
     assert ui_address(store) == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("uri", "location", "said"),
+    [
+        (
+            "http://team:5000",
+            "mlruns/artifacts",
+            "mlruns/artifacts is a folder below this one, .*: choose tracking=server, which",
+        ),
+        (
+            "postgresql://me:secret@host/db",
+            "mlruns/artifacts",
+            r"the store postgresql://\*\*\*@host",
+        ),
+        ("postgresql+psycopg2://host/db", None, "tracking.artifact_location is missing, .*: give"),
+        ("http://team:5000", None, ""),
+        ("http://team:5000", "/shared/artifacts", ""),
+        ("postgresql://host/db", "s3://bucket/runs", ""),
+        ("sqlite:///mlruns/mlflow.db", "mlruns/artifacts", ""),
+    ],
+)
+def test_a_shared_store_is_given_no_folder_that_one_machine_has(
+    uri: str, location: str | None, said: str
+) -> None:
+    config = TrackingConfig(uri, artifact_location=location)
+    if said:
+        with pytest.raises(PipelineError, match=said):
+            _check_location(config)
+    else:
+        _check_location(config)
+
+
+def test_a_run_says_that_it_does_not_use_the_variable_of_another_store(
+    store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", "http://team:5000")
+    for _ in range(2):
+        open_experiment(TrackingConfig(store))
+    (line,) = [each.message for each in caplog.records if "MLFLOW_TRACKING_URI" in each.message]
+    assert line == (
+        f"MLFLOW_TRACKING_URI names another store and is not used: runs go to {store}; "
+        "tracking=server reads it"
+    )

@@ -69,3 +69,14 @@ def test_a_command_names_a_store_that_the_environment_did_not(
     assert "MLFLOW_TRACKING_URI='https://***@host' " in command(secret, "-m", "pipeline.compare")
     monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", secret)
     assert "MLFLOW" not in command(secret, "-m", "pipeline.compare")
+
+
+def test_a_command_names_the_default_store_where_the_variable_names_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", "http://team:5000")
+    shown = command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")
+    assert shown.startswith(f"MLFLOW_TRACKING_URI={DEFAULT_TRACKING_URI} ")
+    same = f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
+    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", same)
+    assert "MLFLOW" not in command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")
