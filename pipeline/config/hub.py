@@ -1,6 +1,7 @@
 """Tell what comes from the Hugging Face Hub, and do without a Hub that does not answer."""
 
 import os
+import ssl
 import re
 import urllib.error
 import urllib.request
@@ -32,8 +33,10 @@ def use_cache_if_silent(config: Config) -> None:
         urllib.request.urlopen(request, timeout=ANSWER_SECONDS)  # noqa: S310
     except urllib.error.HTTPError:  # it answers, if only with an error
         return
-    except OSError:
-        os.environ[OFFLINE] = "1"
+    except OSError as error:
+        # A certificate that this question does not know may be one that the Hub's client was told.
+        if not isinstance(getattr(error, "reason", None), ssl.SSLError):
+            os.environ[OFFLINE] = "1"
 
 
 def looks_local(name_or_path: str) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -162,8 +163,13 @@ def _check_answers(uri: str, patience_s: float) -> None:
     request = urllib.request.Request(f"{ui_address(uri)}/health")  # noqa: S310
 
     def ask() -> None:
-        with contextlib.suppress(urllib.error.HTTPError):  # MLflow's client brings the credentials
+        try:
             urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()  # noqa: S310
+        except urllib.error.HTTPError:  # MLflow's client brings the credentials
+            pass
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # and knows the certificates
+                raise
 
     try:
         Patience().send(ask, patience_s)

@@ -1,5 +1,7 @@
 import os
+import ssl
 import threading
+import urllib.error
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -36,6 +38,15 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(monkeypatch: pytest.MonkeyP
 
 def test_a_hub_that_answers_is_used(monkeypatch: pytest.MonkeyPatch, answering: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", answering)
+    use_cache_if_silent(FROM_HUB)
+    assert os.environ[OFFLINE] == ""
+
+
+def test_a_hub_with_a_certificate_of_its_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(ssl.SSLCertVerificationError("self-signed certificate"))
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
     use_cache_if_silent(FROM_HUB)
     assert os.environ[OFFLINE] == ""
 

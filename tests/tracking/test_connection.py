@@ -1,5 +1,6 @@
 import io
 import shlex
+import ssl
 import subprocess
 import sys
 import time
@@ -158,6 +159,14 @@ def test_a_job_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "Patience", partial(Patience, retry_s=0.01))
     connection._check_answers("http://127.0.0.1:5000", 60.0)
     assert asked == ["http://127.0.0.1:5000/health"] * 3
+
+
+def test_a_server_with_a_certificate_of_its_own_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(ssl.SSLCertVerificationError("self-signed certificate"))
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    connection._check_answers("https://mlflow.example.com", 0.0)
 
 
 def test_the_next_step_is_the_command_or_the_address_that_shows_the_run(
