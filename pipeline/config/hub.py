@@ -1,8 +1,8 @@
 """Tell what comes from the Hugging Face Hub, and do without a Hub that does not answer."""
 
 import os
-import ssl
 import re
+import ssl
 import urllib.error
 import urllib.request
 
