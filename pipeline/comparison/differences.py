@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from pipeline.config.objectives import gain
+from pipeline.config.ranges import ROUNDING
 
 CONFIDENCE = 0.95
 SEED_KEYS = ("trainer.seed", "trainer.data_seed")
@@ -20,7 +21,6 @@ IDENTITY = ("model", DATASET, RECIPE)  # keys whose values are shown without the
 RECIPE_GROUPS = ("distillation", "pruning")
 MAX_VALUES = 4  # of one key; more than that are not compared pair by pair
 MIN_PAIRS = 3  # fewer give no verdict
-SMALLEST_SPREAD = 1e-9  # of gains; less is a rounding error
 
 Choice = Mapping[str, str]
 """Model, dataset, data, recipe and the differing parameters of a run, by key."""
@@ -204,7 +204,7 @@ def paired_p_value(gains: Sequence[float]) -> float:
     Returns:
         The p-value; NaN for fewer than MIN_PAIRS pairs, or if all differences are the same.
     """
-    if len(gains) < MIN_PAIRS or np.ptp(gains) < SMALLEST_SPREAD:
+    if len(gains) < MIN_PAIRS or np.ptp(gains) < ROUNDING:
         return nan
     return float(stats.ttest_1samp(gains, 0.0).pvalue)
 
