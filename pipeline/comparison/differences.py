@@ -1,6 +1,6 @@
 """Tell gains from noise: means over seeds, and paired differences with a test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import isnan, nan, sqrt
@@ -8,6 +8,7 @@ from math import isnan, nan, sqrt
 import numpy as np
 from scipy import stats
 
+from pipeline.config.identity import SAVING_KEYS
 from pipeline.config.objectives import gain
 from pipeline.config.ranges import ROUNDING
 
@@ -19,6 +20,14 @@ RECIPE = "recipe"
 IDENTITY = ("model", DATASET, RECIPE)  # keys whose values are shown without the key
 # Groups of parameters that a recipe's name tells of; a run without them has none of their keys.
 RECIPE_GROUPS = ("distillation", "pruning")
+# Keys outside of such a group that follow from it: a pruned run ends with its last step, whose
+# weights have the most zeros, so it chooses no checkpoint and need not save any.
+SET_BY_GROUP = {
+    "pruning": (
+        "trainer.load_best_model_at_end",
+        *(f"trainer.{key}" for key in SAVING_KEYS),
+    )
+}
 MAX_VALUES = 4  # of one key; more than that are not compared pair by pair
 MIN_SEEDS = 3  # fewer give no verdict
 
@@ -162,8 +171,8 @@ def differences(
     """Compare the values of each key, over pairs of runs that are alike in all other keys.
 
     Runs that are alike in all keys, the seed included, count as one, and the pairs of a seed count
-    as one gain. Recipes are compared without
-    the parameters of distillation and pruning, which one of the two may lack.
+    as one gain. Recipes are compared without the parameters of distillation and pruning, which one
+    of the two may lack, and without those that pruning sets by itself.
 
     Args:
         choices: model, dataset, data, recipe and differing parameters of each run, by key.
@@ -180,13 +189,17 @@ def differences(
     )
     compared = []
     for key in keys:
-        if len({choice[key] for choice in choices if choice[key]}) > MAX_VALUES:
+        named = sorted({choice[key] for choice in choices if choice[key]})
+        if len(named) > MAX_VALUES:
             continue
-        by_value = _by_value(key, choices, values)
-        for first, second in combinations(sorted(by_value), 2):
-            alike = sorted(by_value[first].keys() & by_value[second].keys())
+        for first, second in combinations(named, 2):
+            left_out = _left_out(key, (first, second), choices[0])
+            of_first, of_second = (
+                _by_setting((key, value), left_out, choices, values) for value in (first, second)
+            )
+            alike = sorted(of_first.keys() & of_second.keys())
             if alike:
-                pairs = [by_value[first][other] - by_value[second][other] for other in alike]
+                pairs = [of_first[setting] - of_second[setting] for setting in alike]
                 compared.append(_difference((key, first, second), figure, alike, pairs))
     return _corrected(compared)
 
@@ -269,20 +282,40 @@ def _corrected(compared: Sequence[Difference]) -> tuple[Difference, ...]:
     )
 
 
-def _by_value(
-    key: str, choices: Sequence[Choice], values: Sequence[float]
-) -> dict[str, dict[Setting, float]]:
-    """Return the figure of each value of a key by the setting of all other keys."""
-    given = [number for number, choice in enumerate(choices) if choice[key]]
-    left_out = {key}
-    if key == RECIPE:
-        left_out |= {name for name in choices[0] if name.startswith(RECIPE_GROUPS)}
-    by_value: dict[str, dict[Setting, float]] = {}
-    for value in {choices[number][key] for number in given}:
-        runs = [number for number in given if choices[number][key] == value]
-        settings = [_without(choices[number], *left_out) for number in runs]
-        by_value[value] = _means(settings, [values[number] for number in runs])
-    return by_value
+def has_group(recipe: str, group: str) -> bool:
+    """Say whether a recipe is one with distillation or pruning.
+
+    Args:
+        recipe: name of the recipe, such as direct+pruning.
+        group: one of RECIPE_GROUPS.
+    """
+    return group in recipe.split("+")[1:]
+
+
+def _left_out(key: str, values: tuple[str, str], names: Iterable[str]) -> set[str]:
+    """Return the keys in which the runs of a pair may differ, out of the names of all keys."""
+    if key != RECIPE:
+        return {key}
+    given = [group for group in RECIPE_GROUPS if any(has_group(value, group) for value in values)]
+    following = {name for group in given for name in SET_BY_GROUP.get(group, ())}
+    return {key, *following, *(name for name in names if name.startswith(tuple(given)))}
+
+
+def _by_setting(
+    chosen: tuple[str, str], left_out: set[str], choices: Sequence[Choice], values: Sequence[float]
+) -> dict[Setting, float]:
+    """Return the figures of the runs with one value of a key, by their setting of other keys.
+
+    Args:
+        chosen: the key and its value.
+        left_out: keys that are no part of a setting.
+        choices: model, dataset, data, recipe and differing parameters of each run, by key.
+        values: the figure of each run.
+    """
+    key, value = chosen
+    runs = [number for number, choice in enumerate(choices) if choice[key] == value]
+    settings = [_without(choices[number], *left_out) for number in runs]
+    return _means(settings, [values[number] for number in runs])
 
 
 def _means(settings: Sequence[Setting], values: Sequence[float]) -> dict[Setting, float]:

@@ -11,6 +11,9 @@ from pipeline.comparison.comparison import Comparison
 from pipeline.comparison.corpora import compare, table_of
 from pipeline.comparison.differences import paired_interval
 from pipeline.comparison.front import pareto_front
+from pipeline.config.identity import flatten
+from pipeline.config.resolve import resolve
+from tests.conftest import CONF, composed
 
 
 def run(
@@ -240,6 +243,47 @@ def test_what_changes_no_model_is_no_column_and_a_teacher_with_its_options_is_on
         "trainer.learning_rate",
         "trainer.seed",
     )
+
+
+def logged_by(*overrides: str, seed: int, accuracy: float) -> SimpleNamespace:
+    """A run with every parameter of a config."""
+    each = run("none", 1e-4, seed, accuracy)
+    anywhere = ("model.name_or_path=.", "dataset.data_dir=.")
+    config = resolve(
+        composed("experiment=quickstart", *anywhere, f"trainer.seed={seed}", *overrides)
+    )
+    each.data.params = flatten(config)
+    each.info.run_id = each.info.run_name = f"{overrides} {seed}"
+    return each
+
+
+PRUNINGS = sorted(file.stem for file in (CONF / "pruning").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("pruning", PRUNINGS)
+def test_a_pruned_recipe_is_compared_with_the_recipe_alone(pruning: str) -> None:
+    runs = [
+        logged_by(*overrides, seed=seed, accuracy=accuracy - seed / 100)
+        for seed in (1, 2, 3)
+        for overrides, accuracy in (((), 0.85), ((f"+pruning={pruning}",), 0.8 + seed / 200))
+    ]
+    comparison = Comparison.of(runs, ["accuracy"])
+    assert comparison.varying == ("trainer.seed",), "what pruning sets follows from its name"
+    (recipes,) = comparison.differences
+    assert (recipes.first, recipes.second) == ("finetune_then_qat", "finetune_then_qat+pruning")
+    assert (recipes.seeds, recipes.pairs) == (3, 3)
+    assert recipes.mean == pytest.approx(0.04)
+
+
+def test_runs_that_choose_their_checkpoint_otherwise_are_told_apart() -> None:
+    last = ("trainer.load_best_model_at_end=false", "trainer.save_strategy=no")
+    runs = [
+        logged_by(*overrides, seed=1, accuracy=0.8)
+        for overrides in ((), last, ("+pruning=magnitude",))
+    ]
+    comparison = Comparison.of(runs, ["accuracy"])
+    assert comparison.varying == ("trainer.load_best_model_at_end", "trainer.save_strategy")
+    assert [(each.key, each.pairs) for each in comparison.differences] == [("recipe", 1)]
 
 
 def test_runs_of_0_1_0_and_of_now_are_one_configuration() -> None:

@@ -83,6 +83,18 @@ def test_recipes_with_and_without_a_teacher_are_paired() -> None:
     assert difference.mean == pytest.approx(-0.05)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "pairs"), [("qat+pruning", 3), ("qat+distillation", 0), ("direct", 0)]
+)
+def test_what_pruning_sets_by_itself_may_differ_in_a_pair(recipe: str, pairs: int) -> None:
+    saving = {"trainer.load_best_model_at_end": "True", "trainer.save_strategy": "epoch"}
+    nothing = {"trainer.load_best_model_at_end": "False", "trainer.save_strategy": "no"}
+    choices = [choice("qat", seed) | saving for seed in (1, 2, 3)]
+    choices += [choice(recipe, seed) | nothing for seed in (1, 2, 3)]
+    found = differences(choices, [0.8, 0.81, 0.82, 0.75, 0.77, 0.76], "accuracy")
+    assert sum(each.pairs for each in found) == pairs
+
+
 def test_two_recipes_are_compared_over_the_seeds_that_both_have() -> None:
     choices = [choice("direct", seed) for seed in (1, 2, 3)]
     choices += [choice("none", seed) for seed in (1, 2, 4)]
