@@ -71,7 +71,8 @@ class Row:
         params: every parameter by its dotted key.
         figures: those of FIGURES and of the objectives that the run has, by name; figures without
             a variant's prefix are those of the shipped artifact.
-        pareto: whether no other run is at least as good in every objective and better in one.
+        pareto: whether it is FINISHED, and no other finished run is at least as good in every
+            objective and better in one.
     """
 
     run_id: str

@@ -124,6 +124,33 @@ def test_the_front_is_of_accuracy_and_latency_unless_told_otherwise() -> None:
     assert by_loss.rows[0].run_id == "none0.00031"
 
 
+def test_a_run_that_did_not_finish_takes_no_star_and_takes_none_away() -> None:
+    finished, failed = run("direct", 1e-4, 1, 0.80, 1.0), run("direct", 3e-4, 1, 0.90, 0.5)
+    failed.info.status = "FAILED"  # as one that loses too much in its export, after its figures
+    comparison = Comparison.of([finished, failed], ["accuracy"])
+    assert {row.run_id: row.pareto for row in comparison.rows} == {
+        failed.info.run_id: False,
+        finished.info.run_id: True,
+    }
+
+
+@pytest.mark.parametrize("cost", ["latency_p50_ms", "onnx_int8/latency_p50_ms", "size_mb"])
+def test_a_cost_is_weighed_against_the_validation_accuracy(cost: str) -> None:
+    accurate, fast = run("none", 1e-4, 1, 0.90, 2.0), run("direct", 1e-4, 1, 0.80, 1.0)
+    beaten = run("direct", 3e-4, 1, 0.79, 1.5)
+    for each in (accurate, fast, beaten):
+        metrics = each.data.metrics
+        metrics["validation_accuracy"] = metrics["accuracy"] + 0.01
+        if cost == "size_mb":
+            metrics[cost] = metrics.pop("onnx_int8/latency_p50_ms")
+    comparison = Comparison.of([accurate, fast, beaten], [cost])
+    assert comparison.objectives == (cost, "validation_accuracy")
+    assert {row.run_id for row in comparison.rows if row.pareto} == {
+        accurate.info.run_id,
+        fast.info.run_id,
+    }
+
+
 def test_seeds_of_one_configuration_are_put_together() -> None:
     groups = {group.label: group for group in Comparison.of(RUNS, ["accuracy"]).groups}
     assert set(groups) == {
