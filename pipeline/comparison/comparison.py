@@ -17,9 +17,10 @@ from pipeline.comparison.differences import (
 from pipeline.comparison.front import pareto_front
 from pipeline.comparison.rows import FIGURES, Row, row_of
 from pipeline.comparison.varying import varying_parameters
-from pipeline.config.objectives import gain
+from pipeline.config.objectives import gain, is_score
 from pipeline.names import (
     ACCURACY,
+    DEFAULT_OBJECTIVE,
     FINISHED,
     LATENCY_P50_MS,
     SIZE_MB,
@@ -63,7 +64,8 @@ class Comparison:
         Args:
             runs: at least one run, all on the same texts; none of them is the parent of a sweep.
             objectives: names of figures, as MLflow or FIGURES has them. The first one sorts; if it
-                is the only one, the second is the latency, or the size where nothing was timed.
+                is the only one, the second is the latency, or the size where nothing was timed. If
+                that one is a cost itself, the second is the validation accuracy.
         """
         return cls.of_rows([row_of(run, objectives) for run in last_attempts(runs)], objectives)
 
@@ -75,8 +77,14 @@ class Comparison:
             rows: runs on the same texts.
             objectives: as for of().
         """
-        axes = list(objectives) if len(objectives) > 1 else [objectives[0], _cost(rows)]
-        points = [[row.figures.get(name, nan) for name in axes] for row in rows]
+        axes = list(objectives)
+        if len(axes) == 1:
+            axes.append(_second_axis(axes[0], rows))
+        # A run that did not finish may have figures, but no model that could be shipped.
+        points = [
+            [row.figures.get(name, nan) if row.status == FINISHED else nan for name in axes]
+            for row in rows
+        ]
         rows = [
             replace(row, pareto=optimal)
             for row, optimal in zip(rows, pareto_front(points, axes), strict=True)
@@ -171,6 +179,12 @@ def number(text: str) -> int | float | str:
     return text
 
 
-def _cost(rows: Sequence[Row]) -> str:
-    """Name the figure that accuracy is paid with: latency, or size where nothing was timed."""
+def _second_axis(objective: str, rows: Sequence[Row]) -> str:
+    """Name what an objective is weighed against.
+
+    A score is weighed against the latency, or the size where nothing was timed. A cost is weighed
+    against the accuracy, because two costs go together: the cheapest run would be best in both.
+    """
+    if not is_score(objective):
+        return DEFAULT_OBJECTIVE
     return LATENCY_P50_MS if any(LATENCY_P50_MS in row.figures for row in rows) else SIZE_MB

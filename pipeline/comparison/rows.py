@@ -71,7 +71,8 @@ class Row:
         params: every parameter by its dotted key.
         figures: those of FIGURES and of the objectives that the run has, by name; figures without
             a variant's prefix are those of the shipped artifact.
-        pareto: whether no other run is at least as good in every objective and better in one.
+        pareto: whether it is FINISHED, and no other finished run is at least as good in every
+            objective and better in one.
     """
 
     run_id: str
@@ -105,7 +106,6 @@ def row_of(run: "Run", objectives: Sequence[str]) -> Row:
     depth = params.get("model.num_hidden_layers", "None")
     if layers != "None":
         depth = str(layers.count(",") + 1)
-    digests = digests_of(run)
     return Row(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
@@ -115,13 +115,31 @@ def row_of(run: "Run", objectives: Sequence[str]) -> Row:
         model=model_label(
             params.get("model.name_or_path", ""), None if depth == "None" else int(depth)
         ),
-        dataset=params.get("dataset.name", ""),
-        data="/".join(digests[name] for name in MEASURED_ON if name in digests),
+        dataset=dataset_of(run),
+        data=measured_on(run),
         recipe=_recipe(params),
         params=params,
         figures=_figures(run, objectives),
         pareto=False,
     )
+
+
+def measured_on(run: "Run") -> str:
+    """Return the digests of the texts that a run's figures are of, validation and test.
+
+    Args:
+        run: the run as MLflow has it.
+
+    Returns:
+        The digests; empty if the run has not logged them.
+    """
+    digests = digests_of(run)
+    return "/".join(digests[name] for name in MEASURED_ON if name in digests)
+
+
+def dataset_of(run: "Run") -> str:
+    """Return the name of a run's corpus; empty if it has not logged its parameters."""
+    return str(run.data.params.get("dataset.name", ""))
 
 
 def _recipe(params: Mapping[str, str]) -> str:

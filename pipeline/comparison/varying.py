@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.comparison.differences import IDENTITY, RECIPE_GROUPS
+from pipeline.comparison.differences import IDENTITY, RECIPE_GROUPS, SET_BY_GROUP, has_group
 from pipeline.comparison.rows import Row
 from pipeline.config.identity import GROUPS_WITHOUT_EFFECT, TRAINER_KEYS_WITHOUT_EFFECT
 
@@ -49,7 +49,15 @@ def _goes_with_another(key: str, keys: Sequence[str], rows: Sequence[Row]) -> bo
 
 
 def _follows_from_identity(key: str, rows: Sequence[Row]) -> bool:
-    """Say whether a parameter is the same in all runs of its model, dataset or recipe."""
+    """Say whether a parameter is the same in all runs of its model, dataset or recipe.
+
+    What a group of the recipe sets by itself is told by the recipe's name; runs without the group
+    may still differ in it.
+    """
+    for group, keys in SET_BY_GROUP.items():
+        if key in keys:
+            others = [row for row in rows if not has_group(row.recipe, group)]
+            return len({row.params.get(key, "") for row in others}) < 2
     for part, groups_of_part in PARAMETER_GROUPS.items():
         if key.startswith(groups_of_part):
             pairs = {(row.identity[part], row.params.get(key, "")) for row in rows}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.config.hub import looks_local
 from pipeline.config.paths import exists, is_directory, matching
-from pipeline.config.ranges import numbers
+from pipeline.config.ranges import ROUNDING, numbers
 from pipeline.config.schema import (
     FASTEST,
     QUANTIZABLE_OP_TYPES,
@@ -25,7 +25,6 @@ from pipeline.config.schema import (
 from pipeline.errors import PipelineError, nearest
 from pipeline.names import FP32_FORMATS, INT8_FORMATS, OPENVINO_INT8
 
-ROUNDING = 1e-9
 FILE_KEYS = ("data_dir", "train_file", "validation_file", "test_file", "unlabelled_file")
 
 

@@ -60,8 +60,21 @@ def higher_is_better(name: str) -> bool:
     Args:
         name: name of the figure as logged, with or without a variant's prefix.
     """
-    figure = name.rpartition("/")[2].removeprefix(on_validation(""))
+    figure = _without_prefix(name)
     return figure.startswith(HIGHER_IS_BETTER) and figure != ACCURACY_DROP
+
+
+def is_score(name: str) -> bool:
+    """Say whether a figure tells how good the answers of a model are, and not what they cost.
+
+    Args:
+        name: name of the figure as logged, with or without a variant's prefix.
+    """
+    return _without_prefix(name).startswith((*SCORED, ECE))
+
+
+def _without_prefix(name: str) -> str:
+    return name.rpartition("/")[2].removeprefix(on_validation(""))
 
 
 def gain(name: str, value: float) -> float:

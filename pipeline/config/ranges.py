@@ -7,6 +7,7 @@ from typing import Any
 
 RANGE = "range"  # in the metadata of a number's field
 LARGEST = 2**63 - 1  # integer that NumPy, torch and MLflow take
+ROUNDING = 1e-9  # 0.90 - 0.89 is a little more than 0.01
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ class Range:
             f"{name.replace('_', ' ')} {end}" for name, end in vars(self).items() if end is not None
         ]
         return " and ".join(ends).replace(" and also", ", or")
+
+
+def at_most(value: float, limit: float) -> bool:
+    """Say whether a computed value keeps a limit; what rounding adds to it does not count.
+
+    Args:
+        value: difference or ratio of figures; one that is not a number keeps no limit.
+        limit: largest value that is accepted.
+    """
+    return bool(value <= limit + ROUNDING)
 
 
 def number(default: Any, **ends: float) -> Any:

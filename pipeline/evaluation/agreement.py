@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipeline.config.ranges import at_most
 from pipeline.errors import PipelineError
 from pipeline.evaluation.results import Result
 from pipeline.evaluation.significance import mcnemar
@@ -13,7 +14,6 @@ RELOAD_TOLERANCE = 1e-4
 # of its training: at 0.05, one export in forty that loses nothing would end one, and here it is one
 # in two thousand.
 EXPORT_SIGNIFICANCE = 0.001
-ROUNDING = 1e-9  # 0.693 - 0.688 is a little more than 0.005
 
 
 def check_reload(variant: str, in_memory: np.ndarray, reloaded: np.ndarray) -> float:
@@ -60,7 +60,7 @@ def check_export(
     trained_right = trained.validation_predictions == validation_labels
     loss = float(trained_right.mean() - right.mean())
     p_value = mcnemar(right, trained_right)
-    if loss > max_accuracy_loss + ROUNDING and p_value < EXPORT_SIGNIFICANCE:
+    if not at_most(loss, max_accuracy_loss) and p_value < EXPORT_SIGNIFICANCE:
         differing = (exported.validation_predictions != trained.validation_predictions).mean()
         raise PipelineError(
             f"{exported.variant} has a validation accuracy of {right.mean():.4f}, {loss:.4f} below "

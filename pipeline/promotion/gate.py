@@ -8,7 +8,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.ranges import number, numbers
+from pipeline.config.ranges import at_most, number, numbers
 from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.intervals import Interval, accuracy_difference_interval
 
@@ -123,13 +123,13 @@ def checks(candidate: Candidate, champion: Measured | None, gate: Gate) -> list[
     return [
         Check(
             "max_accuracy_drop",
-            bool(drop <= gate.max_accuracy_drop),
+            at_most(drop, gate.max_accuracy_drop),
             f"validation accuracy {-drop:+.4f} against FP32, a drop of {gate.max_accuracy_drop:g} "
             "is accepted",
         ),
         Check(
             "min_speedup",
-            bool(speedup >= gate.min_speedup),
+            at_most(gate.min_speedup, speedup),
             f"{speedup:.2f} times as fast as FP32 in PyTorch, at least {gate.min_speedup:g} is "
             "accepted",
         ),
@@ -155,7 +155,7 @@ def _against_champion(candidate: Candidate, champion: Measured | None, gate: Gat
     interval, reason = _difference(candidate, champion.right, gate)
     if interval.low > 0:
         return Check(CHAMPION_CHECK, True, f"{reason}: more accurate")
-    if interval.low <= -gate.max_accuracy_drop:
+    if at_most(interval.low, -gate.max_accuracy_drop):
         rows = len(champion.right)
         reason += f": it may lose {gate.max_accuracy_drop:g} or more, on {rows:,}"
         return Check(CHAMPION_CHECK, False, f"{reason} texts")
@@ -179,7 +179,7 @@ def _by_cost(candidate: Measured, champion: Measured, gate: Gate, reason: str) -
         ratios["latency"] = candidate.latency_p50_ms / champion.latency_p50_ms
     listed = ", ".join(f"{ratio:.2f} of its {cost}" for cost, ratio in ratios.items())
     reason = f"{reason}; {listed}"
-    passed = min(ratios.values()) <= 1 - gate.min_gain
+    passed = at_most(min(ratios.values()), 1 - gate.min_gain)
     if not passed:
         reason += f"; one of them must be {gate.min_gain:.0%} less"
     return Check(CHAMPION_CHECK, passed, reason)

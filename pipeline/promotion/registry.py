@@ -12,6 +12,8 @@ from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from omegaconf import OmegaConf
 
+from pipeline.comparison.corpora import by_corpus, corpus_of, digest_marks
+from pipeline.comparison.rows import dataset_of
 from pipeline.config.objectives import rank
 from pipeline.config.resolve import read_logged
 from pipeline.config.schema import Config
@@ -68,8 +70,8 @@ class ShippedRun:
         test_accuracy: accuracy of the shipped model on the test split, which decides nothing.
         test_interval: ends of its 95 % interval; empty if the run has not logged them.
         digests: digest of each of its splits by name.
-        chosen_from: number of finished jobs of its sweep, which it may be the best of; 1 for a run
-            of its own.
+        chosen_from: number of finished jobs of its sweep on the same texts, which it may be the
+            best of; 1 for a run of its own.
     """
 
     run_id: str
@@ -140,12 +142,14 @@ class Registry:
         )
 
     def _rivals(self, run: Run) -> int:
-        """Count the finished jobs of a run's sweep, itself included."""
+        """Count the finished jobs of a run's sweep on its validation and test texts, and itself."""
         parent_id = run.data.tags.get(PARENT_TAG)
         if parent_id is None:
             return 1
         jobs = last_attempts(children_of(self._client, self._client.get_run(parent_id)))
-        return max(1, sum(job.info.status == FINISHED for job in jobs))
+        corpus = corpus_of(run)
+        rivals = [job for job in jobs if job.info.status == FINISHED and corpus_of(job) == corpus]
+        return max(1, len(rivals))
 
     def champion(self) -> str | None:
         """Return the id of the run that made the present champion; None if there is none."""
@@ -209,8 +213,8 @@ class Registry:
             sweep: id or name of the sweep's run, or "latest".
 
         Raises:
-            PipelineError: there is no such sweep, or none of its runs is FINISHED with a shipped
-                model.
+            PipelineError: there is no such sweep, none of its runs is FINISHED with a shipped
+                model, or they are on several corpora, so that no figure says which is best.
         """
         parent = find_sweep(self._client, sweep)
         objectives = objectives_of(parent)
@@ -226,7 +230,20 @@ class Registry:
                 f"shipped and timed model and with the figure {objectives[0]}."
             )
         names = (*objectives, SPEEDUP)
-        return str(max(finished, key=lambda run: rank(run.data.metrics, names)).info.run_id)
+        corpora = by_corpus(finished)
+        best = {
+            key: max(group, key=lambda run: rank(run.data.metrics, names))
+            for key, group in corpora.items()
+        }
+        if len(best) > 1:
+            marks = digest_marks(corpora)
+            listed = [_listed(run, marks[key], objectives[0]) for key, run in best.items()]
+            raise PipelineError(
+                f"sweep {parent.info.run_name} has runs on {len(best)} corpora, whose figures are "
+                f"no rivals; promote the best run of one corpus by its id: {', '.join(listed)}."
+            )
+        (only,) = best.values()
+        return str(only.info.run_id)
 
     def promote(self, run_id: str, card: str) -> str:
         """Register a run's model and move the alias to it; an error leaves neither half done.
@@ -291,6 +308,12 @@ class Registry:
         get_registered_model does not tell a model that is missing from a store that fails.
         """
         return self._name in registered_names(self._client)
+
+
+def _listed(run: Run, mark: str, objective: str) -> str:
+    """Name a run by its id, its corpus and what it reached there."""
+    figure = f"{objective} {run.data.metrics[objective]:.4g}"
+    return f"{run.info.run_id} ({dataset_of(run)}{mark}, {figure})"
 
 
 def _rerun(run_id: str) -> str:

@@ -11,6 +11,9 @@ from pipeline.comparison.comparison import Comparison
 from pipeline.comparison.corpora import compare, table_of
 from pipeline.comparison.differences import paired_interval
 from pipeline.comparison.front import pareto_front
+from pipeline.config.identity import flatten
+from pipeline.config.resolve import resolve
+from tests.conftest import CONF, composed
 
 
 def run(
@@ -121,6 +124,33 @@ def test_the_front_is_of_accuracy_and_latency_unless_told_otherwise() -> None:
     assert by_loss.rows[0].run_id == "none0.00031"
 
 
+def test_a_run_that_did_not_finish_takes_no_star_and_takes_none_away() -> None:
+    finished, failed = run("direct", 1e-4, 1, 0.80, 1.0), run("direct", 3e-4, 1, 0.90, 0.5)
+    failed.info.status = "FAILED"  # as one that loses too much in its export, after its figures
+    comparison = Comparison.of([finished, failed], ["accuracy"])
+    assert {row.run_id: row.pareto for row in comparison.rows} == {
+        failed.info.run_id: False,
+        finished.info.run_id: True,
+    }
+
+
+@pytest.mark.parametrize("cost", ["latency_p50_ms", "onnx_int8/latency_p50_ms", "size_mb"])
+def test_a_cost_is_weighed_against_the_validation_accuracy(cost: str) -> None:
+    accurate, fast = run("none", 1e-4, 1, 0.90, 2.0), run("direct", 1e-4, 1, 0.80, 1.0)
+    beaten = run("direct", 3e-4, 1, 0.79, 1.5)
+    for each in (accurate, fast, beaten):
+        metrics = each.data.metrics
+        metrics["validation_accuracy"] = metrics["accuracy"] + 0.01
+        if cost == "size_mb":
+            metrics[cost] = metrics.pop("onnx_int8/latency_p50_ms")
+    comparison = Comparison.of([accurate, fast, beaten], [cost])
+    assert comparison.objectives == (cost, "validation_accuracy")
+    assert {row.run_id for row in comparison.rows if row.pareto} == {
+        accurate.info.run_id,
+        fast.info.run_id,
+    }
+
+
 def test_seeds_of_one_configuration_are_put_together() -> None:
     groups = {group.label: group for group in Comparison.of(RUNS, ["accuracy"]).groups}
     assert set(groups) == {
@@ -139,12 +169,13 @@ def test_two_recipes_are_compared_over_pairs_that_are_alike_in_all_else() -> Non
     recipes = next(
         difference for difference in comparison.differences if difference.key == "recipe"
     )
-    assert (recipes.first, recipes.second, recipes.pairs) == ("direct", "none", 3)
-    gains = [0.80 - 0.85, 0.82 - 0.88, 0.84 - 0.90]
+    assert (recipes.first, recipes.second) == ("direct", "none")
+    assert (recipes.seeds, recipes.pairs) == (2, 3)
+    gains = [np.mean([0.80 - 0.85, 0.84 - 0.90]), 0.82 - 0.88]  # of seeds 1 and 2
     assert recipes.mean == pytest.approx(np.mean(gains))
     known = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
     assert (recipes.low, recipes.high) == pytest.approx((known.low, known.high))
-    assert recipes.line.endswith("over 3 pairs, p=0.0069 for 2 comparisons: more than noise")
+    assert "over 2 seeds (3 pairs): too few seeds to tell from noise" in recipes.line
 
 
 def test_one_pair_is_not_read_as_progress() -> None:
@@ -152,7 +183,7 @@ def test_one_pair_is_not_read_as_progress() -> None:
     assert mean == 0.02
     assert np.isnan(low)
     comparison = Comparison.of([RUNS[0], RUNS[4]], ["accuracy"])
-    assert "too little to tell from noise" in comparison.differences[0].line
+    assert "too few seeds to tell from noise" in comparison.differences[0].line
 
 
 def test_the_pareto_front_heeds_which_way_is_better_and_keeps_ties() -> None:
@@ -239,6 +270,47 @@ def test_what_changes_no_model_is_no_column_and_a_teacher_with_its_options_is_on
         "trainer.learning_rate",
         "trainer.seed",
     )
+
+
+def logged_by(*overrides: str, seed: int, accuracy: float) -> SimpleNamespace:
+    """A run with every parameter of a config."""
+    each = run("none", 1e-4, seed, accuracy)
+    anywhere = ("model.name_or_path=.", "dataset.data_dir=.")
+    config = resolve(
+        composed("experiment=quickstart", *anywhere, f"trainer.seed={seed}", *overrides)
+    )
+    each.data.params = flatten(config)
+    each.info.run_id = each.info.run_name = f"{overrides} {seed}"
+    return each
+
+
+PRUNINGS = sorted(file.stem for file in (CONF / "pruning").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("pruning", PRUNINGS)
+def test_a_pruned_recipe_is_compared_with_the_recipe_alone(pruning: str) -> None:
+    runs = [
+        logged_by(*overrides, seed=seed, accuracy=accuracy - seed / 100)
+        for seed in (1, 2, 3)
+        for overrides, accuracy in (((), 0.85), ((f"+pruning={pruning}",), 0.8 + seed / 200))
+    ]
+    comparison = Comparison.of(runs, ["accuracy"])
+    assert comparison.varying == ("trainer.seed",), "what pruning sets follows from its name"
+    (recipes,) = comparison.differences
+    assert (recipes.first, recipes.second) == ("finetune_then_qat", "finetune_then_qat+pruning")
+    assert (recipes.seeds, recipes.pairs) == (3, 3)
+    assert recipes.mean == pytest.approx(0.04)
+
+
+def test_runs_that_choose_their_checkpoint_otherwise_are_told_apart() -> None:
+    last = ("trainer.load_best_model_at_end=false", "trainer.save_strategy=no")
+    runs = [
+        logged_by(*overrides, seed=1, accuracy=0.8)
+        for overrides in ((), last, ("+pruning=magnitude",))
+    ]
+    comparison = Comparison.of(runs, ["accuracy"])
+    assert comparison.varying == ("trainer.load_best_model_at_end", "trainer.save_strategy")
+    assert [(each.key, each.pairs) for each in comparison.differences] == [("recipe", 1)]
 
 
 def test_runs_of_0_1_0_and_of_now_are_one_configuration() -> None:

@@ -83,6 +83,18 @@ def test_recipes_with_and_without_a_teacher_are_paired() -> None:
     assert difference.mean == pytest.approx(-0.05)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "pairs"), [("qat+pruning", 3), ("qat+distillation", 0), ("direct", 0)]
+)
+def test_what_pruning_sets_by_itself_may_differ_in_a_pair(recipe: str, pairs: int) -> None:
+    saving = {"trainer.load_best_model_at_end": "True", "trainer.save_strategy": "epoch"}
+    nothing = {"trainer.load_best_model_at_end": "False", "trainer.save_strategy": "no"}
+    choices = [choice("qat", seed) | saving for seed in (1, 2, 3)]
+    choices += [choice(recipe, seed) | nothing for seed in (1, 2, 3)]
+    found = differences(choices, [0.8, 0.81, 0.82, 0.75, 0.77, 0.76], "accuracy")
+    assert sum(each.pairs for each in found) == pairs
+
+
 def test_two_recipes_are_compared_over_the_seeds_that_both_have() -> None:
     choices = [choice("direct", seed) for seed in (1, 2, 3)]
     choices += [choice("none", seed) for seed in (1, 2, 4)]
@@ -90,6 +102,45 @@ def test_two_recipes_are_compared_over_the_seeds_that_both_have() -> None:
     assert (difference.key, difference.first, difference.second) == ("recipe", "direct", "none")
     assert difference.pairs == 2
     assert difference.mean == pytest.approx(-0.055)
+
+
+def test_pairs_that_share_a_seed_are_no_replications() -> None:
+    rates = ("1e-4", "2e-4", "3e-4")
+    choices = [choice(recipe, 1, rate) for recipe in ("direct", "none") for rate in rates]
+    for each in choices:
+        del each["trainer.seed"]  # it is the same in all runs, and no column
+    figures = [0.820, 0.8201, 0.8199, 0.80, 0.80, 0.80]
+    recipes = next(
+        each for each in differences(choices, figures, "accuracy") if each.key == "recipe"
+    )
+    assert (recipes.seeds, recipes.pairs) == (1, 3)
+    assert recipes.mean == pytest.approx(0.02)
+    assert isnan(recipes.p_value)
+    assert isnan(recipes.low)
+    assert "+0.0200 over 1 seed (3 pairs): too few seeds to tell from noise" in recipes.line
+
+
+def test_the_pairs_of_a_seed_are_one_gain() -> None:
+    """Seed 1 has three pairs and seeds 2 and 3 have one, and each seed counts as much."""
+    rates_of = {1: ("1e-4", "2e-4", "3e-4"), 2: ("1e-4",), 3: ("2e-4",)}
+    choices = [
+        choice(recipe, seed, rate)
+        for recipe in ("direct", "none")
+        for seed, rates in rates_of.items()
+        for rate in rates
+    ]
+    gains = [0.01, 0.02, 0.03, 0.05, 0.02]
+    figures = [0.8 + gain for gain in gains] + [0.8] * 5
+    recipes = next(
+        each for each in differences(choices, figures, "accuracy") if each.key == "recipe"
+    )
+    assert (recipes.seeds, recipes.pairs) == (3, 5)
+    known = stats.ttest_1samp([0.02, 0.05, 0.02], 0)
+    assert recipes.mean == pytest.approx(0.03)
+    assert recipes.p_alone == pytest.approx(known.pvalue)
+    interval = known.confidence_interval(0.95)
+    assert (recipes.low, recipes.high) == pytest.approx((interval.low, interval.high))
+    assert "over 3 seeds (5 pairs)" in recipes.line
 
 
 def test_values_are_not_compared_over_runs_that_differ_in_something_else() -> None:
@@ -128,19 +179,29 @@ def test_many_comparisons_make_a_verdict_harder() -> None:
     recipes = ("a", "b", "c", "d")
     pair = [choice(recipe, seed) for recipe in recipes[:2] for seed in (1, 2, 3)]
     (alone,) = differences(pair, [*gains, 0, 0, 0], "accuracy")
-    assert alone.line.endswith("p=0.013: more than noise")
+    assert alone.line == (
+        "recipe: a against b: accuracy +0.0250 over 3 seeds (3 pairs); "
+        "95 % confidence interval +0.0126 to +0.0374, p=0.013: more than noise"
+    )
     noise = [0.001, -0.001, 0.0005, -0.001, 0.001, 0.0]
     all_four = [choice(recipe, seed) for recipe in recipes for seed in (1, 2, 3)]
     first, *others = differences(all_four, [*gains, 0, 0, 0, *noise], "accuracy")
-    assert first.line.endswith("p=0.065 for 6 comparisons: within noise")
+    assert first.line == (
+        "recipe: a against b: accuracy +0.0250 over 3 seeds (3 pairs); by itself "
+        "95 % confidence interval +0.0126 to +0.0374, p=0.013; corrected for 6 comparisons "
+        "p=0.065: within noise"
+    ), "an interval without 0 and a verdict of noise are told apart in the line"
     assert {other.comparisons for other in others} == {6}
 
 
 @pytest.mark.parametrize(
     ("gains", "words"),
     [
-        ([0.02, 0.02], "in 2 pairs: too little to tell from noise"),
-        ([0.02, 0.02, 0.02], "+0.0200 in each of 3 pairs: no spread to tell noise by"),
+        ([0.02, 0.02], "+0.0200 over 2 seeds (2 pairs): too few seeds to tell from noise"),
+        (
+            [0.02, 0.02, 0.02],
+            "+0.0200 over 3 seeds (3 pairs), the same for each seed: no spread to tell noise by",
+        ),
     ],
 )
 def test_few_or_equal_gains_are_no_verdict(gains: list[float], words: str) -> None:
@@ -154,5 +215,5 @@ def test_few_or_equal_gains_are_no_verdict(gains: list[float], words: str) -> No
 def test_one_pair_is_no_verdict() -> None:
     (difference,) = differences([choice("direct", 1), choice("none", 1)], [0.9, 0.8], "accuracy")
     assert isnan(difference.low)
-    assert "in 1 pair" in difference.line
+    assert "over 1 seed (1 pair)" in difference.line
     assert "noise" in difference.line

@@ -1,6 +1,11 @@
 import pytest
 
-from pipeline.config.objectives import check_objectives, higher_is_better, promised_figures
+from pipeline.config.objectives import (
+    check_objectives,
+    higher_is_better,
+    is_score,
+    promised_figures,
+)
 from pipeline.config.resolve import resolve
 from pipeline.errors import PipelineError
 from tests.conftest import composed
@@ -33,6 +38,12 @@ def test_more_of_these_is_better(name: str) -> None:
 )
 def test_less_of_these_is_better(name: str) -> None:
     assert not higher_is_better(name)
+
+
+def test_a_figure_is_a_score_or_a_cost() -> None:
+    scores = ("accuracy", "int8/validation_loss", "onnx_int8/f1_macro", "ece", "accuracy_drop")
+    costs = ("speedup", "int8/size_mb", "onnx_int8/latency_p50_ms_16_tokens", "time/total_s")
+    assert [is_score(name) for name in (*scores, *costs)] == [True] * 5 + [False] * 4
 
 
 @pytest.mark.usefixtures("here")

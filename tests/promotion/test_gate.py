@@ -44,6 +44,24 @@ def test_the_accuracy_drop_has_a_limit(drop: float, passes: bool) -> None:
     assert verdict(replace(CANDIDATE, accuracy_drop=drop), None, "max_accuracy_drop")[0] is passes
 
 
+@pytest.mark.parametrize(("fp32", "shipped"), [(0.90, 0.89), (0.80, 0.79)])
+def test_exactly_the_drop_that_the_gate_says_it_accepts_is_accepted(
+    fp32: float, shipped: float
+) -> None:
+    passed, reason = verdict(
+        replace(CANDIDATE, accuracy_drop=fp32 - shipped), None, "max_accuracy_drop"
+    )
+    assert passed
+    assert reason == "validation accuracy -0.0100 against FP32, a drop of 0.01 is accepted"
+
+
+def test_exactly_the_speed_and_size_that_the_gate_asks_for_are_enough() -> None:
+    as_fast = replace(CANDIDATE, speedup=3.3 / 3.0)  # 1.0999999999999999
+    assert all(check.passed for check in checks(as_fast, None, Gate(min_speedup=1.1)))
+    champion = replace(MODEL, latency_p50_ms=0.03)
+    assert against(champion, latency_p50_ms=0.0285)[0], "0.9500000000000001 of it"
+
+
 def test_a_model_slower_than_fp32_is_refused() -> None:
     passed, reason = verdict(replace(CANDIDATE, speedup=0.8), None, "min_speedup")
     assert not passed

@@ -34,15 +34,18 @@ def logged(
     experiment: str,
     metrics: dict[str, float] = METRICS,
     status: str = "FINISHED",
+    corpus: tuple[str, str] = ("emotion", "abc"),
     **tags: str,
 ) -> str:
-    """Write a run as the pipeline leaves it."""
+    """Write a run as the pipeline leaves it, on a corpus of a name with a validation digest."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
+    name, digest = corpus
     run_id = client.create_run(experiment, tags={**TAGS, **tags}).info.run_id
-    for name, value in metrics.items():
-        client.log_metric(run_id, name, value)
-    dataset = Dataset("validation", "abc", "local", "{}")
+    client.log_param(run_id, "dataset.name", name)
+    for figure, value in metrics.items():
+        client.log_metric(run_id, figure, value)
+    dataset = Dataset("validation", digest, "local", "{}")
     context = InputTag("mlflow.data.context", "validation")
     client.log_inputs(run_id, [DatasetInput(dataset, [context])])
     client.set_terminated(run_id, status)
@@ -118,6 +121,45 @@ def test_a_run_of_a_sweep_is_one_of_its_finished_jobs(
     logged(client, experiment, METRICS, "FAILED", **of_sweep)
     assert Registry("classifier").shipped(ids[0]).chosen_from == 3
     assert Registry("classifier").shipped(logged(client, experiment, METRICS)).chosen_from == 1
+
+
+@pytest.mark.parametrize(
+    ("harder", "easier", "names"),
+    [
+        (("emotion", "abc"), ("trec", "def"), ("emotion", "trec")),
+        # A swept dataset.split_seed makes other validation texts of one corpus.
+        (("emotion", "abc"), ("emotion", "def"), (r"emotion \(abc\)", r"emotion \(def\)")),
+    ],
+)
+def test_runs_on_other_texts_are_no_rivals(
+    client: MlflowClient,
+    experiment: str,
+    harder: tuple[str, str],
+    easier: tuple[str, str],
+    names: tuple[str, str],
+) -> None:
+    parent = client.create_run(experiment, tags={"sweep.key": "1"}, run_name="a sweep")
+    of_sweep = {"mlflow.parentRunId": parent.info.run_id}
+    ids = [
+        logged(
+            client,
+            experiment,
+            {**METRICS, "validation_accuracy": accuracy},
+            corpus=corpus,
+            **of_sweep,
+        )
+        for accuracy, corpus in ((0.8, harder), (0.9, harder), (0.97, easier))
+    ]
+    registry = Registry("classifier")
+    first, second = names
+    with pytest.raises(
+        PipelineError,
+        match="^sweep a sweep has runs on 2 corpora, whose figures are no rivals; promote the best "
+        rf"run of one corpus by its id: {ids[1]} \({first}, validation_accuracy 0.9\), "
+        rf"{ids[2]} \({second}, validation_accuracy 0.97\).$",
+    ):
+        registry.best_of_sweep("latest")
+    assert [registry.shipped(run_id).chosen_from for run_id in ids] == [2, 2, 1]
 
 
 def test_the_best_of_a_sweep_follows_the_objectives_of_the_sweep(
