@@ -122,10 +122,13 @@ def _check_best_checkpoint(trainer: TrainerConfig) -> None:
             f"trainer.save_strategy={strategy} and trainer.eval_strategy={strategy}, or "
             "trainer.load_best_model_at_end=false."
         )
-    if trainer.save_strategy == "steps" and trainer.save_steps % (trainer.eval_steps or 1):
+    # transformers 4.57 keeps the best figure of all evaluations, and of the checkpoints the newest
+    # one that was the best by then.
+    if trainer.save_strategy == "steps" and trainer.save_steps != trainer.eval_steps:
         raise PipelineError(
-            f"trainer.save_steps={trainer.save_steps} must be a multiple of "
-            f"trainer.eval_steps={trainer.eval_steps} with trainer.load_best_model_at_end=true."
+            f"trainer.save_steps={trainer.save_steps} must be trainer.eval_steps="
+            f"{trainer.eval_steps} with trainer.load_best_model_at_end=true, which needs a "
+            f"checkpoint at every evaluation; set trainer.save_steps={trainer.eval_steps}."
         )
 
 

@@ -47,6 +47,7 @@ from pipeline.training.callbacks import (
     Curves,
     EvaluationLines,
     FloatState,
+    LastEvaluation,
     LogCurves,
     ProgressBar,
 )
@@ -240,6 +241,8 @@ def _phase_trainer(
     config = phase.trainer
     if inputs.model.classification_token_only:
         callbacks.append(FirstTokenOnly())
+    if config.load_best_model_at_end:
+        callbacks.append(LastEvaluation())
     if config.early_stopping_patience is not None:
         patience, threshold = config.early_stopping_patience, config.early_stopping_threshold
         callbacks.append(EarlyStoppingCallback(patience, threshold))

@@ -144,6 +144,16 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
             "the best checkpoint may be from before the weights were pruned",
         ),
         (
+            [
+                "trainer.eval_strategy=steps",
+                "trainer.save_strategy=steps",
+                "trainer.eval_steps=100",
+            ],
+            "trainer.save_steps=500 must be trainer.eval_steps=100 with "
+            "trainer.load_best_model_at_end=true, which needs a checkpoint at every evaluation; "
+            "set trainer.save_steps=100.",
+        ),
+        (
             ["trainer.early_stopping_patience=2", "trainer.load_best_model_at_end=false"],
             "needs trainer.load_best_model_at_end=true",
         ),
