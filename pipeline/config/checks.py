@@ -40,6 +40,7 @@ def check(config: Config) -> None:
     """
     _check_numbers(config)
     _check_recipe(config.qat)
+    _check_lengths(config)
     _check_post_training(config.qat)
     _check_best_checkpoint(config.trainer)
     _check_pruned_training(config)
@@ -84,6 +85,24 @@ def _check_recipe(qat: QatConfig) -> None:
             raise PipelineError(
                 f"qat.phases.{name}.freeze_observers_after={phase.freeze_observers_after} has "
                 "nothing to freeze: the phase does not quantize."
+            )
+
+
+def _check_lengths(config: Config) -> None:
+    """Refuse a length in epochs that trainer.max_steps would override."""
+    if config.trainer.max_steps <= 0:
+        return
+    lengths = {
+        f"qat.phases.{name}.num_train_epochs": phase.num_train_epochs
+        for name, phase in config.qat.phases.items()
+    }
+    if config.distillation is not None:
+        lengths["distillation.num_train_epochs"] = config.distillation.num_train_epochs
+    for key, epochs in lengths.items():
+        if epochs is not None:
+            raise PipelineError(
+                f"{key}={epochs:g} and trainer.max_steps={config.trainer.max_steps} are two "
+                f"lengths of one phase; leave out one of them (trainer.max_steps=-1, {key}=null)."
             )
 
 

@@ -190,6 +190,21 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
             ["dataset.unlabelled_file=pyproject.toml"],
             "dataset.unlabelled_file=pyproject.toml has texts for a teacher to label",
         ),
+        (
+            ["trainer.max_steps=8", "qat.phases.qat.num_train_epochs=2"],
+            "qat.phases.qat.num_train_epochs=2 and trainer.max_steps=8 are two lengths of one "
+            "phase; leave out one of them (trainer.max_steps=-1, qat.phases.qat.num_train_epochs="
+            "null).",
+        ),
+        (
+            [
+                "trainer.max_steps=8",
+                "+distillation=teacher",
+                "distillation.teacher=a/b",
+                "distillation.num_train_epochs=0.5",
+            ],
+            "distillation.num_train_epochs=0.5 and trainer.max_steps=8 are two lengths",
+        ),
         (["loss.focal_gamma=2", "trainer.label_smoothing_factor=0.1"], "exclude each other"),
     ],
 )

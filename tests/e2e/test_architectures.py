@@ -173,6 +173,7 @@ def test_an_architecture_goes_through_qat_save_reload_and_onnx(
         "export=all",
         "export.max_accuracy_loss=1",
         "trainer.max_steps=4",
+        "qat.phases.qat.num_train_epochs_factor=1",
     ]
     output = command(*typed)
     assert output.code == 0, output.err
@@ -227,6 +228,7 @@ def test_pairs_of_texts_go_the_same_way(
         "dataset.text_column=question",
         "dataset.text_pair_column=answer",
         "trainer.max_steps=4",
+        "qat.phases.qat.num_train_epochs_factor=1",
     )
     assert output.code == 0, output.err
     client = MlflowClient(store)

@@ -24,6 +24,17 @@ def test_a_phase_takes_from_the_trainer_what_it_does_not_say() -> None:
     assert finetune.trainer.seed == qat.trainer.seed == 7
 
 
+@pytest.mark.parametrize(("steps", "quarter"), [(8, 2), (10, 3), (1, 1)])
+def test_a_length_in_steps_is_scaled_as_one_in_epochs(steps: int, quarter: int) -> None:
+    qat = PhaseConfig(quantize=True, num_train_epochs_factor=0.25)
+    recipe = QatConfig("two", {"finetune": PhaseConfig(quantize=False), "qat": qat})
+    trainer = replace(CONFIG.trainer, max_steps=steps)
+    listed = phases(replace(CONFIG, qat=recipe, trainer=trainer), (), TASK)
+    assert [phase.trainer.max_steps for phase in listed] == [steps, quarter]
+    listed = phases(replace(CONFIG, qat=recipe), (), TASK)
+    assert [phase.trainer.max_steps for phase in listed] == [-1, -1], "the epochs count"
+
+
 def test_only_a_quantizing_phase_has_a_quantization_config() -> None:
     finetune, qat = phases(CONFIG, (), TASK)
     assert finetune.quantization is None
