@@ -343,7 +343,8 @@ class PruningConfig:
         target_sparsity: share of zeros at the end, above 0 and below 1.
         pruning_scope: whether weights are ranked over all layers (global) or within each (local).
         start_step: training step at which sparsity begins to grow.
-        end_step: training step at which sparsity reaches its target; null is half of the phase.
+        end_step: training step at which sparsity reaches its target, below the number of steps of
+            the first phase; null is half of the phase.
         pruning_frequency: number of steps between two prunings; null makes about twenty of them.
     """
 
