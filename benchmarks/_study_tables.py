@@ -171,6 +171,7 @@ def draw_front(corpus: str, lines: Mapping[str, Sequence[Run]]) -> None:
             scatter(runs, shipped, f"{label}, {shipped}")
     scatter([run for runs in lines.values() for run in runs], TEACHER, "teacher, PyTorch FP32")
     axes.set(xlabel="p50 of one text, ms", ylabel="test accuracy", title=corpus, xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.legend()
     figure.savefig(FRONT_PICTURE.with_stem(f"{FRONT_PICTURE.stem}_{corpus}"), dpi=120)
     plt.close(figure)

@@ -17,7 +17,7 @@ from pipeline.config.schema import Config
 from pipeline.data.corpus import Corpus
 from pipeline.data.tokens import Tokens, collator, highest_id, tokenize
 from pipeline.evaluation.metrics import Evaluator
-from pipeline.models.export import check_exportable
+from pipeline.models.export import check_exportable, separator_of
 from pipeline.models.load import (
     Pretrained,
     check_max_length,
@@ -98,7 +98,7 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     start = load_model(config.model, corpus.label_names)
     model_config = deepcopy(start.model.config)
-    fp32_modules = _check_model(start.model, config)
+    fp32_modules = _check_model(start.model, tokenizer, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
     check_vocabulary(start.model, highest_id(inputs.tokens))
     corpus_figures = _describe_corpus(context, corpus, inputs.tokens)
@@ -110,14 +110,17 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     )
 
 
-def _check_model(model: PreTrainedModel, config: Config) -> tuple[str, ...]:
+def _check_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, config: Config
+) -> tuple[str, ...]:
     """Refuse a model that the run cannot quantize or export; name the modules that stay in FP32."""
     check_max_length(model, config.dataset.max_length)
     if config.qat.quantizes:
         check_quantizable(model)
     fp32_modules = matching_modules(model, config.qat.fp32_modules)
     if config.export.formats:
-        check_exportable(model, config.dataset.max_length)
+        separator = separator_of(tokenizer, pairs=config.dataset.text_pair_column is not None)
+        check_exportable(model, config.dataset.max_length, separator)
     return fp32_modules
 
 

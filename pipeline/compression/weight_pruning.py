@@ -8,6 +8,7 @@ from torch import nn
 from torch.ao.nn import quantized
 
 from pipeline.config.schema import PruningConfig
+from pipeline.errors import PipelineError
 
 DEFAULT_PRUNINGS = 20  # while sparsity grows, unless pruning_frequency is given
 
@@ -18,8 +19,18 @@ def growing_config(config: PruningConfig, steps: int) -> WeightPruningConfig:
     Args:
         config: the pruning group.
         steps: training steps of the phase.
+
+    Raises:
+        PipelineError: the phase ends before sparsity reaches its target.
     """
     end = config.end_step if config.end_step is not None else max(config.start_step + 1, steps // 2)
+    if end >= steps:  # steps count from 0, so that the last pruning would not be reached
+        key = "start_step" if config.end_step is None else "end_step"
+        raise PipelineError(
+            f"pruning.{key}={getattr(config, key)} needs at least {end + 1} training steps to "
+            f"reach pruning.target_sparsity={config.target_sparsity}, and the first phase has "
+            f"{steps}; give a lower one, or train longer."
+        )
     every = max(1, math.ceil((end - config.start_step) / DEFAULT_PRUNINGS))
     return WeightPruningConfig(
         pruning_type=config.pruning_type,

@@ -39,6 +39,7 @@ def check(config: Config) -> None:
     """
     _check_numbers(config)
     _check_recipe(config.qat)
+    _check_lengths(config)
     _check_post_training(config.qat)
     _check_best_checkpoint(config.trainer)
     _check_pruned_training(config)
@@ -86,6 +87,24 @@ def _check_recipe(qat: QatConfig) -> None:
             )
 
 
+def _check_lengths(config: Config) -> None:
+    """Refuse a length in epochs that trainer.max_steps would override."""
+    if config.trainer.max_steps <= 0:
+        return
+    lengths = {
+        f"qat.phases.{name}.num_train_epochs": phase.num_train_epochs
+        for name, phase in config.qat.phases.items()
+    }
+    if config.distillation is not None:
+        lengths["distillation.num_train_epochs"] = config.distillation.num_train_epochs
+    for key, epochs in lengths.items():
+        if epochs is not None:
+            raise PipelineError(
+                f"{key}={epochs:g} and trainer.max_steps={config.trainer.max_steps} are two "
+                f"lengths of one phase; leave out one of them (trainer.max_steps=-1, {key}=null)."
+            )
+
+
 def _check_post_training(qat: QatConfig) -> None:
     post_training = qat.post_training
     if post_training is None:
@@ -121,10 +140,13 @@ def _check_best_checkpoint(trainer: TrainerConfig) -> None:
             f"trainer.save_strategy={strategy} and trainer.eval_strategy={strategy}, or "
             "trainer.load_best_model_at_end=false."
         )
-    if trainer.save_strategy == "steps" and trainer.save_steps % (trainer.eval_steps or 1):
+    # transformers 4.57 keeps the best figure of all evaluations, and of the checkpoints the newest
+    # one that was the best by then.
+    if trainer.save_strategy == "steps" and trainer.save_steps != trainer.eval_steps:
         raise PipelineError(
-            f"trainer.save_steps={trainer.save_steps} must be a multiple of "
-            f"trainer.eval_steps={trainer.eval_steps} with trainer.load_best_model_at_end=true."
+            f"trainer.save_steps={trainer.save_steps} must be trainer.eval_steps="
+            f"{trainer.eval_steps} with trainer.load_best_model_at_end=true, which needs a "
+            f"checkpoint at every evaluation; set trainer.save_steps={trainer.eval_steps}."
         )
 
 

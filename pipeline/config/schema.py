@@ -133,7 +133,8 @@ class PhaseConfig:
             that of the trainer group.
         learning_rate: peak learning rate of the phase; null takes learning_rate_factor times that
             of the trainer group.
-        num_train_epochs_factor: length of the phase, where trainer.num_train_epochs is 1.
+        num_train_epochs_factor: length of the phase, where trainer.num_train_epochs (or
+            trainer.max_steps, then rounded up) is 1.
         learning_rate_factor: peak learning rate of the phase, where trainer.learning_rate is 1.
         freeze_embeddings: whether the phase leaves the embedding tables as they are.
         freeze_observers_after: share of a quantizing phase's steps, above 0 and below 1, after
@@ -216,6 +217,8 @@ class TrainerConfig:
 
     Args:
         num_train_epochs: length of a phase in epochs; null follows the corpus.
+        max_steps: length of a phase in optimizer steps, instead of epochs, and of a teacher that
+            is fine-tuned; -1 counts epochs.
         learning_rate: peak learning rate of a phase; null follows the encoder.
         bf16: compute the forward pass of training in bfloat16; null does in phases that do not
             quantize, on a CPU that has AMX or AVX512_BF16.
@@ -298,7 +301,8 @@ class DistillationConfig:
             fine-tuned first.
         num_hidden_layers: number of layers to keep of a teacher that is fine-tuned first; null
             keeps all.
-        num_train_epochs: epochs of that fine-tuning; null takes trainer.num_train_epochs.
+        num_train_epochs: epochs of that fine-tuning; null takes trainer.num_train_epochs, or
+            trainer.max_steps.
         learning_rate: learning rate of that fine-tuning; null takes trainer.learning_rate.
         student_from_teacher: whether the trained model starts from layers of the teacher (those
             that the model group keeps), instead of from model.name_or_path.
@@ -339,7 +343,8 @@ class PruningConfig:
         target_sparsity: share of zeros at the end, above 0 and below 1.
         pruning_scope: whether weights are ranked over all layers (global) or within each (local).
         start_step: training step at which sparsity begins to grow.
-        end_step: training step at which sparsity reaches its target; null is half of the phase.
+        end_step: training step at which sparsity reaches its target, below the number of steps of
+            the first phase; null is half of the phase.
         pruning_frequency: number of steps between two prunings; null makes about twenty of them.
     """
 

@@ -23,7 +23,7 @@ from pipeline.errors import PipelineError
 from pipeline.inference.classifier import PAIRS_KEY, TOKENIZER_FILE, pad
 from pipeline.inference.session import MAX_LENGTH, ONNX_FILE, OPENVINO_FILE, import_openvino
 from pipeline.models.artifact import Artifact
-from pipeline.models.inference_graph import inference_graph
+from pipeline.models.inference_graph import TYPES_INPUT, inference_graph
 from pipeline.names import ONNX_FP32, ONNX_INT8, OPENVINO_INT8
 
 OPSET = 17
@@ -51,6 +51,11 @@ class ExportSettings:
     int8_op_types: Sequence[str]
     pairs: bool = False
 
+    @property
+    def sep_token_id(self) -> int | None:
+        """The id by which the graph finds a second text (separator_of)."""
+        return separator_of(self.tokenizer, pairs=self.pairs)
+
 
 def export(
     model: PreTrainedModel, settings: ExportSettings, formats: Sequence[str], folder: Path
@@ -68,8 +73,7 @@ def export(
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         source = Path(scratch) / ONNX_FILE
-        separator = settings.tokenizer.sep_token_id if settings.pairs else None
-        _export_graph(model, source, settings.max_length, separator)
+        _export_graph(model, source, settings.max_length, settings.sep_token_id)
         if settings.pairs:
             model.config.update({PAIRS_KEY: True})
         artifacts = []
@@ -84,18 +88,38 @@ def export(
     return artifacts
 
 
-def check_exportable(model: PreTrainedModel, max_length: int) -> None:
+def separator_of(tokenizer: PreTrainedTokenizerFast, *, pairs: bool) -> int | None:
+    """Return the id of the token between two texts, if the model tells them apart by token types.
+
+    Args:
+        tokenizer: tokenizer of the model.
+        pairs: whether the model classifies pairs of texts.
+
+    Returns:
+        The id; None for single texts, and for a tokenizer that gives no token types: the model was
+        then trained without them, whatever its table holds.
+    """
+    if not pairs or TYPES_INPUT not in tokenizer.model_input_names:
+        return None
+    separator: int | None = tokenizer.sep_token_id
+    return separator
+
+
+def check_exportable(
+    model: PreTrainedModel, max_length: int, sep_token_id: int | None = None
+) -> None:
     """Export a model on trial, so that a run fails before it trains what it cannot export.
 
     Args:
         model: float classifier.
         max_length: tokens that texts are cut at.
+        sep_token_id: separator's id for a model of text pairs (separator_of).
 
     Raises:
         PipelineError: the architecture cannot be exported.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        _export_graph(model, Path(scratch) / ONNX_FILE, max_length, None)
+        _export_graph(model, Path(scratch) / ONNX_FILE, max_length, sep_token_id)
 
 
 def to_onnx(graph: torch.nn.Module, file: Path, tokens: int = EXAMPLE_TOKENS) -> None:

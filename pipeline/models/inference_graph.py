@@ -22,6 +22,7 @@ from transformers.models.bert.modeling_bert import BertForSequenceClassification
 
 from pipeline.models.first_token import last_layer
 
+TYPES_INPUT = "token_type_ids"
 # Added to the scores of padding. exp(-10000) is 0 in float32, and a quantizer's calibration
 # survives it, unlike -3.4e38.
 MASKED = -10_000.0
@@ -37,7 +38,7 @@ def inference_graph(
             are.
         max_length: tokens that texts are cut at; None takes all that the model takes.
         sep_token_id: separator's id for a model of text pairs: what follows its first occurrence
-            is the second text; None for single texts.
+            is the second text; None for single texts, and for pairs without token types.
 
     Returns:
         A module in evaluation mode from input_ids and attention_mask, both (batch, tokens) int64,
@@ -80,7 +81,7 @@ class Plain(nn.Module):
         types = (
             {}
             if self.sep_token_id is None
-            else {"token_type_ids": token_types(input_ids, self.sep_token_id)}
+            else {TYPES_INPUT: token_types(input_ids, self.sep_token_id)}
         )
         logits: torch.Tensor = self.model(
             input_ids=input_ids, attention_mask=attention_mask, **types

@@ -1,6 +1,7 @@
 """Find the layers of an encoder, keep some of them, and give each a learning rate of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
 
+LAYERS = "num_hidden_layers"  # key of a config, whatever the architecture calls it
+NUMBERS = ("layer_idx", "layer_id")  # what layers call their place in the list
 # Architectures whose first layers are kept, by model_type, with the reason.
 WITHOUT_LAYERS_TO_CHOOSE = {
     "albert": "all layers of ALBERT have the same weights",
@@ -29,7 +32,7 @@ def kept_layers(config: ModelConfig, architecture: PretrainedConfig) -> tuple[in
     Raises:
         PipelineError: the checkpoint has fewer layers, or none to choose from.
     """
-    available = getattr(architecture, "num_hidden_layers", None)
+    available = getattr(architecture, LAYERS, None)
     name, kind = config.name_or_path, architecture.model_type
     if available is None:
         return None
@@ -58,12 +61,51 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     Args:
         model: classifier; changed in place.
         kept: numbers of the layers to keep, from 0 in ascending order.
+
+    Raises:
+        PipelineError: layers cannot be taken out of this architecture, or its config cannot say
+            that fewer are left.
     """
-    place = _layers(model)
-    if place is None or len(place.layers) <= len(kept):
+    kind, count = model.config.model_type, getattr(model.config, LAYERS, None)
+    if count == len(kept):
         return
-    setattr(place.parent, place.name, torch.nn.ModuleList(place.layers[layer] for layer in kept))
-    model.config.num_hidden_layers = len(kept)
+    place = _layers(model)
+    reason = "its layers are not in one list"
+    if place is not None:
+        for name, layers in place.lists.items():
+            setattr(place.parent, name, _numbered(layers[layer] for layer in kept))
+        name_of_count = model.config.attribute_map.get(LAYERS, LAYERS)
+        if getattr(place.parent, name_of_count, None) == count:  # XLM counts them by itself
+            setattr(place.parent, name_of_count, len(kept))
+        reason = _set_count(model, len(kept))
+    if reason:
+        raise PipelineError(
+            f"model.num_hidden_layers={len(kept)}: {kind} cannot be cut to fewer than its {count} "
+            f"layers, because {reason}; leave out model.num_hidden_layers and model.layers."
+        )
+
+
+def _numbered(layers: Iterable[torch.nn.Module]) -> torch.nn.ModuleList:
+    """List layers, and let those that know their number (GPT-2, XLM) have their new one."""
+    listed = torch.nn.ModuleList(layers)
+    for number, layer in enumerate(listed):
+        for module in layer.modules():
+            for name in NUMBERS:
+                if hasattr(module, name):
+                    setattr(module, name, number)
+    return listed
+
+
+def _set_count(model: PreTrainedModel, count: int) -> str:
+    """Let the config say how many layers are left; return why a model of it is another one."""
+    try:
+        model.config.num_hidden_layers = count
+        with torch.device("meta"):
+            built = type(model)(deepcopy(model.config))
+    except (NotImplementedError, ValueError, AssertionError) as error:
+        return str(error).partition("\n")[0].rstrip(".")
+    shapes = ({key: each.shape for key, each in m.state_dict().items()} for m in (model, built))
+    return "" if next(shapes) == next(shapes) else "its config counts them in another way"
 
 
 def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> dict[str, float]:
@@ -84,16 +126,15 @@ def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> d
     place = _layers(model)
     if place is None or embeddings_factor == 1:
         return {}
-    count = len(place.layers)
+    count = len(next(iter(place.lists.values())))
     depth_of = {
         id(module.weight): count
         for module in model.base_model.modules()
         if isinstance(module, torch.nn.Embedding)
     }
-    for parts in place.parent.children():  # XLM has a list for each part of its layers
-        if isinstance(parts, torch.nn.ModuleList) and len(parts) == count:
-            for depth, part in enumerate(reversed(parts)):
-                depth_of |= {id(parameter): depth for parameter in part.parameters()}
+    for parts in place.lists.values():
+        for depth, part in enumerate(reversed(parts)):
+            depth_of |= {id(parameter): depth for parameter in part.parameters()}
     depth, factors = count, {}
     # Parameters are registered in the order in which a text passes them.
     for name, parameter in model.named_parameters():
@@ -105,17 +146,20 @@ def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> d
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a model has its layers."""
+    """Where a model has its layers: one list by name, or, in XLM, one for each part of a layer."""
 
     parent: torch.nn.Module
-    name: str
-    layers: torch.nn.ModuleList
+    lists: Mapping[str, torch.nn.ModuleList]
 
 
 def _layers(model: PreTrainedModel) -> _Place | None:
-    count = getattr(model.config, "num_hidden_layers", None)
+    count = getattr(model.config, LAYERS, None)
     for module in model.base_model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, torch.nn.ModuleList) and len(child) == count:
-                return _Place(module, name, child)
+        lists = {
+            name: child
+            for name, child in module.named_children()
+            if isinstance(child, torch.nn.ModuleList) and len(child) == count
+        }
+        if lists:
+            return _Place(module, lists)
     return None

@@ -127,6 +127,19 @@ def check_vocabulary(model: PreTrainedModel, highest_id: int) -> None:
         )
 
 
+def load_config(config: ModelConfig) -> PretrainedConfig:
+    """Load the config of a checkpoint as it is stored.
+
+    Args:
+        config: the model group.
+
+    Raises:
+        PipelineError: the directory or the Hub has none.
+    """
+    stored: PretrainedConfig = _from_pretrained(AutoConfig, config)
+    return stored
+
+
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
     """Load the model's tokenizer, without the columns that the model does not take.
 
@@ -142,7 +155,7 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
     """
     _check_directory(config)
     tokenizer = _from_pretrained(AutoTokenizer, config)
-    model_config = _from_pretrained(AutoConfig, config)
+    model_config = load_config(config)
     architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(model_config), None)
     if architecture is not None:
         parameters = inspect.signature(architecture.forward).parameters

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 from transformers import ProgressCallback, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from pipeline.names import (
     TRAIN_LEARNING_RATE,
@@ -102,6 +103,19 @@ class ProgressBar(ProgressCallback):
         **_: Any,
     ) -> None:
         """Print nothing; EvaluationLines does."""
+
+
+class LastEvaluation(TrainerCallback):
+    """Evaluate after the last step of a phase as well, where evaluations go by steps.
+
+    The Trainer (transformers 4.57) saves a checkpoint there, which cannot be the best one unless it
+    is evaluated; a phase shorter than eval_steps would have none to choose from.
+    """
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for the evaluation; those that go by epochs have it."""
+        if args.eval_strategy == IntervalStrategy.STEPS and state.global_step >= state.max_steps:
+            control.should_evaluate = True
 
 
 class FloatState(TrainerCallback):

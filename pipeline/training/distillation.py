@@ -35,7 +35,6 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_HIDDEN_STATE, TEACHER_LOGITS, Evaluator
 from pipeline.evaluation.results import Answers, result_of
 from pipeline.models.artifact import Artifact, load, save_artifact
-from pipeline.models.layers import kept_layers
 from pipeline.models.load import (
     check_max_length,
     check_vocabulary,
@@ -49,6 +48,7 @@ from pipeline.training.loss import loss_function
 from pipeline.training.phases import PHASE_OPTIONS, Phase, scheduled
 from pipeline.training.precision import answering
 from pipeline.training.schedule import task_of
+from pipeline.training.student import check_student
 from pipeline.training.teaching import Teaching
 from pipeline.training.train_phase import TrainingInputs, train
 
@@ -90,13 +90,13 @@ class Teacher:
             name_or_path: directory or Hub id of the teacher.
 
         Raises:
-            PipelineError: it cannot be loaded, was trained for other labels, or lacks layers that
-            the trained model is to start from.
+            PipelineError: it cannot be loaded, was trained for other labels, or is none that the
+                trained model can start from, and is to.
         """
         model = ModelConfig(name_or_path, num_hidden_layers=distillation.num_hidden_layers)
         is_classifier = _is_classifier(model, corpus.label_names)
         if distillation.student_from_teacher:
-            _check_layers(config.model, distillation, name_or_path)
+            check_student(config, distillation, model, is_classifier=is_classifier)
             if is_classifier:
                 _check_order(model, corpus.label_names)
         transfer = None
@@ -166,13 +166,6 @@ def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
             f"the corpus has {', '.join(label_names)}."
         )
     return True
-
-
-def _check_layers(model: ModelConfig, distillation: DistillationConfig, path: str) -> None:
-    """Refuse a student with layers that its teacher does not have."""
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    config.num_hidden_layers = distillation.num_hidden_layers or config.num_hidden_layers
-    kept_layers(replace(model, name_or_path=f"teacher {distillation.teacher}"), config)
 
 
 def _check_order(model: ModelConfig, label_names: Sequence[str]) -> None:

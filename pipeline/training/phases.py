@@ -83,6 +83,8 @@ def _trainer_of(phase: PhaseConfig, trainer: TrainerConfig) -> TrainerConfig:
     for key in PHASE_OPTIONS:
         given, factor = getattr(phase, key), getattr(phase, f"{key}_factor")
         own[key] = getattr(trainer, key) * factor if given is None else given
+    if trainer.max_steps > 0:
+        own["max_steps"] = math.ceil(trainer.max_steps * phase.num_train_epochs_factor)
     return replace(trainer, **own)
 
 

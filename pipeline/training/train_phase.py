@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -47,6 +48,7 @@ from pipeline.training.callbacks import (
     Curves,
     EvaluationLines,
     FloatState,
+    LastEvaluation,
     LogCurves,
     ProgressBar,
 )
@@ -121,22 +123,24 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
     """
     quantizes = phase.quantization is not None
     phase = replace(phase, trainer=with_precision(phase.trainer, quantizes, start.model))
-    given_up = inputs.checkpoints.given_up(phase.name)
+    given_up, started = inputs.checkpoints.given_up(phase.name), time.perf_counter()
     while len(given_up) < len(RESTARTS) - 1:
         labels = integers(inputs.splits[TRAIN], LABELS)
         grace_steps = 0 if is_pretrained(start.model) else STEPS_FROM_SCRATCH
         watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels, grace_steps)
         copy = replace(start, model=deepcopy(start.model))
         watched = replace(inputs, loss=watch)
+        attempt = _Attempt(time.perf_counter() - started, (watch,))
         try:
-            return _train(copy, _at_rate(phase, given_up), watched, first_step, [watch])
+            return _train(copy, _at_rate(phase, given_up), watched, first_step, attempt)
         except NothingLearnedError as error:
             given_up = (*given_up, error.steps)
             inputs.checkpoints.give_up(phase.name, given_up)
             rate = _at_rate(phase, given_up).trainer.learning_rate
             line = "phase %s has learned nothing in %d steps (%s); it starts again at %g"
             log.warning(line, phase.name, error.steps, error, rate)
-    return _train(start, _at_rate(phase, given_up), inputs, first_step, [])
+    attempt = _Attempt(time.perf_counter() - started, ())
+    return _train(start, _at_rate(phase, given_up), inputs, first_step, attempt)
 
 
 def _at_rate(phase: Phase, given_up: Sequence[int]) -> Phase:
@@ -144,12 +148,16 @@ def _at_rate(phase: Phase, given_up: Sequence[int]) -> Phase:
     return phase.scaled(RESTARTS[len(given_up)])
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """One attempt at a phase: the seconds of those given up before it, and who watches it."""
+
+    earlier_seconds: float
+    watches: Sequence[TrainerCallback]
+
+
 def _train(
-    start: Pretrained,
-    phase: Phase,
-    inputs: TrainingInputs,
-    first_step: int,
-    callbacks: Sequence[TrainerCallback],
+    start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: int, attempt: _Attempt
 ) -> Stage:
     earlier_steps = sum(inputs.checkpoints.given_up(phase.name))
     curves = Curves(inputs.log_curves, first_step + earlier_steps)
@@ -160,7 +168,7 @@ def _train(
     float_state = FloatState(set(start.model.state_dict()))
     splits = [inputs.splits[TRAIN], inputs.splits[VALIDATION]]
     used_rows = UsedRows(start.model, splits, inputs.tokenizer.pad_token_id)
-    callbacks = [*callbacks, curves, used_rows, float_state, EvaluationLines()]
+    callbacks = [*attempt.watches, curves, used_rows, float_state, EvaluationLines()]
     trainer = _phase_trainer(start, phase, inputs, callbacks, follows_a_phase=first_step > 0)
     checkpoint = inputs.checkpoints.last(phase.name)
     if checkpoint is not None:
@@ -170,8 +178,8 @@ def _train(
     with captured_statistics() as statistics, frozen_or_not, used_rows:
         result = trainer.train(resume_from_checkpoint=resumed_from)
     steps, history = result.global_step + earlier_steps, trainer.state.log_history
-    seconds = result.metrics["train_runtime"]
-    log.info("phase %s: %d steps in %.1f s", phase.name, result.global_step, seconds)
+    seconds = result.metrics["train_runtime"] + attempt.earlier_seconds
+    log.info("phase %s: %d steps in %.1f s", phase.name, steps, seconds)
     if phase.quantization is not None and not statistics:
         raise PipelineError(
             f"phase {phase.name} ended without Mixed Precision Statistics: the model was not "
@@ -240,6 +248,8 @@ def _phase_trainer(
     config = phase.trainer
     if inputs.model.classification_token_only:
         callbacks.append(FirstTokenOnly())
+    if config.load_best_model_at_end:
+        callbacks.append(LastEvaluation())
     if config.early_stopping_patience is not None:
         patience, threshold = config.early_stopping_patience, config.early_stopping_threshold
         callbacks.append(EarlyStoppingCallback(patience, threshold))

@@ -144,6 +144,16 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
             "the best checkpoint may be from before the weights were pruned",
         ),
         (
+            [
+                "trainer.eval_strategy=steps",
+                "trainer.save_strategy=steps",
+                "trainer.eval_steps=100",
+            ],
+            "trainer.save_steps=500 must be trainer.eval_steps=100 with "
+            "trainer.load_best_model_at_end=true, which needs a checkpoint at every evaluation; "
+            "set trainer.save_steps=100.",
+        ),
+        (
             ["trainer.early_stopping_patience=2", "trainer.load_best_model_at_end=false"],
             "needs trainer.load_best_model_at_end=true",
         ),
@@ -179,6 +189,21 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
         (
             ["dataset.unlabelled_file=pyproject.toml"],
             "dataset.unlabelled_file=pyproject.toml has texts for a teacher to label",
+        ),
+        (
+            ["trainer.max_steps=8", "qat.phases.qat.num_train_epochs=2"],
+            "qat.phases.qat.num_train_epochs=2 and trainer.max_steps=8 are two lengths of one "
+            "phase; leave out one of them (trainer.max_steps=-1, qat.phases.qat.num_train_epochs="
+            "null).",
+        ),
+        (
+            [
+                "trainer.max_steps=8",
+                "+distillation=teacher",
+                "distillation.teacher=a/b",
+                "distillation.num_train_epochs=0.5",
+            ],
+            "distillation.num_train_epochs=0.5 and trainer.max_steps=8 are two lengths",
         ),
         (["loss.focal_gamma=2", "trainer.label_smoothing_factor=0.1"], "exclude each other"),
     ],

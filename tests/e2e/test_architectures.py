@@ -46,6 +46,7 @@ from transformers import (
 
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import TextClassifier
+from pipeline.models.export import check_exportable
 from tests.conftest import Output, micro_rows
 
 Command = Callable[..., Output]
@@ -173,6 +174,7 @@ def test_an_architecture_goes_through_qat_save_reload_and_onnx(
         "export=all",
         "export.max_accuracy_loss=1",
         "trainer.max_steps=4",
+        "qat.phases.qat.num_train_epochs_factor=1",
     ]
     output = command(*typed)
     assert output.code == 0, output.err
@@ -197,8 +199,16 @@ def test_pairs_of_texts_go_the_same_way(
     made: Callable[[str], Path],
     micro_model: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
+    tried: list[int | None] = []
+
+    def check(encoder: PreTrainedModel, max_length: int, sep_token_id: int | None) -> None:
+        tried.append(sep_token_id)
+        check_exportable(encoder, max_length, sep_token_id)
+
+    monkeypatch.setattr("pipeline.prepare.check_exportable", check)
     for split, count in (("train", 120), ("validation", 30), ("test", 30)):
         first, second = micro_rows(count, count), micro_rows(count, count + 1)
         same = (
@@ -227,12 +237,16 @@ def test_pairs_of_texts_go_the_same_way(
         "dataset.text_column=question",
         "dataset.text_pair_column=answer",
         "trainer.max_steps=4",
+        "qat.phases.qat.num_train_epochs_factor=1",
     )
     assert output.code == 0, output.err
     client = MlflowClient(store)
     (run,) = client.search_runs(
         [experiment.experiment_id for experiment in client.search_experiments()]
     )
+    with_types = kind in ("bert", "electra")
+    separator = AutoTokenizer.from_pretrained(model).sep_token_id
+    assert tried == [separator if with_types else None], "the graph is tried before training"
     # The export is given texts and finds the second one itself.
     assert run.data.metrics["onnx_fp32/loss"] == pytest.approx(
         run.data.metrics["fp32/loss"], abs=1e-5

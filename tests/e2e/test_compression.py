@@ -180,6 +180,21 @@ def test_pruning_goes_with_every_recipe_and_its_zeros_reach_the_file(
     assert ("teacher/accuracy" in run.data.metrics) is taught
 
 
+def test_pruning_reaches_its_target_in_the_last_step_or_is_refused_before_the_first(
+    command: Command, micro: list[str], store: str
+) -> None:
+    typed = [*micro, "qat=none", "+pruning=magnitude", "pruning.pattern=1x1", "trainer.max_steps=8"]
+    assert command(*typed, "pruning.end_step=7").code == 0
+    output = command(*typed, "pruning.end_step=8")
+    assert output.code == 2
+    assert "pruning.end_step=8 needs at least 9 training steps to reach" in output.error
+    assert "and the first phase has 8; give a lower one, or train longer." in output.error
+    assert "phase finetune" not in output.err
+    reached, refused = runs(store)
+    assert reached.data.metrics["fp32/sparsity"] == pytest.approx(0.5, abs=0.02)
+    assert refused.info.status == "FAILED"
+
+
 def test_loss_options_change_training_and_not_what_is_reported(
     command: Command, micro: list[str], store: str
 ) -> None:

@@ -157,6 +157,19 @@ def test_a_student_with_layers_that_its_teacher_lacks_is_refused_before_anything
     assert "phase teacher" not in output.err
 
 
+def test_a_student_of_another_shape_than_its_teacher_is_refused_before_anything_is_trained(
+    command: Command, micro: list[str], micro_model: Path, tmp_path: Path
+) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(micro_model, teacher)
+    change_config(teacher, num_attention_heads=4)
+    typed = [*micro, *taught_by(teacher), "distillation.student_from_teacher=true"]
+    output = command(*typed)
+    assert output.code == 2
+    assert f"there num_attention_heads=2, in distillation.teacher={teacher} 4; " in output.error
+    assert "phase" not in output.err
+
+
 def test_a_teacher_without_a_padding_token_is_timed_and_one_of_short_texts_is_refused(
     command: Command, micro: list[str], store: str, tmp_path: Path
 ) -> None:

@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.benchmark import benchmark
 from pipeline.inference.classifier import TextClassifier
 from pipeline.models.artifact import Artifact
-from pipeline.models.export import ExportSettings, check_exportable, export
+from pipeline.models.export import ExportSettings, check_exportable, export, separator_of
 from tests.conftest import CLASSES, micro_rows
 
 TEXTS = [
@@ -148,6 +149,24 @@ def test_embeddings_are_int8_unless_they_are_to_stay_in_fp32(
         assert linear[variant].size_mb - everything[variant].size_mb == pytest.approx(
             embeddings_mb, rel=0.25
         )
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_pair_is_exported_with_the_token_types_that_its_tokenizer_gives(
+    tmp_path: Path, micro_model: Path, model: PreTrainedModel, typed: bool
+) -> None:
+    options = {} if typed else {"model_input_names": ["input_ids", "attention_mask"]}
+    own = AutoTokenizer.from_pretrained(micro_model, **options)
+    assert separator_of(own, pairs=True) == (own.sep_token_id if typed else None)
+    assert separator_of(own, pairs=False) is None
+    settings = ExportSettings(own, 32, [], ("Linear",), pairs=True)
+    (artifact,) = export(deepcopy(model), settings, ["onnx_fp32"], tmp_path)
+    with torch.inference_mode():
+        expected = model(**own("rain and river", "snow today", return_tensors="pt")).logits.numpy()
+        other = model(**own("rain and river snow today", return_tensors="pt")).logits.numpy()
+    assert np.abs(expected - other).max() > 1e-3
+    found = TextClassifier(artifact.path).logits(["rain and river\tsnow today"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_architecture_that_onnx_cannot_express_is_named(

@@ -1,11 +1,15 @@
 import pytest
+import torch
 from transformers import (
     AlbertConfig,
     AutoModelForSequenceClassification,
+    BartConfig,
     BertConfig,
     DebertaConfig,
     DistilBertConfig,
     ElectraConfig,
+    FunnelConfig,
+    GPT2Config,
     MPNetConfig,
     PretrainedConfig,
     RobertaConfig,
@@ -14,7 +18,7 @@ from transformers import (
 
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
-from pipeline.models.layers import kept_layers, learning_rate_factors
+from pipeline.models.layers import keep_layers, kept_layers, learning_rate_factors
 
 TINY = {"vocab_size": 20, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
 TINY_DISTILBERT = {"vocab_size": 20, "dim": 8, "n_heads": 2, "hidden_dim": 8, "n_layers": 2}
@@ -72,6 +76,71 @@ def test_positions_beside_the_layers_and_layers_in_parts_have_their_rates_too() 
         factors = learning_rate_factors(model, 0.25)
         assert factors[name] == factor, name
         assert factors[list(factors)[-1]] == 1, "the head"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        BertConfig(**TINY, num_hidden_layers=4),
+        XLMConfig(vocab_size=20, emb_dim=8, n_heads=2, n_layers=4),
+        GPT2Config(vocab_size=20, n_embd=8, n_head=2, n_layer=4, pad_token_id=0),
+    ],
+    ids=lambda architecture: architecture.model_type,
+)
+def test_a_model_of_fewer_layers_answers_as_one_that_is_built_from_its_config(
+    architecture: PretrainedConfig,
+) -> None:
+    model = AutoModelForSequenceClassification.from_config(architecture).eval()
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    keep_layers(model, (1, 3))
+    assert torch.equal(torch.get_rng_state(), random_state), "later draws are the same"
+    assert model.config.num_hidden_layers == 2
+    stored = AutoModelForSequenceClassification.from_config(model.config).eval()
+    stored.load_state_dict(model.state_dict())
+    first = [key for key in model.state_dict() if ".1." in key]
+    assert all(
+        torch.equal(model.state_dict()[key], weights[key.replace(".1.", ".3.")]) for key in first
+    )
+    with torch.inference_mode():
+        ids = torch.tensor([[3, 7, 5]])
+        torch.testing.assert_close(model(ids).logits, stored(ids).logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reason"),
+    [
+        (
+            FunnelConfig(vocab_size=20, d_model=8, n_head=2, d_head=4, d_inner=8),
+            "funnel cannot be cut to fewer than its 12 layers, because its layers are not in one",
+        ),
+        (
+            FunnelConfig(vocab_size=20, block_sizes=[4], d_model=8, n_head=2, d_head=4, d_inner=8),
+            "funnel cannot be cut to fewer than its 4 layers, because This model does not support",
+        ),
+        (
+            BartConfig(
+                vocab_size=20,
+                d_model=16,
+                encoder_layers=4,
+                decoder_layers=4,
+                encoder_ffn_dim=8,
+                decoder_ffn_dim=8,
+            ),
+            "bart cannot be cut to fewer than its 4 layers, because its config counts them in anot",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_cut_is_refused_in_one_line(
+    architecture: PretrainedConfig, reason: str
+) -> None:
+    model = AutoModelForSequenceClassification.from_config(architecture)
+    with pytest.raises(PipelineError) as caught:
+        keep_layers(model, (1, 3))
+    line = str(caught.value)
+    assert f"model.num_hidden_layers=2: {reason}" in line
+    assert line.endswith("; leave out model.num_hidden_layers and model.layers.")
+    assert "\n" not in line
 
 
 def test_layers_with_the_same_weights_and_a_factor_of_one_leave_the_rate_as_it_is() -> None:

@@ -1,5 +1,6 @@
 """A quantizing phase keeps its start, and ends there if it makes nothing better."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -75,15 +76,31 @@ def test_a_quantizing_phase_that_learns_does_not_end_where_it_started(
     )
 
 
-@pytest.mark.parametrize(
-    "steps", [{"eval_steps": 500, "save_steps": 500}, {"eval_steps": 2, "save_steps": 500}]
-)
-def test_a_phase_without_a_checkpoint_that_was_evaluated_ends_with_its_last_step(
-    trained: Callable[..., tuple[Stage, Curve]], steps: Mapping[str, int]
+@pytest.mark.parametrize(("rate", "kept"), [(5e-3, 0), (1e-12, 1)])
+def test_a_phase_shorter_than_the_distance_of_evaluations_is_evaluated_at_its_end(
+    trained: Callable[..., tuple[Stage, Curve]],
+    caplog: pytest.LogCaptureFixture,
+    rate: float,
+    kept: int,
 ) -> None:
-    done, _ = trained(quantize=True, num_train_epochs=4, **{**BY_STEPS, **steps})
-    assert done.figures["kept_start/test"] == 0
-    assert done.evaluate()["accuracy"] > 0.9, "what it learned is there"
+    steps = {**BY_STEPS, "eval_steps": 500, "save_steps": 500}
+    options = {"learning_rate": rate, "num_train_epochs": 4, **steps}
+    done, curve = trained(quantize=True, **options)
+    (evaluated,) = [step for step, entries in curve if "validation/accuracy" in entries]
+    assert evaluated == 100 + done.steps
+    assert done.figures["kept_start/test"] == kept
+    assert ("phase test made nothing better on validation" in caplog.text) is bool(kept)
+    assert kept or done.evaluate()["accuracy"] > 0.9, "what it learned is there"
+
+
+def test_the_last_checkpoint_between_two_evaluations_can_be_the_best_one(
+    trained: Callable[..., tuple[Stage, Curve]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    steps = {**BY_STEPS, "eval_steps": 6, "save_steps": 6, "metric_for_best_model": "loss"}
+    _, curve = trained(quantize=False, **steps)
+    assert [step for step, entries in curve if "validation/loss" in entries] == [106, 108]
+    assert f"checkpoint-8: validation loss {curve[-1][1]['validation/loss']:.4f}" in caplog.text
 
 
 def test_the_start_of_a_phase_is_there_for_who_goes_on(

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config.schema import Config, PhaseConfig, PruningConfig, QatConfig, TrainerConfig
+from pipeline.errors import PipelineError
 from pipeline.training.phases import optimizer_steps, phases
 from pipeline.training.schedule import Task
 
@@ -24,6 +25,17 @@ def test_a_phase_takes_from_the_trainer_what_it_does_not_say() -> None:
     assert finetune.trainer.seed == qat.trainer.seed == 7
 
 
+@pytest.mark.parametrize(("steps", "quarter"), [(8, 2), (10, 3), (1, 1)])
+def test_a_length_in_steps_is_scaled_as_one_in_epochs(steps: int, quarter: int) -> None:
+    qat = PhaseConfig(quantize=True, num_train_epochs_factor=0.25)
+    recipe = QatConfig("two", {"finetune": PhaseConfig(quantize=False), "qat": qat})
+    trainer = replace(CONFIG.trainer, max_steps=steps)
+    listed = phases(replace(CONFIG, qat=recipe, trainer=trainer), (), TASK)
+    assert [phase.trainer.max_steps for phase in listed] == [steps, quarter]
+    listed = phases(replace(CONFIG, qat=recipe), (), TASK)
+    assert [phase.trainer.max_steps for phase in listed] == [-1, -1], "the epochs count"
+
+
 def test_only_a_quantizing_phase_has_a_quantization_config() -> None:
     finetune, qat = phases(CONFIG, (), TASK)
     assert finetune.quantization is None
@@ -39,6 +51,22 @@ def test_the_first_phase_prunes_and_the_next_one_keeps_the_zeros() -> None:
     assert finetune.pruning.weight_compression.pruning_type == "magnitude"
     assert finetune.pruning.weight_compression.end_step == 15, "half of 30 steps"
     assert qat.pruning.weight_compression.pruning_type == "pattern_lock"
+
+
+@pytest.mark.parametrize(
+    ("pruning", "accepted", "reason"),
+    [
+        ({"end_step": 30}, {"end_step": 29}, "end_step=30 needs at least 31 training st"),
+        ({"start_step": 29}, {"start_step": 28}, "start_step=29 needs .* 31 .* has 30; give a"),
+    ],
+)
+def test_a_phase_that_ends_before_its_pruning_is_refused(
+    pruning: dict[str, int], accepted: dict[str, int], reason: str
+) -> None:
+    task = replace(TASK, train_rows=320)
+    phases(replace(CONFIG, pruning=PruningConfig("magnitude", "1x1", **accepted)), (), task)
+    with pytest.raises(PipelineError, match=f"pruning.{reason}"):
+        phases(replace(CONFIG, pruning=PruningConfig("magnitude", "1x1", **pruning)), (), task)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -194,7 +195,19 @@ def test_a_phase_that_learns_nothing_starts_again_with_a_lower_rate(
     trained: Callable[..., tuple[Stage, Curve]],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    seconds: list[float] = []
+    train = PhaseTrainer.train
+
+    def timed(trainer: PhaseTrainer, **options: object) -> object:
+        started = time.perf_counter()
+        try:
+            return train(trainer, **options)
+        finally:
+            seconds.append(time.perf_counter() - started)
+
+    monkeypatch.setattr(PhaseTrainer, "train", timed)
     done, curve = trained(quantize=True, learning_rate=0.03, num_train_epochs=26)
     lines = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert lines
@@ -203,6 +216,9 @@ def test_a_phase_that_learns_nothing_starts_again_with_a_lower_rate(
     )
     assert json.loads((tmp_path / "test/given_up.json").read_text()) == [100] * len(lines)
     assert done.steps == 208 + 100 * len(lines)
+    *given_up, last = seconds
+    assert len(given_up) == len(lines)
+    assert done.figures["time/test_s"] > sum(given_up) + 0.5 * last, "the time of all attempts"
     steps = [step for step, entries in curve if "train/loss" in entries]
     assert steps == sorted(set(steps)), "the points of all attempts follow each other"
     assert done.evaluate()["accuracy"] > 0.5
