@@ -34,6 +34,7 @@ from pipeline.console.command_line import (
     wants_traceback,
 )
 from pipeline.console.disk import disk_errors
+from pipeline.console.log_lines import hide_secrets
 from pipeline.errors import PipelineError, nearest, redacted
 from pipeline.sweeps import sweepers
 
@@ -74,6 +75,7 @@ def _job(config: DictConfig) -> None:
 
 
 def _run(config: DictConfig) -> None:
+    hide_secrets()
     if config.rerun is not None:
         from pipeline.rerun import rerun
 

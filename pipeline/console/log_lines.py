@@ -11,3 +11,12 @@ class RedactedFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a record's line."""
         return redacted(super().format(record))
+
+
+def hide_secrets() -> None:
+    """Let the handlers that Hydra has set up write redacted lines.
+
+    Hydra 1.4 warns of a class of ours in conf/hydra/job_logging, where it would stand by itself.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactedFormatter())
