@@ -213,8 +213,9 @@ def _texts(client: "MlflowClient", run: "Run") -> "Sequence[str] | None":
     from pipeline.data.corpus import load_corpus
 
     try:
-        with store_errors(client.tracking_uri), tempfile.TemporaryDirectory() as scratch:
-            folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
+        with tempfile.TemporaryDirectory() as scratch:
+            with store_errors(client.tracking_uri):
+                folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
             config = cast(Config, OmegaConf.to_object(read_logged(folder)))
         hub.use_cache_if_silent(config)
         corpus = load_corpus(replace(config.dataset, unlabelled_file=None))
@@ -279,17 +280,21 @@ def _write(
         from pipeline.reports.comparison_page import write_page
 
         file = options.output or Path(COMPARISON_PAGE)
-        write_page(comparisons, title, ui, file)
+        with command_line.writing(file):
+            write_page(comparisons, title, ui, file)
         print(f"wrote {file}")  # noqa: T201
-    elif options.format == "table" and options.output is None:
-        from pipeline.reports.comparison_table import show_comparisons
+        return
+    with command_line.writing(options.output or command_line.STANDARD_OUTPUT):
+        if options.format == "table" and options.output is None:
+            from pipeline.reports.comparison_table import show_comparisons
 
-        show_comparisons(comparisons, title)
-    elif options.output is None:
+            show_comparisons(comparisons, title)
+            return
         text = _as_text(comparisons, title, options.format)
-        print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
-    else:
-        options.output.write_text(_as_text(comparisons, title, options.format), encoding="utf-8")
+        if options.output is None:
+            print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
+        else:
+            options.output.write_text(text, encoding="utf-8")
 
 
 def _as_text(comparisons: "Sequence[Comparison]", title: str, text_format: str) -> str:

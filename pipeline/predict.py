@@ -1,7 +1,6 @@
 """Classify texts or a table: python -m pipeline.predict [TEXT ...] [--file FILE] [--output OUT]."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -178,10 +177,12 @@ def _print_answers(options: argparse.Namespace, files: tuple[str, ...]) -> None:
     texts = _texts(options, files, classifier.takes_pairs)
     try:
         for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
-            sys.stdout.write(line)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with command_line.writing(command_line.STANDARD_OUTPUT):
+                sys.stdout.write(line)
+        with command_line.writing(command_line.STANDARD_OUTPUT):
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        command_line.discard_output()
 
 
 def _write_table(options: argparse.Namespace, files: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
 from pipeline.promotion.gate import CHAMPION_CHECK, Candidate, Check, Gate, checks, load_gate
 from pipeline.tracking.locate_model import model_directory
-from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, tracking_uri
 
 if TYPE_CHECKING:
     from pipeline.promotion.registry import Registry, ShippedRun
@@ -79,8 +79,7 @@ def _promote(options: argparse.Namespace) -> int:
     third_parties.prepare()
     from pipeline.promotion.registry import Registry
 
-    with store_errors(tracking_uri()):
-        return _decide(Registry(options.name), options, gate)
+    return _decide(Registry(options.name), options, gate)
 
 
 def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> int:

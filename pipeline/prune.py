@@ -88,15 +88,15 @@ def _prune(options: argparse.Namespace) -> None:
     uri, total_mb, removes = tracking_uri(), 0.0, "would remove" if options.dry_run else "removed"
     with store_errors(uri):
         client = open_client(uri)
-        for run in _selected(client, options):
+        runs = _selected(client, options)
+    for run in runs:
+        with store_errors(uri):
             surplus = surplus_of(client, EndedRun.of(run), options.keep)
-            if surplus is None:
-                continue
-            if not options.dry_run:
+            if surplus is not None and not options.dry_run:
                 _discard(surplus, client)
-            if names := [*surplus.folders, *(MODEL for _ in surplus.models)]:
-                total_mb += surplus.size_mb
-                print(f"{run.info.run_name}: {removes} {', '.join(names)}")  # noqa: T201
+        if surplus is not None and (names := [*surplus.folders, *(MODEL for _ in surplus.models)]):
+            total_mb += surplus.size_mb
+            print(f"{run.info.run_name}: {removes} {', '.join(names)}")  # noqa: T201
     print(f"{removes} {total_mb:,.0f} MB")  # noqa: T201
 
 

@@ -58,25 +58,27 @@ def _report(run_id: str, output: Path | None) -> None:
     from pipeline.tracking.database import open_client
 
     uri = tracking_uri()
-    with store_errors(uri), tempfile.TemporaryDirectory() as scratch:
-        client = open_client(uri)
-        run = find_run(client, run_id)
-        if not client.list_artifacts(run_id, REPORTS):
-            raise PipelineError(
-                f"run {run_id} ({run.info.status}) has no reports; they are logged when a run is "
-                "FINISHED."
-            )
-        folders = {
-            name: Path(client.download_artifacts(run_id, name, scratch))
-            for name in (CONFIG, REPORTS)
-        }
+    with tempfile.TemporaryDirectory() as scratch:
+        with store_errors(uri):
+            client = open_client(uri)
+            run = find_run(client, run_id)
+            if not client.list_artifacts(run_id, REPORTS):
+                raise PipelineError(
+                    f"run {run_id} ({run.info.status}) has no reports; they are logged when a run "
+                    "is FINISHED."
+                )
+            folders = {
+                name: Path(client.download_artifacts(run_id, name, scratch))
+                for name in (CONFIG, REPORTS)
+            }
         config = read_logged(folders[CONFIG])
         file = output or Path(f"report-{run_id}.html")
         # A table of the figures follows, which the page has as well.
         description = run.data.tags.get(DESCRIPTION_TAG, "").partition("\n\n")[0]
-        write_report(
-            folders[REPORTS], run.info.run_name, description, config.dataset.max_length, file
-        )
+        with command_line.writing(file):
+            write_report(
+                folders[REPORTS], run.info.run_name, description, config.dataset.max_length, file
+            )
     print(file)  # noqa: T201
 
 

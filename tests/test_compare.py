@@ -98,6 +98,19 @@ def test_the_table_and_the_page_are_made(
     assert "sweep·recipes" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.usefixtures("sweep")
+@pytest.mark.parametrize("text_format", ["csv", "html"])
+def test_a_file_that_cannot_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text_format: str
+) -> None:
+    file = tmp_path / "missing" / "x"
+    assert compare.main(["--format", text_format, "--output", str(file)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"error: {file} cannot be written: No such file or directory.\n",
+    )
+
+
 def test_a_pull_request_gets_markdown(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["--sweep", sweep, "--format", "markdown"]) == 0
     title, _, headings, rule, *lines = capsys.readouterr().out.splitlines()

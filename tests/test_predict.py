@@ -1,6 +1,9 @@
 """python -m pipeline.predict with tables; lines of text are in tests/e2e/test_deployment.py."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -91,3 +94,20 @@ def test_a_model_of_pairs_asks_for_both_columns(
     pairs = ["--text-column", "question", "--text-pair-column", "text"]
     assert predict.main([*arguments, *pairs]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == "snow?\ti ce"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("answers", ["jsonl", "table"])
+def test_a_full_standard_output_is_one_line(answers: str) -> None:
+    command = ["-m", "pipeline.predict", "rain", "--model", str(MODEL), "--format", answers]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output cannot be written: No space left on device.\n"
