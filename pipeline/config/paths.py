@@ -1,6 +1,7 @@
 """Ask for paths that the user typed, in folders that may not be entered too.
 
-Path.exists() and Path.is_dir() raise PermissionError there; to the user such a path is not there.
+Path.exists(), Path.is_dir() and Path.is_file() raise PermissionError there, and OSError for a name
+that is too long; to the user such a path is not there.
 """
 
 import glob
@@ -15,6 +16,11 @@ def exists(path: str | os.PathLike[str]) -> bool:
 def is_directory(path: str | os.PathLike[str]) -> bool:
     """Tell whether there is a directory that can be reached."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a file that can be reached."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def matching(path_or_pattern: str) -> list[str]:

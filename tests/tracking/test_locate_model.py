@@ -97,3 +97,12 @@ def test_only_a_run_id_stands_for_the_fp32_model_of_a_run(store: str) -> None:
     run_id = MlflowClient(store).create_run("0").info.run_id
     with pytest.raises(PipelineError, match=f"run {run_id} has no FP32 model"):
         fp32_directory(run_id, store)
+
+
+def test_a_reference_that_cannot_be_reached_is_no_directory(closed: Path) -> None:
+    for reference in (str(closed / "model"), "x" * 300):
+        for directory_of in (mlflow_directory, model_directory):
+            with pytest.raises(PipelineError, match=f"{reference} is not a directory, a run id"):
+                directory_of(reference)
+    with pytest.raises(PipelineError, match="closed is not an MLflow model"):
+        mlflow_directory(str(closed))
