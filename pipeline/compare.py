@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.console import command_line, third_parties
+from pipeline.console.markdown import printable
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
     ACCURACY,
@@ -166,7 +167,7 @@ def _show_two(client: "MlflowClient", first: "Run", second: "Run", ui: str) -> N
         if _has_report(client, run.info.run_id):
             place = views.run_place(run.info.experiment_id, run.info.run_id).partition("?")[0]
             line = f"report of {run.info.run_name}: {ui}{place}/artifacts/{REPORTS}/{REPORT_PAGE}"
-            print(line)  # noqa: T201
+            print(printable(line))  # noqa: T201
 
 
 def _has_report(client: "MlflowClient", run_id: str) -> bool:
@@ -220,7 +221,7 @@ def _texts(client: "MlflowClient", run: "Run") -> "Sequence[str] | None":
         hub.use_cache_if_silent(config)
         corpus = load_corpus(replace(config.dataset, unlabelled_file=None))
     except PipelineError as error:
-        print(f"the texts cannot be read: {error}")  # noqa: T201
+        print(printable(f"the texts cannot be read: {error}"))  # noqa: T201
         return None
     if corpus.digests[TEST] != digests_of(run).get(TEST):
         print("the texts have changed since")  # noqa: T201

@@ -146,14 +146,15 @@ def _reasons(verdicts: Sequence[Check]) -> str:
 def _show(run: "ShippedRun", verdicts: Sequence[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    title = Text(f"gate for {run.name} ({run.run_id})")
+    from pipeline.console.tables import shown
+
+    title = shown(f"gate for {run.name} ({run.run_id})")
     table = Table(title=title, title_justify="left")
     for column in ("line", "", "why"):
         table.add_column(column)
     for check in verdicts:
-        table.add_row(check.line, "passed" if check.passed else "FAILED", Text(check.reason))
+        table.add_row(check.line, "passed" if check.passed else "FAILED", shown(check.reason))
     console = Console()
     console.print(table)
     console.print(f"test accuracy {run.test_accuracy:.4f}{_interval(run)}; it decides nothing here")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.config.objectives import rank
 from pipeline.config.schema import KEEP_NONE, KEEP_SHIPPED
 from pipeline.console import command_line, third_parties
+from pipeline.console.markdown import printable
 from pipeline.errors import PipelineError
 from pipeline.names import BEST_RUN_ID_TAG, FINISHED, MODEL, PARENT_TAG, RUNNING, SWEEP_TAG
 from pipeline.tracking.liveness import is_dead
@@ -96,7 +97,8 @@ def _prune(options: argparse.Namespace) -> None:
                 _discard(surplus, client)
         if surplus is not None and (names := [*surplus.folders, *(MODEL for _ in surplus.models)]):
             total_mb += surplus.size_mb
-            print(f"{run.info.run_name}: {removes} {', '.join(names)}")  # noqa: T201
+            line = f"{run.info.run_name}: {removes} {', '.join(names)}"
+            print(printable(line))  # noqa: T201
     print(f"{removes} {total_mb:,.0f} MB")  # noqa: T201
 
 

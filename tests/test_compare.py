@@ -138,6 +138,24 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
     assert "nothing differs" in capsys.readouterr().out
 
 
+def test_no_name_of_a_run_steers_the_terminal(
+    sweep: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient(store)
+    experiment = client.get_run(sweep).info.experiment_id
+    runs = [client.create_run(experiment, run_name=f"run {n}\x1b[2J") for n in range(2)]
+    for number, run in enumerate(runs):
+        client.log_param(run.info.run_id, "dataset.name", f"mine\x1b[{number}J")
+        client.log_metric(run.info.run_id, "accuracy", number / 2)
+        client.log_text(run.info.run_id, "", "reports/report.html")
+    ids = [run.info.run_id for run in runs]
+    assert compare.main(ids) == 0
+    assert compare.main([*ids, sweep]) == 0
+    shown = capsys.readouterr().out
+    assert "report of run 0" in shown
+    assert "\x1b" not in shown
+
+
 @pytest.mark.usefixtures("sweep")
 @pytest.mark.parametrize("option", ["output", "metric"])
 def test_two_runs_at_the_terminal_take_no_file_and_no_metric(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.console import interrupt
 from pipeline.console.disk import FULL as DISK_FULL
+from pipeline.console.markdown import printable
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
 
 if TYPE_CHECKING:
@@ -134,13 +135,13 @@ def python(*arguments: str, **environment: str) -> str:
 
 
 def complain(line: str) -> None:
-    """Print an error's line to standard error, without secrets."""
-    print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
+    """Print an error's line to standard error, without secrets and what would steer a terminal."""
+    print(f"error: {printable(redacted(line))}", file=sys.stderr)  # noqa: T201
 
 
 def note(line: str) -> None:
-    """Print a line for the person at the terminal to standard error, without secrets."""
-    print(redacted(line), file=sys.stderr)  # noqa: T201
+    """Print a line for the person at the terminal to standard error, as an error's."""
+    print(printable(redacted(line)), file=sys.stderr)  # noqa: T201
 
 
 def counter(description: str, unit: str, total: int | None = None, done: int = 0) -> "tqdm[Any]":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import interrupt
-from pipeline.console.command_line import exit_code, python, writing
+from pipeline.console.command_line import complain, exit_code, note, python, writing
 from pipeline.errors import PipelineError
 
 
@@ -181,3 +181,9 @@ def test_a_file_that_cannot_be_written_is_named_and_a_closed_pipe_passes() -> No
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(BrokenPipeError), writing("x.csv"):
         raise BrokenPipeError
+
+
+def test_no_error_or_note_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("label 'hot\x1b[2J\n' occurs")
+    note("hot\x9b2J")
+    assert capsys.readouterr().err == "error: label 'hot [2J ' occurs\nhot 2J\n"
