@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pipeline.config.paths import typed_path
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.console import command_line, third_parties
 from pipeline.console.markdown import printable
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--output",
         metavar="FILE",
-        type=Path,
+        type=typed_path,
         help=f"file to write (default: standard output; for html, {COMPARISON_PAGE})",
     )
     return command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.bulk.lines import STANDARD_INPUT, json_lines, lines_of_text, table_rows
 from pipeline.config.checks import check_encoding
+from pipeline.config.paths import with_home
 from pipeline.console import command_line, third_parties
 from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--file",
+        type=with_home,
         default=STANDARD_INPUT,
         help="UTF-8 file with one text a line, or a table: .parquet, .csv, .tsv, .jsonl or .json, "
         "also compressed, and a pattern of several; - (default) is standard input, texts alone",
@@ -95,6 +97,7 @@ def _add_options_of_tables(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--output",
+        type=with_home,
         metavar="OUT.parquet",
         help="file for a table with its columns, label, score and scores; what was stopped goes on "
         "with the same command",

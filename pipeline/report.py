@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.config.paths import typed_path
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
 from pipeline.names import CONFIG, DESCRIPTION_TAG, REPORT_PAGE, REPORTS
@@ -33,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("run", metavar="RUN_ID", help="id of the run (32 hex digits)")
     command.add_argument(
-        "--output", type=Path, metavar="FILE", help="page to write (default: report-RUN_ID.html)"
+        "--output",
+        type=typed_path,
+        metavar="FILE",
+        help="page to write (default: report-RUN_ID.html)",
     )
     return command
 

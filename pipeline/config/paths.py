@@ -6,6 +6,21 @@ that is too long; to the user such a path is not there.
 
 import glob
 import os
+from pathlib import Path
+
+
+def with_home(path: str) -> str:
+    """Write ~ and ~USER at the start of a path out, which a shell does not do within quotes.
+
+    Args:
+        path: path, pattern, URL or any other name; what exists as it is typed stays.
+    """
+    return path if exists(path) else os.path.expanduser(path)  # noqa: PTH111
+
+
+def typed_path(text: str) -> Path:
+    """Return the path that was typed behind an option: a shell leaves the ~ of --output=~/x."""
+    return Path(with_home(text))
 
 
 def exists(path: str | os.PathLike[str]) -> bool:

@@ -8,7 +8,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.paths import is_file
+from pipeline.config.paths import is_file, with_home
 from pipeline.config.ranges import number, numbers
 from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.intervals import Interval, accuracy_difference_interval
@@ -197,7 +197,7 @@ def load_gate(name: str) -> Gate:
             value.
     """
     is_path = name.endswith((".yaml", ".yml"))
-    file = Path(name) if is_path else GATES / f"{name}.yaml"
+    file = Path(with_home(name)) if is_path else GATES / f"{name}.yaml"
     if is_path and not is_file(file):
         raise PipelineError(f"--gate {name} does not exist.")
     if not is_file(file):

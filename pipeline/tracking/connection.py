@@ -14,6 +14,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline.config.paths import typed_path
 from pipeline.config.schema import TrackingConfig
 from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
@@ -194,7 +195,7 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
             client.set_experiment_tag(experiment.experiment_id, tag, value)
         return str(experiment.experiment_id)
     if location is not None and "://" not in location:
-        location = Path(location).absolute().as_uri()
+        location = typed_path(location).absolute().as_uri()
     try:
         created = client.create_experiment(
             name, artifact_location=location, tags=EXPERIMENT_TAGS | views.view_tags()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.config.hub import RUN_ID
-from pipeline.config.paths import is_directory, is_file
+from pipeline.config.paths import is_directory, is_file, with_home
 from pipeline.errors import PipelineError, nearest
 from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
@@ -26,6 +26,7 @@ def mlflow_directory(reference: str) -> Path:
     Raises:
         PipelineError: there is no such model.
     """
+    reference = with_home(reference)
     if is_directory(reference):
         if not is_file(Path(reference) / MLFLOW_FILE):
             raise PipelineError(
@@ -59,6 +60,7 @@ def model_directory(reference: str) -> Path:
     Raises:
         PipelineError: there is no such model, or it holds a pickle.
     """
+    reference = with_home(reference)
     if is_directory(reference) and not is_file(Path(reference) / MLFLOW_FILE):
         return Path(reference)
     packed = mlflow_directory(reference)

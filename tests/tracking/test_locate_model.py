@@ -29,6 +29,16 @@ def test_a_directory_that_an_export_wrote_is_the_model(tmp_path: Path) -> None:
     assert model_directory(str(tmp_path)) == tmp_path
 
 
+def test_a_directory_may_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    typed = f"~/{tmp_path.name}"
+    assert model_directory(typed) == tmp_path
+    mlflow_model(tmp_path, "onnx_int8")
+    assert mlflow_directory(typed) == tmp_path
+
+
 def test_the_model_of_an_mlflow_directory_is_its_only_folder_of_artifacts(tmp_path: Path) -> None:
     packed = mlflow_model(tmp_path, "onnx_int8")
     assert mlflow_directory(str(packed)) == packed
