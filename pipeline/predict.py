@@ -237,8 +237,9 @@ def _columns(options: argparse.Namespace, takes_pairs: bool) -> "Columns":
 
     if takes_pairs and options.text_pair_column is None:
         raise PipelineError(
-            "the model takes pairs of texts; name the column of the second ones: "
-            "--text-pair-column NAME."
+            f"the model takes pairs of texts; {options.file} is read as a table: name the column "
+            "of the second ones with --text-pair-column NAME, or, if it has no header, give its "
+            "lines of two texts with a tab between them by standard input (< FILE)."
         )
     if options.text_pair_column is not None and not takes_pairs:
         raise PipelineError(
