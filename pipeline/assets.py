@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.config.paths import typed_path
 from pipeline.data.quickstart import CORPUS, ENCODER, fetch
 from pipeline.errors import PipelineError
 
@@ -19,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--folder",
         metavar="DIR",
-        type=Path,
+        type=typed_path,
         default=Path("assets"),
         help="folder to put them in (default: %(default)s)",
     )

@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from pipeline.config import schema
+from pipeline.config.paths import is_directory
 from pipeline.config.resolve import resolve, unknown_key
 from pipeline.console import interrupt
 from pipeline.console.command_line import (
@@ -117,7 +118,7 @@ def _in_start_folder(config: DictConfig) -> Iterator[None]:
     Relative paths then mean the same as in the command.
     """
     directory = config.sweep.directory
-    with contextlib.chdir(directory if directory is not None and Path(directory).is_dir() else "."):
+    with contextlib.chdir(directory if directory is not None and is_directory(directory) else "."):
         yield
 
 

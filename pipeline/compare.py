@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pipeline.config.paths import typed_path
 from pipeline.config.schema import Config, TrackingConfig
 from pipeline.console import command_line, third_parties
+from pipeline.console.markdown import printable
 from pipeline.errors import PipelineError, redacted
 from pipeline.names import (
     ACCURACY,
@@ -101,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--output",
         metavar="FILE",
-        type=Path,
+        type=typed_path,
         help=f"file to write (default: standard output; for html, {COMPARISON_PAGE})",
     )
     return command
@@ -166,7 +168,7 @@ def _show_two(client: "MlflowClient", first: "Run", second: "Run", ui: str) -> N
         if _has_report(client, run.info.run_id):
             place = views.run_place(run.info.experiment_id, run.info.run_id).partition("?")[0]
             line = f"report of {run.info.run_name}: {ui}{place}/artifacts/{REPORTS}/{REPORT_PAGE}"
-            print(line)  # noqa: T201
+            print(printable(line))  # noqa: T201
 
 
 def _has_report(client: "MlflowClient", run_id: str) -> bool:
@@ -213,13 +215,14 @@ def _texts(client: "MlflowClient", run: "Run") -> "Sequence[str] | None":
     from pipeline.data.corpus import load_corpus
 
     try:
-        with store_errors(client.tracking_uri), tempfile.TemporaryDirectory() as scratch:
-            folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
+        with tempfile.TemporaryDirectory() as scratch:
+            with store_errors(client.tracking_uri):
+                folder = Path(client.download_artifacts(run.info.run_id, CONFIG, scratch))
             config = cast(Config, OmegaConf.to_object(read_logged(folder)))
         hub.use_cache_if_silent(config)
         corpus = load_corpus(replace(config.dataset, unlabelled_file=None))
     except PipelineError as error:
-        print(f"the texts cannot be read: {error}")  # noqa: T201
+        print(printable(f"the texts cannot be read: {error}"))  # noqa: T201
         return None
     if corpus.digests[TEST] != digests_of(run).get(TEST):
         print("the texts have changed since")  # noqa: T201
@@ -279,17 +282,21 @@ def _write(
         from pipeline.reports.comparison_page import write_page
 
         file = options.output or Path(COMPARISON_PAGE)
-        write_page(comparisons, title, ui, file)
+        with command_line.writing(file):
+            write_page(comparisons, title, ui, file)
         print(f"wrote {file}")  # noqa: T201
-    elif options.format == "table" and options.output is None:
-        from pipeline.reports.comparison_table import show_comparisons
+        return
+    with command_line.writing(options.output or command_line.STANDARD_OUTPUT):
+        if options.format == "table" and options.output is None:
+            from pipeline.reports.comparison_table import show_comparisons
 
-        show_comparisons(comparisons, title)
-    elif options.output is None:
+            show_comparisons(comparisons, title)
+            return
         text = _as_text(comparisons, title, options.format)
-        print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
-    else:
-        options.output.write_text(_as_text(comparisons, title, options.format), encoding="utf-8")
+        if options.output is None:
+            print(text, end="" if text.endswith("\n") else "\n")  # noqa: T201
+        else:
+            options.output.write_text(text, encoding="utf-8")
 
 
 def _as_text(comparisons: "Sequence[Comparison]", title: str, text_format: str) -> str:

@@ -1,7 +1,6 @@
 """Classify texts or a table: python -m pipeline.predict [TEXT ...] [--file FILE] [--output OUT]."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.bulk.lines import STANDARD_INPUT, json_lines, lines_of_text, table_rows
 from pipeline.config.checks import check_encoding
+from pipeline.config.paths import with_home
 from pipeline.console import command_line, third_parties
 from pipeline.cpus import available_cpus
 from pipeline.errors import PipelineError
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--file",
+        type=with_home,
         default=STANDARD_INPUT,
         help="UTF-8 file with one text a line, or a table: .parquet, .csv, .tsv, .jsonl or .json, "
         "also compressed, and a pattern of several; - (default) is standard input, texts alone",
@@ -96,6 +97,7 @@ def _add_options_of_tables(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--output",
+        type=with_home,
         metavar="OUT.parquet",
         help="file for a table with its columns, label, score and scores; what was stopped goes on "
         "with the same command",
@@ -178,10 +180,12 @@ def _print_answers(options: argparse.Namespace, files: tuple[str, ...]) -> None:
     texts = _texts(options, files, classifier.takes_pairs)
     try:
         for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
-            sys.stdout.write(line)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with command_line.writing(command_line.STANDARD_OUTPUT):
+                sys.stdout.write(line)
+        with command_line.writing(command_line.STANDARD_OUTPUT):
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        command_line.discard_output()
 
 
 def _write_table(options: argparse.Namespace, files: tuple[str, ...]) -> None:
@@ -233,8 +237,9 @@ def _columns(options: argparse.Namespace, takes_pairs: bool) -> "Columns":
 
     if takes_pairs and options.text_pair_column is None:
         raise PipelineError(
-            "the model takes pairs of texts; name the column of the second ones: "
-            "--text-pair-column NAME."
+            f"the model takes pairs of texts; {options.file} is read as a table: name the column "
+            "of the second ones with --text-pair-column NAME, or, if it has no header, give its "
+            "lines of two texts with a tab between them by standard input (< FILE)."
         )
     if options.text_pair_column is not None and not takes_pairs:
         raise PipelineError(

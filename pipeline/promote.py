@@ -9,7 +9,7 @@ from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
 from pipeline.promotion.gate import CHAMPION_CHECK, Candidate, Check, Gate, checks, load_gate
 from pipeline.tracking.locate_model import model_directory
-from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, store_errors, tracking_uri
+from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, tracking_uri
 
 if TYPE_CHECKING:
     from pipeline.promotion.registry import Registry, ShippedRun
@@ -79,8 +79,7 @@ def _promote(options: argparse.Namespace) -> int:
     third_parties.prepare()
     from pipeline.promotion.registry import Registry
 
-    with store_errors(tracking_uri()):
-        return _decide(Registry(options.name), options, gate)
+    return _decide(Registry(options.name), options, gate)
 
 
 def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> int:
@@ -147,14 +146,15 @@ def _reasons(verdicts: Sequence[Check]) -> str:
 def _show(run: "ShippedRun", verdicts: Sequence[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    title = Text(f"gate for {run.name} ({run.run_id})")
+    from pipeline.console.tables import shown
+
+    title = shown(f"gate for {run.name} ({run.run_id})")
     table = Table(title=title, title_justify="left")
     for column in ("line", "", "why"):
         table.add_column(column)
     for check in verdicts:
-        table.add_row(check.line, "passed" if check.passed else "FAILED", Text(check.reason))
+        table.add_row(check.line, "passed" if check.passed else "FAILED", shown(check.reason))
     console = Console()
     console.print(table)
     console.print(f"test accuracy {run.test_accuracy:.4f}{_interval(run)}; it decides nothing here")

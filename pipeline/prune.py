@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.config.objectives import rank
 from pipeline.config.schema import KEEP_NONE, KEEP_SHIPPED
 from pipeline.console import command_line, third_parties
+from pipeline.console.markdown import printable
 from pipeline.errors import PipelineError
 from pipeline.names import BEST_RUN_ID_TAG, FINISHED, MODEL, PARENT_TAG, RUNNING, SWEEP_TAG
 from pipeline.tracking.liveness import is_dead
@@ -88,15 +89,16 @@ def _prune(options: argparse.Namespace) -> None:
     uri, total_mb, removes = tracking_uri(), 0.0, "would remove" if options.dry_run else "removed"
     with store_errors(uri):
         client = open_client(uri)
-        for run in _selected(client, options):
+        runs = _selected(client, options)
+    for run in runs:
+        with store_errors(uri):
             surplus = surplus_of(client, EndedRun.of(run), options.keep)
-            if surplus is None:
-                continue
-            if not options.dry_run:
+            if surplus is not None and not options.dry_run:
                 _discard(surplus, client)
-            if names := [*surplus.folders, *(MODEL for _ in surplus.models)]:
-                total_mb += surplus.size_mb
-                print(f"{run.info.run_name}: {removes} {', '.join(names)}")  # noqa: T201
+        if surplus is not None and (names := [*surplus.folders, *(MODEL for _ in surplus.models)]):
+            total_mb += surplus.size_mb
+            line = f"{run.info.run_name}: {removes} {', '.join(names)}"
+            print(printable(line))  # noqa: T201
     print(f"{removes} {total_mb:,.0f} MB")  # noqa: T201
 
 

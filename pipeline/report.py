@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.config.paths import typed_path
 from pipeline.console import command_line, third_parties
 from pipeline.errors import PipelineError
 from pipeline.names import CONFIG, DESCRIPTION_TAG, REPORT_PAGE, REPORTS
@@ -33,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("run", metavar="RUN_ID", help="id of the run (32 hex digits)")
     command.add_argument(
-        "--output", type=Path, metavar="FILE", help="page to write (default: report-RUN_ID.html)"
+        "--output",
+        type=typed_path,
+        metavar="FILE",
+        help="page to write (default: report-RUN_ID.html)",
     )
     return command
 
@@ -58,25 +62,27 @@ def _report(run_id: str, output: Path | None) -> None:
     from pipeline.tracking.database import open_client
 
     uri = tracking_uri()
-    with store_errors(uri), tempfile.TemporaryDirectory() as scratch:
-        client = open_client(uri)
-        run = find_run(client, run_id)
-        if not client.list_artifacts(run_id, REPORTS):
-            raise PipelineError(
-                f"run {run_id} ({run.info.status}) has no reports; they are logged when a run is "
-                "FINISHED."
-            )
-        folders = {
-            name: Path(client.download_artifacts(run_id, name, scratch))
-            for name in (CONFIG, REPORTS)
-        }
+    with tempfile.TemporaryDirectory() as scratch:
+        with store_errors(uri):
+            client = open_client(uri)
+            run = find_run(client, run_id)
+            if not client.list_artifacts(run_id, REPORTS):
+                raise PipelineError(
+                    f"run {run_id} ({run.info.status}) has no reports; they are logged when a run "
+                    "is FINISHED."
+                )
+            folders = {
+                name: Path(client.download_artifacts(run_id, name, scratch))
+                for name in (CONFIG, REPORTS)
+            }
         config = read_logged(folders[CONFIG])
         file = output or Path(f"report-{run_id}.html")
         # A table of the figures follows, which the page has as well.
         description = run.data.tags.get(DESCRIPTION_TAG, "").partition("\n\n")[0]
-        write_report(
-            folders[REPORTS], run.info.run_name, description, config.dataset.max_length, file
-        )
+        with command_line.writing(file):
+            write_report(
+                folders[REPORTS], run.info.run_name, description, config.dataset.max_length, file
+            )
     print(file)  # noqa: T201
 
 

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.config.paths import typed_path
 from pipeline.console import command_line, third_parties
 from pipeline.console.ports import check_free
 from pipeline.cpus import available_cpus
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--folder",
         metavar="DIR",
-        type=Path,
+        type=typed_path,
         default=FOLDER,
         help="where database and artifacts lie (default: %(default)s)",
     )

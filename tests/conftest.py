@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from transformers import BertForSequenceClassification
 
 CONF = Path(__file__).parents[1] / "conf"
+NOBODY = 65534  # the user that Linux has for those who own nothing
 CLASSES = {
     "cold": ["snow", "ice", "frost", "winter", "freezing"],
     "hot": ["sun", "fire", "summer", "desert", "burning"],
@@ -100,6 +101,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "assets/minilm").mkdir(parents=True)
     (tmp_path / "assets/reviews").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """Be a user who may neither enter nor list this folder, which is never root."""
+    above = Path(tempfile.mkdtemp())
+    folder = above / "closed"
+    folder.mkdir()
+    above.chmod(0o755)
+    folder.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+        shutil.rmtree(above)
 
 
 def composed(*overrides: str) -> DictConfig:

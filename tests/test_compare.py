@@ -98,6 +98,19 @@ def test_the_table_and_the_page_are_made(
     assert "sweep·recipes" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.usefixtures("sweep")
+@pytest.mark.parametrize("text_format", ["csv", "html"])
+def test_a_file_that_cannot_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text_format: str
+) -> None:
+    file = tmp_path / "missing" / "x"
+    assert compare.main(["--format", text_format, "--output", str(file)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"error: {file} cannot be written: No such file or directory.\n",
+    )
+
+
 def test_a_pull_request_gets_markdown(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main(["--sweep", sweep, "--format", "markdown"]) == 0
     title, _, headings, rule, *lines = capsys.readouterr().out.splitlines()
@@ -123,6 +136,24 @@ def test_two_runs_are_shown_side_by_side_with_their_differences_only(
     assert "trainer.seed" not in shown
     assert compare.main([runs["none"], runs["none"]]) == 0
     assert "nothing differs" in capsys.readouterr().out
+
+
+def test_no_name_of_a_run_steers_the_terminal(
+    sweep: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient(store)
+    experiment = client.get_run(sweep).info.experiment_id
+    runs = [client.create_run(experiment, run_name=f"run {n}\x1b[2J") for n in range(2)]
+    for number, run in enumerate(runs):
+        client.log_param(run.info.run_id, "dataset.name", f"mine\x1b[{number}J")
+        client.log_metric(run.info.run_id, "accuracy", number / 2)
+        client.log_text(run.info.run_id, "", "reports/report.html")
+    ids = [run.info.run_id for run in runs]
+    assert compare.main(ids) == 0
+    assert compare.main([*ids, sweep]) == 0
+    shown = capsys.readouterr().out
+    assert "report of run 0" in shown
+    assert "\x1b" not in shown
 
 
 @pytest.mark.usefixtures("sweep")

@@ -1,6 +1,10 @@
 """python -m pipeline.predict with tables; lines of text are in tests/e2e/test_deployment.py."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -75,19 +79,61 @@ def test_what_was_typed_is_named_where_it_does_not_fit(
     assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_a_model_of_pairs_asks_for_both_columns(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, table = tmp_path / "model", tmp_path / "in.jsonl"
-    model.mkdir()
-    for file in MODEL.iterdir():
-        (model / file.name).write_bytes(file.read_bytes())
+@pytest.fixture
+def model_of_pairs(tmp_path: Path) -> Path:
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "text_pair": True}))
+    return model
+
+
+def test_a_model_of_pairs_asks_for_both_columns(
+    model_of_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "in.jsonl"
     table.write_text('{"question": "snow?", "text": "i\\tce"}\n')
-    arguments = ["--file", str(table), "--model", str(model)]
+    arguments = ["--file", str(table), "--model", str(model_of_pairs)]
     assert predict.main(arguments) == 2
-    assert "the model takes pairs of texts; name the column" in capsys.readouterr().err
+    assert "the model takes pairs of texts; " in capsys.readouterr().err
     pairs = ["--text-column", "question", "--text-pair-column", "text"]
     assert predict.main([*arguments, *pairs]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == "snow?\ti ce"
+
+
+def test_lines_of_pairs_are_no_table_and_the_error_says_how_they_are_given(
+    model_of_pairs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = tmp_path / "pairs.tsv"
+    lines.write_text("snow?\tice\nsun?\tfire\n")
+    model = ["--model", str(model_of_pairs)]
+    assert predict.main([*model, "--file", str(lines)]) == 2
+    error = capsys.readouterr().err
+    assert f"{lines} is read as a table" in error
+    assert "by standard input (< FILE)" in error
+    with lines.open() as standard_input:
+        monkeypatch.setattr("sys.stdin", standard_input)
+        assert predict.main(model) == 0
+    assert predict.main([*model, "--file", str(lines.rename(tmp_path / "pairs.txt"))]) == 0
+    texts = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert texts == ["snow?\tice", "sun?\tfire"] * 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("answers", ["jsonl", "table"])
+def test_a_full_standard_output_is_one_line(answers: str) -> None:
+    command = ["-m", "pipeline.predict", "rain", "--model", str(MODEL), "--format", answers]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output cannot be written: No space left on device.\n"

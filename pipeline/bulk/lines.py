@@ -1,6 +1,7 @@
 """Read texts from lines, and write answers as lines, one at a time and without end."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pipeline.console.markdown import printable
 from pipeline.errors import PipelineError
 from pipeline.inference.classifier import DECIMALS
 from pipeline.inference.texts import MAX_TEXT_CHARACTERS, check_text
@@ -17,6 +19,8 @@ STANDARD_INPUT = "-"
 # UTF-8 takes at most 4 bytes for a character; the line's end takes 2.
 MAX_LINE_BYTES = 4 * MAX_TEXT_CHARACTERS + 2
 SMALLEST_TEXT_COLUMN = 20  # characters
+# What steers a terminal, and json writes as it is; it writes \u001b for an escape.
+CONTROLS = re.compile("[\x7f-\x9f]")
 
 Answer = tuple[str, np.ndarray]
 """A text with its probabilities (num_labels,)."""
@@ -90,7 +94,8 @@ def json_lines(names: Sequence[str], scores: bool) -> Write:
             fields["scores"] = {
                 name: round(float(value), DECIMALS) for name, value in zip(names, row, strict=True)
             }
-        return json.dumps(fields, ensure_ascii=False) + "\n"
+        line = json.dumps(fields, ensure_ascii=False)
+        return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line) + "\n"
 
     return write
 
@@ -105,6 +110,7 @@ def table_rows(names: Sequence[str], scores: bool) -> Write:
         names: classes in the order of their ids.
         scores: whether to write every class's score.
     """
+    names = [printable(name) for name in names]
     width = max(map(len, (*names, "label")))
     score_columns = [f"{name:>6}" for name in names] if scores else []
     header = "  ".join([f"{'label':{width}}", "score ", *score_columns, "text"])
@@ -123,6 +129,6 @@ def table_rows(names: Sequence[str], scores: bool) -> Write:
             ]
         line = " ".join(text.split())
         cut = line if len(line) <= text_width else line[: text_width - 1] + "…"
-        return "  ".join([*cells, cut]) + "\n"
+        return "  ".join([*cells, printable(cut)]) + "\n"
 
     return write

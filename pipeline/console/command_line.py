@@ -1,5 +1,6 @@
 """Give every command the same exit codes, one-line errors and progress bar."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.console import interrupt
+from pipeline.console.disk import FULL as DISK_FULL
+from pipeline.console.markdown import printable
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 FULL_ERROR = "HYDRA_FULL_ERROR"
 USER_CHOICE = "PIPELINE_FULL_ERROR"  # what the user set FULL_ERROR to, where cli.py has to set it
+STANDARD_OUTPUT = "standard output"  # what an error calls it
 
 T = TypeVar("T")
 
@@ -28,13 +32,15 @@ def exit_code(command: Callable[[], int | None]) -> int:
         command: the command; it returns its exit code, or None for 0.
 
     Returns:
-        The command's exit code, that of a PipelineError (2 unless it says otherwise), or 130 after
-        Ctrl-C or SIGTERM.
+        The command's exit code, that of a PipelineError (2 unless it says otherwise), 2 if a file
+        refuses what is done with it, or 130 after Ctrl-C or SIGTERM.
     """
     interrupt.listen()
     try:
         with interrupt.before_errors():
-            return command() or 0
+            code = command() or 0
+            _flush()
+            return code
     except KeyboardInterrupt as stop:
         complain(str(stop) or INTERRUPTED)
         return EXIT_INTERRUPTED
@@ -43,6 +49,63 @@ def exit_code(command: Callable[[], int | None]) -> int:
             raise
         complain(str(error))
         return error.exit_code
+    except OSError as error:
+        line = _of_a_file(error)
+        if line is None or wants_traceback():
+            raise
+        with contextlib.suppress(PipelineError):  # it is said already
+            _flush()
+        complain(line)
+        return PipelineError.exit_code
+
+
+@contextlib.contextmanager
+def writing(place: object) -> Iterator[None]:
+    """Turn what a file says that cannot be written into one line that names it.
+
+    A pipe that nobody reads any more passes: it says that somebody has seen enough.
+
+    Args:
+        place: the file, or STANDARD_OUTPUT.
+
+    Raises:
+        PipelineError: the file cannot be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if place == STANDARD_OUTPUT:
+            discard_output()
+        raise PipelineError(f"{place} cannot be written: {error.strerror or error}.") from error
+
+
+def discard_output() -> None:
+    """Send what standard output still holds nowhere: Python would complain once more at exit."""
+    with contextlib.suppress(OSError):  # what takes its place in a notebook or a test is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _flush() -> None:
+    """Write out what is buffered while an error can still be told in a line."""
+    with contextlib.suppress(BrokenPipeError), writing(STANDARD_OUTPUT):
+        sys.stdout.flush()
+
+
+def _of_a_file(error: OSError) -> str | None:
+    """Say what a file refuses; None if the error is of something else, such as a connection."""
+    if error.errno is None or isinstance(error, BrokenPipeError):
+        return None
+    if error.filename is not None:
+        return f"{_name(error.filename)}: {error.strerror}."
+    if error.errno in DISK_FULL:  # of a write, which does not say where to
+        return f"a disk is full, perhaps that of {STANDARD_OUTPUT}: {error.strerror}."
+    return None
+
+
+def _name(file: object) -> str:
+    return os.fsdecode(file) if isinstance(file, bytes) else str(file)
 
 
 def wants_traceback() -> bool:
@@ -72,13 +135,13 @@ def python(*arguments: str, **environment: str) -> str:
 
 
 def complain(line: str) -> None:
-    """Print an error's line to standard error, without secrets."""
-    print(f"error: {redacted(line)}", file=sys.stderr)  # noqa: T201
+    """Print an error's line to standard error, without secrets and what would steer a terminal."""
+    print(f"error: {printable(redacted(line))}", file=sys.stderr)  # noqa: T201
 
 
 def note(line: str) -> None:
-    """Print a line for the person at the terminal to standard error, without secrets."""
-    print(redacted(line), file=sys.stderr)  # noqa: T201
+    """Print a line for the person at the terminal to standard error, as an error's."""
+    print(printable(redacted(line)), file=sys.stderr)  # noqa: T201
 
 
 def counter(description: str, unit: str, total: int | None = None, done: int = 0) -> "tqdm[Any]":

@@ -7,8 +7,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.console.markdown import printable
+
 UNLIMITED_WIDTH = 10_000  # rich measures no more than it is given
 PIPED_WIDTH = 160  # characters, where no terminal says how wide it is
+
+
+def shown(text: object) -> Text:
+    """Put a text of a corpus, a config or a run on the terminal without what would steer it.
+
+    rich 15 takes the bell out of a text, and leaves the escape sequences in.
+
+    Args:
+        text: the text, or what is written as one.
+    """
+    return Text(printable(str(text)))
 
 
 def rich_table(
@@ -25,12 +38,12 @@ def rich_table(
         cell: function that writes a value, given its column's name and the value.
         heading: function that writes a column's heading, given its name.
     """
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=shown(title), title_justify="left")
     for name in frame.columns:
         is_number = pd.api.types.is_numeric_dtype(frame[name])
-        table.add_column(Text(heading(str(name))), justify="right" if is_number else "left")
+        table.add_column(shown(heading(str(name))), justify="right" if is_number else "left")
     for row in frame.to_dict("records"):
-        table.add_row(*(Text(cell(str(name), value)) for name, value in row.items()))
+        table.add_row(*(shown(cell(str(name), value)) for name, value in row.items()))
     return table
 
 

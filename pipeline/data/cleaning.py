@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.console.markdown import printable
 from pipeline.data.rows import Rows, rows_of
 from pipeline.errors import PipelineError
 from pipeline.inference.texts import PAIR_SEPARATOR
@@ -80,7 +81,7 @@ def report(findings: Findings, split: str, name: str, *, drop: bool) -> None:
         PipelineError: there are bad rows that are not to be left out, or no good ones.
     """
     more = f" and {findings.bad - LISTED_ROWS:,} more" if findings.bad > LISTED_ROWS else ""
-    bad = f"{'; '.join(findings.listed)}{more}"
+    bad = printable(f"{'; '.join(findings.listed)}{more}")
     needed = "a text" if split == UNLABELLED else "a text or a label"
     if findings.bad and not drop:
         raise PipelineError(

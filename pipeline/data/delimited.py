@@ -18,6 +18,8 @@ from pipeline.errors import PipelineError
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_BY_SUFFIX = {".csv": ",", ".tsv": "\t"}  # that a file's name promises
 HEADER_LINES = 50  # that a header with line ends in its names may take
+# Values of a column that may hold labels; with more, it holds ids or texts, which fill the memory.
+MOST_GUESSED_LABELS = 5_000
 QUOTE = '"'
 # Excel begins a file with this line, to tell itself the separator.
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*$")
@@ -149,9 +151,7 @@ def _records(
     file: str, encoding: str | None, layout: Layout, columns: Columns
 ) -> Iterator[tuple[int, list[object]]]:
     width, places = len(layout.header), columns.places_in(layout.header, file)
-    label_place = _label_place(columns, layout)
-    labels: set[str] = set()
-    swallowed: list[tuple[int, list[str]]] = []  # first line, and what may be labels within
+    swallowed = _SwallowedRows(layout, columns)
     with open_text(file, encoding) as lines:
         record_lines: list[str] = []
 
@@ -176,21 +176,66 @@ def _records(
                 if len(fields) != width:
                     raise PipelineError(_width_line(file, first, fields, layout))
                 yield first, [fields[place] for place in places]
-                if label_place is not None:
-                    labels.add(fields[label_place])
-                    if inner := _inner_labels(record_lines, layout, label_place):
-                        swallowed.append((first, inner))
+                swallowed.look_at(first, fields, record_lines)
                 first += len(record_lines)
                 record_lines.clear()
         except csv.Error as error:
             raise PipelineError(_quote_line(file, first, error)) from error
-    for first, inner in swallowed:
-        if labels.issuperset(inner):
-            raise PipelineError(
-                f"{file}, line {first}: a quote that opens there closes {len(inner) - 1} lines "
-                "further down, and each line between looks like a row; close the quote, or "
-                f"double it if it is text ({QUOTE * 2})."
-            )
+    swallowed.refuse(file)
+
+
+class _SwallowedRows:
+    """Find records of several lines that are rows, put together by a quote that was not closed.
+
+    Each of their lines looks like a row, with a label that other rows have as well.
+
+    Args:
+        layout: how the file is written.
+        columns: columns that are wanted. Without a label, another column than the texts' is
+            watched, until it has had more values than labels have.
+    """
+
+    def __init__(self, layout: Layout, columns: Columns) -> None:
+        self._layout = layout
+        self._most = MOST_GUESSED_LABELS if columns.label is None else sys.maxsize
+        self._place = _label_place(columns, layout)
+        self._labels: set[str] = set()
+        self._candidates: list[tuple[int, list[str]]] = []  # first line, and labels within
+
+    def look_at(self, first: int, fields: Sequence[str], record_lines: Sequence[str]) -> None:
+        """Take down what a record has for a label, and what each of its lines has.
+
+        Args:
+            first: number of its first line.
+            fields: its fields.
+            record_lines: its lines.
+        """
+        if self._place is None:
+            return
+        self._labels.add(fields[self._place])
+        if len(self._labels) > self._most:
+            self._place = None
+            self._labels.clear()
+            self._candidates.clear()
+        elif inner := _inner_labels(record_lines, self._layout, self._place):
+            self._candidates.append((first, inner))
+
+    def refuse(self, file: str) -> None:
+        """Refuse a file with such a record, after its last one.
+
+        Args:
+            file: path or URL, for the error.
+
+        Raises:
+            PipelineError: there is one; the line names its first line.
+        """
+        for first, inner in self._candidates:
+            if self._labels.issuperset(inner):
+                raise PipelineError(
+                    f"{file}, line {first}: a quote that opens there closes {len(inner) - 1} lines "
+                    "further down, and each line between looks like a row; close the quote, or "
+                    f"double it if it is text ({QUOTE * 2})."
+                )
 
 
 def _label_place(columns: Columns, layout: Layout) -> int | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.config.paths import matching
+from pipeline.config.paths import is_directory, matching
 from pipeline.data.rows import listed
 from pipeline.data.streams import DECOMPRESS, is_url, suffixes
 from pipeline.errors import PipelineError
@@ -34,17 +34,18 @@ def files_in(folder: Path) -> dict[str, tuple[str, ...]]:
         Paths by split, for the splits that are there.
 
     Raises:
-        PipelineError: there is no such folder, as on another machine than the run's; there is no
-            train file, two candidates for a split, or one of its numbered files is missing.
+        PipelineError: there is no such folder, as on another machine than the run's; it may not be
+            read; there is no train file, two candidates for a split, or one of its numbered files
+            is missing.
     """
-    if not folder.is_dir():
+    if not is_directory(folder):
         raise PipelineError(f"dataset.data_dir={folder} is not a directory on this machine.")
     for inner in INNER_FOLDERS:
-        if (folder / inner).is_dir():
+        if is_directory(folder / inner):
             files = {split: _files_of(split, folder / inner) for split in SPLIT_NAMES}
             if files[TRAIN]:
                 return {split: paths for split, paths in files.items() if paths}
-    names = sorted(path.name for path in folder.iterdir())
+    names = [path.name for path in _inside(folder)]
     accepted = ", ".join(f"{TRAIN}{suffix}" for suffix in FORMATS)
     raise PipelineError(
         f"dataset.data_dir={folder} has no train file ({accepted}); it has: "
@@ -91,13 +92,13 @@ def check_format(file: str) -> str:
 def _files_of(split: str, folder: Path) -> tuple[str, ...]:
     found: dict[tuple[str, str], list[tuple[int, Path]]] = {}
     counts: set[int] = set()
-    for path in sorted(folder.iterdir()):
+    for path in _inside(folder):
         endings = suffixes(path.name)
         match = FILE_NAME.fullmatch(path.name.lower().removesuffix("".join(endings)))
         if match is None or match["name"] not in SPLIT_NAMES[split]:
             continue
-        if path.is_dir():
-            inner = sorted(p for p in path.iterdir() if suffixes(p.name)[0] in FORMATS)
+        if is_directory(path):
+            inner = [file for file in _inside(path) if suffixes(file.name)[0] in FORMATS]
             if inner:
                 found[match["name"], "/"] = list(enumerate(inner))
         elif endings[0] in FORMATS:
@@ -118,6 +119,16 @@ def _files_of(split: str, folder: Path) -> tuple[str, ...]:
             f"({files[0][1].name} and on)."
         )
     return tuple(str(path) for _, path in files)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise PipelineError(
+            f"the folder {folder} cannot be read: {error.strerror}; dataset.data_dir takes one "
+            "that may be read and entered."
+        ) from error
 
 
 def _natural(file: str) -> list[tuple[int, str]]:

@@ -115,4 +115,5 @@ def rows_of(count: int) -> str:
 
 def _shown(name: str) -> str:
     short = name if len(name) <= LISTED_CHARACTERS else name[: LISTED_CHARACTERS - 1] + "…"
-    return short if short == " ".join(short.split()) and short else repr(short)
+    is_plain = short.isprintable() and short == " ".join(short.split())
+    return short if short and is_plain else repr(short)

@@ -41,17 +41,28 @@ def open_session(directory: Path, threads: int = 0, calls: int = 1) -> Session:
         calls: calls that are worked on at once; further ones wait.
 
     Raises:
-        PipelineError: the directory holds a pickle or no model, the file is damaged, or its
-            runtime is not installed.
+        PipelineError: the directory cannot be read, holds a pickle or no model, the file is
+            damaged, or its runtime is not installed.
     """
-    if not directory.is_dir():
+    file = _model_file(directory)
+    if file.name == ONNX_FILE:
+        return _onnx_session(file, threads or available_cpus())
+    return _openvino_session(file, threads or available_cpus(), calls)
+
+
+def _model_file(directory: Path) -> Path:
+    """Find the file of a directory's model, beside which there is no pickle."""
+    # Path.is_dir() raises below a folder that may not be entered, and for a name that is too long.
+    if not os.path.isdir(directory):  # noqa: PTH112
         raise PipelineError(f"{directory} is not a directory.")
-    refuse_pickles(directory)
-    if (directory / ONNX_FILE).is_file():
-        return _onnx_session(directory / ONNX_FILE, threads or available_cpus())
-    if (directory / OPENVINO_FILE).is_file():
-        return _openvino_session(directory / OPENVINO_FILE, threads or available_cpus(), calls)
-    files = sorted(file.name for file in directory.iterdir())
+    try:
+        files = sorted(file.name for file in directory.iterdir())
+        refuse_pickles(directory)
+        for name in (ONNX_FILE, OPENVINO_FILE):
+            if (directory / name).is_file():
+                return directory / name
+    except OSError as error:
+        raise PipelineError(f"{directory} cannot be read: {error.strerror}.") from error
     more = f" and {len(files) - LISTED_FILES} more" if len(files) > LISTED_FILES else ""
     listed = ", ".join(files[:LISTED_FILES]) or "nothing"
     raise PipelineError(

@@ -20,6 +20,7 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from pipeline.config.hub import LOCAL_HINT, looks_local
+from pipeline.config.paths import is_file
 from pipeline.config.schema import ModelConfig
 from pipeline.errors import PipelineError
 from pipeline.models.head import start_near_identity
@@ -244,7 +245,7 @@ def _check_directory(config: ModelConfig) -> None:
         return
     folder = Path(config.name_or_path)
     for kind, names in DIRECTORY_FILES.items():
-        if not any((folder / name).is_file() for name in names):
+        if not any(is_file(folder / name) for name in names):
             files = sorted(path.name for path in folder.iterdir())
             raise PipelineError(
                 f"model.name_or_path={folder} has no {kind} (one of {', '.join(names)}); "

@@ -8,6 +8,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.paths import is_file, with_home
 from pipeline.config.ranges import at_most, number, numbers
 from pipeline.errors import PipelineError, nearest
 from pipeline.evaluation.intervals import Interval, accuracy_difference_interval
@@ -196,10 +197,10 @@ def load_gate(name: str) -> Gate:
             value.
     """
     is_path = name.endswith((".yaml", ".yml"))
-    file = Path(name) if is_path else GATES / f"{name}.yaml"
-    if is_path and not file.is_file():
+    file = Path(with_home(name)) if is_path else GATES / f"{name}.yaml"
+    if is_path and not is_file(file):
         raise PipelineError(f"--gate {name} does not exist.")
-    if not file.is_file():
+    if not is_file(file):
         gates = [gate.stem for gate in GATES.glob("*.yaml")]
         raise PipelineError(f"--gate {name} is unknown; {nearest(name, gates)}")
     try:

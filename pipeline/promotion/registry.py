@@ -51,7 +51,13 @@ from pipeline.tracking.lookup import (
     objectives_of,
     registered_names,
 )
-from pipeline.tracking.store import DEFAULT_TRACKING_URI, TAG_LENGTH, command, tracking_uri
+from pipeline.tracking.store import (
+    DEFAULT_TRACKING_URI,
+    TAG_LENGTH,
+    command,
+    store_errors,
+    tracking_uri,
+)
 
 DESCRIPTION_LENGTH = 5000  # MLflow's limit
 CUT = "\n\nThe rest is in model_card.md of the run."
@@ -94,15 +100,22 @@ def _shortened(card: str) -> str:
 class Registry:
     """One registered model of the tracking store.
 
+    What the store raises is one line that names it, here and in every method.
+
     Args:
         name: name of the registered model, which need not exist yet.
+
+    Raises:
+        PipelineError: the store cannot be used.
     """
 
     def __init__(self, name: str) -> None:
         mlflow.set_tracking_uri(uri := tracking_uri())
         self._name = name
-        self._client = open_client(uri)
+        with store_errors(uri):
+            self._client = open_client(uri)
 
+    @store_errors()
     def shipped(self, run_id: str) -> ShippedRun:
         """Read what a run says of the model that it shipped.
 
@@ -151,6 +164,7 @@ class Registry:
         rivals = [job for job in jobs if job.info.status == FINISHED and corpus_of(job) == corpus]
         return max(1, len(rivals))
 
+    @store_errors()
     def champion(self) -> str | None:
         """Return the id of the run that made the present champion; None if there is none."""
         if not self._is_registered():
@@ -174,6 +188,7 @@ class Registry:
                 "the MLflow UI, or choose another --name."
             ) from error
 
+    @store_errors()
     def config(self, run_id: str) -> Config:
         """Read the config that a run logged.
 
@@ -183,6 +198,7 @@ class Registry:
         folder = fetch(self._client, find_run(self._client, run_id), CONFIG)
         return cast(Config, OmegaConf.to_object(read_logged(folder)))
 
+    @store_errors()
     def card(self, run_id: str, label_names: Sequence[str], reasons: str) -> str:
         """Write the model card of a run.
 
@@ -194,6 +210,7 @@ class Registry:
         run = find_run(self._client, run_id)
         return model_card(run, self.config(run_id), label_names, reasons)
 
+    @store_errors()
     def linear_directory(self, run_id: str) -> Path | None:
         """Fetch the linear model that a run was compared with; None if there was none.
 
@@ -204,6 +221,7 @@ class Registry:
             return None
         return fetch(self._client, find_run(self._client, run_id), LINEAR)
 
+    @store_errors()
     def best_of_sweep(self, sweep: str) -> str:
         """Return the id of a sweep's FINISHED run that is best by the sweep's first objective.
 
@@ -245,6 +263,7 @@ class Registry:
         (only,) = best.values()
         return str(only.info.run_id)
 
+    @store_errors()
     def promote(self, run_id: str, card: str) -> str:
         """Register a run's model and move the alias to it; an error leaves neither half done.
 
@@ -290,6 +309,7 @@ class Registry:
             uri = self._client.get_run(run_id).info.artifact_uri
             get_artifact_repository(uri).delete_artifacts(CARD_FILE)  # type: ignore[no-untyped-call]
 
+    @store_errors()
     def log_decision(self, run_id: str, decision: str, verdicts: Sequence[Check]) -> None:
         """Write the decision to the candidate's run, as a tag and as promotion.json.
 

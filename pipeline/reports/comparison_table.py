@@ -14,8 +14,8 @@ from pipeline.comparison.comparison import RUN, RUN_ID, STATUS, Comparison
 from pipeline.comparison.differences import DATASET, IDENTITY
 from pipeline.comparison.rows import TRAINING_S
 from pipeline.config.identity import comparable_params
-from pipeline.console.markdown import escaped, printable
-from pipeline.console.tables import show_fitted
+from pipeline.console.markdown import escaped
+from pipeline.console.tables import show_fitted, shown
 from pipeline.evaluation.pairs import FIRST, LABEL, ROW, SECOND, Pair
 from pipeline.names import F1_MACRO, FINISHED, LOSS, SIZE_MB, interval_of
 from pipeline.reports.wording import cell, heading
@@ -96,9 +96,9 @@ def _show(comparison: Comparison, title: str) -> None:
     spare = [name for name in SPARE_COLUMNS if name not in comparison.objectives]
     show_fitted(frame, title, cell, heading, spare)
     console = Console()
-    console.print(Text(f"* Pareto-optimal in {' and '.join(comparison.objectives)}"))
+    console.print(shown(f"* Pareto-optimal in {' and '.join(comparison.objectives)}"))
     for line in comparison.lines:
-        console.print(Text(line), soft_wrap=True)
+        console.print(shown(line), soft_wrap=True)
 
 
 def show_pair(pair: Pair, texts: Sequence[str] | None) -> None:
@@ -116,12 +116,9 @@ def show_pair(pair: Pair, texts: Sequence[str] | None) -> None:
     for line in pair.differing.head(SHOWN_TEXTS).to_dict("records"):
         text = texts[line[ROW]] if texts else str(line[ROW])
         table.add_row(
-            *(
-                Text(printable(each))
-                for each in (*(str(line[name]) for name in (LABEL, FIRST, SECOND)), text)
-            )
+            *(shown(each) for each in (*(line[name] for name in (LABEL, FIRST, SECOND)), text))
         )
-    console.print(Text(pair.line), soft_wrap=True)
+    console.print(shown(pair.line), soft_wrap=True)
     if table.row_count:
         console.print(table)
     if (more := len(pair.differing) - SHOWN_TEXTS) > 0:
@@ -137,18 +134,18 @@ def show_side_by_side(first: "Run", second: "Run") -> None:
     """
     table = Table(title=Text("what differs"), title_justify="left")
     for column in ("", first.info.run_name, second.info.run_name, "difference"):
-        table.add_column(Text(column), justify="left" if not column else "right", overflow="fold")
+        table.add_column(shown(column), justify="left" if not column else "right", overflow="fold")
     params = [comparable_params(run.data.params) for run in (first, second)]
     for name in sorted(params[0].keys() | params[1].keys()):
         texts = [each.get(name, "") for each in params]
         if texts[0] != texts[1]:
-            table.add_row(Text(name), *map(Text, texts), Text(""))
+            table.add_row(shown(name), *map(shown, texts), "")
     table.add_section()
     for name in sorted(first.data.metrics.keys() | second.data.metrics.keys()):
         values = [run.data.metrics.get(name, nan) for run in (first, second)]
         if values[0] != values[1]:
             texts = [cell(name, value) for value in (*values, values[1] - values[0])]
-            table.add_row(*map(Text, (name, *texts)))
+            table.add_row(*map(shown, (name, *texts)))
     if table.row_count:
         Console().print(table)
     else:

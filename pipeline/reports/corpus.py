@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pipeline.console.csv_tables import write_csv
+from pipeline.console.tables import shown
 from pipeline.data.corpus import Corpus, folded
 from pipeline.data.tokens import NUM_TOKENS, Tokens, integers
 from pipeline.names import (
@@ -179,7 +179,7 @@ def _length_counts(split: str, rows: datasets.Dataset) -> pd.DataFrame:
 def _counts_table(name: str, description: Description) -> Table:
     splits = list(description.splits.values())
     table = Table(
-        title=Text(f"{name}: {len(description.label_names)} classes"), title_justify="left"
+        title=shown(f"{name}: {len(description.label_names)} classes"), title_justify="left"
     )
     table.add_column()
     for split_name in description.splits:
@@ -188,7 +188,7 @@ def _counts_table(name: str, description: Description) -> Table:
     for index, label in enumerate(description.label_names):
         counts = [(split.class_counts[index], split.rows) for split in splits]
         table.add_row(
-            Text(f"  {label}"), *(f"{count:,} ({count / rows:.1%})" for count, rows in counts)
+            shown(f"  {label}"), *(f"{count:,} ({count / rows:.1%})" for count, rows in counts)
         )
     table.add_row("tokens, median", *(f"{split.tokens_median:,.0f}" for split in splits))
     table.add_row("tokens, 95th percentile", *(f"{split.tokens_p95:,.0f}" for split in splits))
@@ -211,7 +211,7 @@ def _examples_table(description: Description, width: int) -> Table:
     table.add_column("label", no_wrap=True)
     table.add_column("text")
     for row in description.examples.drop_duplicates("label").itertuples():
-        text = Text(" ".join(str(row.text).split()))
+        text = shown(" ".join(str(row.text).split()))
         text.truncate(max(MIN_EXAMPLE_WIDTH, width - widest_label - 7), overflow="ellipsis")
-        table.add_row(Text(str(row.label)), text)
+        table.add_row(shown(row.label), text)
     return table

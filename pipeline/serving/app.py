@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from pipeline.errors import reason_line, redacted
+from pipeline.console.command_line import complain
+from pipeline.errors import reason_line
 from pipeline.serving.answers import Answers
 from pipeline.serving.limits import Budget, Limits, RefusedError, Share
 
@@ -106,8 +106,7 @@ class Invocations:
         except RefusedError as error:
             refusal = error
         except Exception as error:  # a bug of ours or of a runtime; the server goes on
-            line = redacted(reason_line(error))
-            print(f"error: {line}", file=sys.stderr, flush=True)  # noqa: T201
+            complain(reason_line(error))
             refusal = RefusedError(500, "the server failed; its terminal says why.")
         else:
             return Response(answer, media_type=JSON)

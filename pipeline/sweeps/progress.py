@@ -10,6 +10,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from pipeline.config.objectives import gain
+from pipeline.console.markdown import printable
 from pipeline.errors import PipelineError
 from pipeline.names import FINISHED
 from pipeline.sweeps.children import ChildRun
@@ -50,7 +51,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self._bar.write(line, file=self._stream)
+        self._bar.write(printable(line), file=self._stream)
 
     def skip(self, jobs: int, best: ChildRun | None) -> None:
         """Count jobs that need not run.

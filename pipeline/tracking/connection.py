@@ -18,6 +18,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline.config.paths import typed_path
 from pipeline.config.schema import TrackingConfig
 from pipeline.console.command_line import in_checkout, python
 from pipeline.errors import INTERRUPTED, PipelineError, redacted
@@ -238,7 +239,7 @@ def _experiment_id(client: MlflowClient, config: TrackingConfig) -> str:
         return str(experiment.experiment_id)
     _check_location(config)
     if location is not None and "://" not in location:
-        location = Path(location).absolute().as_uri()
+        location = typed_path(location).absolute().as_uri()
     try:
         created = client.create_experiment(
             name, artifact_location=location, tags=EXPERIMENT_TAGS | views.view_tags()

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from pipeline.config.paths import is_directory, is_file
 from pipeline.names import MODEL
 from pipeline.tracking.store import SQLITE
 
@@ -76,7 +77,7 @@ def registered_model(store: str, name: str, alias: str | None, version: str | No
 def _first(store: str, query: str, *values: str | int) -> str | None:
     """Return the one value of a query's first row; None if there is none or no such table."""
     file = store.removeprefix(SQLITE)
-    if not store.startswith(SQLITE) or not Path(file).is_file():
+    if not store.startswith(SQLITE) or not is_file(file):
         return None
     try:
         with closing(sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=ro", uri=True)) as db:
@@ -88,4 +89,4 @@ def _first(store: str, query: str, *values: str | int) -> str | None:
 
 def _folder(location: str | None) -> Path | None:
     folder = None if location is None else local_path(location)
-    return folder if folder is not None and folder.is_dir() else None
+    return folder if folder is not None and is_directory(folder) else None

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.config.hub import RUN_ID
+from pipeline.config.paths import is_directory, is_file, with_home
 from pipeline.errors import PipelineError, nearest
 from pipeline.inference.session import MLFLOW_FILE, refuse_pickles
 from pipeline.names import FP32, MODEL
@@ -25,8 +26,9 @@ def mlflow_directory(reference: str) -> Path:
     Raises:
         PipelineError: there is no such model.
     """
-    if Path(reference).is_dir():
-        if not (Path(reference) / MLFLOW_FILE).is_file():
+    reference = with_home(reference)
+    if is_directory(reference):
+        if not is_file(Path(reference) / MLFLOW_FILE):
             raise PipelineError(
                 f"{reference} is not an MLflow model: it has no file {MLFLOW_FILE}."
             )
@@ -58,11 +60,12 @@ def model_directory(reference: str) -> Path:
     Raises:
         PipelineError: there is no such model, or it holds a pickle.
     """
-    if Path(reference).is_dir() and not (Path(reference) / MLFLOW_FILE).is_file():
+    reference = with_home(reference)
+    if is_directory(reference) and not is_file(Path(reference) / MLFLOW_FILE):
         return Path(reference)
     packed = mlflow_directory(reference)
     refuse_pickles(packed)
-    folders = sorted(folder for folder in (packed / "artifacts").glob("*") if folder.is_dir())
+    folders = sorted(folder for folder in (packed / "artifacts").glob("*") if is_directory(folder))
     if len(folders) != 1:
         raise PipelineError(
             f"{packed} is not a model of this pipeline: its folder artifacts/ should hold one "

@@ -9,6 +9,7 @@ from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline.console.markdown import printable
 from pipeline.errors import reason_line, redacted
 from pipeline.tracking.liveness import HEARTBEAT_SECONDS, heartbeat
 from pipeline.tracking.patience import PATIENCE_SECONDS, STORE_ERRORS, Patience, is_refusal
@@ -125,7 +126,8 @@ class Outbox:
                 self._patience.missed(error)
                 self._error = error
             elif self._refusal is None:
-                log.warning("the tracking store refuses metrics: %s", redacted(reason_line(error)))
+                reason = printable(redacted(reason_line(error)))
+                log.warning("the tracking store refuses metrics: %s", reason)
                 is_known = isinstance(error, STORE_ERRORS)
                 self._refusal = error if is_known else MlflowException(reason_line(error))
                 self._changed.notify_all()

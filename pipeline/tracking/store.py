@@ -3,8 +3,8 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
+from pipeline.config.paths import is_file
 from pipeline.console.command_line import python
 from pipeline.errors import PipelineError, redacted
 
@@ -36,7 +36,7 @@ def tracking_uri() -> str:
     uri = os.environ.get(URI_VARIABLE)
     if uri:
         return uri
-    if not Path(DEFAULT_TRACKING_URI.removeprefix(SQLITE)).is_file():
+    if not is_file(DEFAULT_TRACKING_URI.removeprefix(SQLITE)):
         raise PipelineError(
             f"{DEFAULT_TRACKING_URI} does not exist yet; a run makes it (make quickstart), "
             f"or set {URI_VARIABLE}."

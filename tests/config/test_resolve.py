@@ -102,3 +102,30 @@ def test_a_missing_logged_config_is_one_line(tmp_path: Path) -> None:
 def test_the_linear_model_is_there_unless_it_is_left_out() -> None:
     assert resolve(composed("experiment=quickstart")).baseline == BaselineConfig()
     assert resolve(composed("experiment=quickstart", "baseline=none")).baseline is None
+
+
+def test_every_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/checkpoint-1").mkdir()
+    (tmp_path / "a.csv").touch()
+    files = ("train_file", "validation_file", "test_file", "unlabelled_file")
+    folders = ("model.name_or_path", "distillation.teacher", "trainer.resume_from_checkpoint")
+    config = resolve(
+        composed(
+            "dataset=files",
+            "+distillation=teacher",
+            *(f'dataset.{key}="~/a.csv"' for key in files),
+            'dataset.data_dir="~"',
+            *(f'{key}="~/model"' for key in folders),
+            'trainer.output_dir="~/checkpoints"',
+        )
+    )
+    assert {getattr(config.dataset, key) for key in files} == {str(tmp_path / "a.csv")}
+    assert config.dataset.data_dir == str(tmp_path)
+    assert config.distillation is not None
+    assert config.model.name_or_path == config.distillation.teacher == str(tmp_path / "model")
+    assert config.trainer.resume_from_checkpoint == str(tmp_path / "model")
+    assert config.trainer.output_dir == str(tmp_path / "checkpoints")

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import interrupt
-from pipeline.console.command_line import exit_code, python
+from pipeline.console.command_line import complain, exit_code, note, python, writing
 from pipeline.errors import PipelineError
 
 
@@ -121,3 +122,68 @@ def test_a_python_below_the_working_folder_is_named_from_there(
     monkeypatch.setenv("PATH", "")
     monkeypatch.chdir(Path(sys.executable).parents[1])
     assert shlex.split(python("-m", "pipeline"))[0] == f"bin/{Path(sys.executable).name}"
+
+
+def test_what_a_file_refuses_is_one_line_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_FULL_ERROR", "0")
+    file = tmp_path / "missing/x.csv"
+    assert exit_code(lambda: file.touch()) == 2
+    assert capsys.readouterr().err == f"error: {file}: No such file or directory.\n"
+    assert raising(OSError(errno.ENOSPC, "No space left on device")) == 2
+    line = "error: a disk is full, perhaps that of standard output: No space left on device.\n"
+    assert capsys.readouterr().err == line
+    monkeypatch.setenv("PIPELINE_FULL_ERROR", "1")
+    with pytest.raises(FileNotFoundError):
+        exit_code(lambda: file.touch())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        OSError("the Hub does not know this model"),
+    ],
+)
+def test_what_is_no_file_s_error_keeps_its_traceback(error: OSError) -> None:
+    with pytest.raises(type(error)):
+        raising(error)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("letters", [10, 9_000, 100_000])
+def test_a_full_standard_output_is_one_line(unbuffered: str, letters: int) -> None:
+    program = (
+        "import sys; from pipeline.console.command_line import exit_code; "
+        f"sys.exit(exit_code(lambda: print('x' * {letters})))"
+    )
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+    assert done.returncode == 2
+    assert "standard output" in done.stderr
+    assert done.stderr.endswith(": No space left on device.\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_named_and_a_closed_pipe_passes() -> None:
+    line = r"x\.csv cannot be written: No space left on device\."
+    with pytest.raises(PipelineError, match=line), writing(Path("x.csv")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(BrokenPipeError), writing("x.csv"):
+        raise BrokenPipeError
+
+
+def test_no_error_or_note_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("label 'hot\x1b[2J\n' occurs")
+    note("hot\x9b2J")
+    assert capsys.readouterr().err == "error: label 'hot [2J ' occurs\nhot 2J\n"

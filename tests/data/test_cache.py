@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from filelock import FileLock
 
 from pipeline.console.disk import disk_errors
 from pipeline.data import cache
@@ -106,6 +107,23 @@ def test_processes_that_want_the_same_entry_wait_for_the_first() -> None:
         thread.join()
     assert answers == ["one"] * 3
     assert calls == ["write"]
+
+
+def test_who_waits_for_another_process_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    folder.mkdir(parents=True)
+    other = FileLock(folder / "a.lock", thread_local=False)
+    other.acquire()
+    threading.Timer(0.3, other.release).start()
+    assert cached("a", writing("one"), read) == "one"
+    assert caplog.messages == [f"another process is making {folder / 'a'}; waiting for it"]
+    caplog.clear()
+    other.acquire()
+    threading.Timer(0.3, other.release).start()
+    assert cached("a", refuse, read) == "one"
+    assert not caplog.messages, "it is there, and read in no time"
 
 
 def test_the_entries_that_were_used_longest_ago_make_room(

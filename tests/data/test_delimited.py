@@ -1,10 +1,12 @@
 import csv
 import io
+import tracemalloc
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pipeline.data import delimited
 from pipeline.data.rows import Columns
 from pipeline.data.sources import read_rows
 from pipeline.errors import PipelineError
@@ -107,3 +109,26 @@ def test_a_swallowed_row_is_found_in_a_table_whose_labels_nobody_wants(tmp_path:
     alone = written(tmp_path / "alone.csv", 'text\n"first line\nsecond line"\nrain\n')
     found = read_rows(str(alone), None, Columns("text", None, None)).values
     assert list(found) == [(2, ["first line\nsecond line"]), (4, ["rain"])]
+
+
+def test_a_column_that_nobody_wants_does_not_fill_the_memory(tmp_path: Path) -> None:
+    rows, characters = 20_000, 1_000
+    lines = [f"{row:0{characters}},text {row}\n" for row in range(rows)]
+    file = written(tmp_path / "rows.csv", f"body,text\n{''.join(lines)}")
+    del lines
+    values = read_rows(str(file), None, Columns("text", None, None)).values
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in values) == rows
+        assert tracemalloc.get_traced_memory()[1] < rows * characters / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_label_column_is_watched_however_many_classes_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "MOST_GUESSED_LABELS", 2)
+    content = 'text,label\na,1\nb,2\nc,3\n"d,1\ne,2\nf",3\n'
+    with pytest.raises(PipelineError, match="line 5: a quote that opens there closes 2 lines"):
+        read(written(tmp_path / "rows.csv", content))

@@ -74,3 +74,12 @@ def test_an_unknown_format_names_the_known_ones() -> None:
         match=r"unknown format '.xlsx'; accepted: .csv, .tsv, .jsonl, .ndjson, .json, .parquet",
     ):
         check_format("rows.xlsx")
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(closed: Path) -> None:
+    with pytest.raises(
+        PipelineError, match="the folder .*closed cannot be read: Permission denied"
+    ):
+        files_in(closed)
+    with pytest.raises(PipelineError, match="closed/inner is not a directory on this machine"):
+        files_in(closed / "inner")

@@ -132,3 +132,11 @@ def test_openvino_takes_arrays_of_any_layout(tmp_path: Path) -> None:
         read_only,
     ):
         assert run(ids, np.ones_like(ids)).tolist() == ids.sum(1, keepdims=True).tolist()
+
+
+def test_a_directory_that_cannot_be_read_is_one_line(closed: Path) -> None:
+    with pytest.raises(PipelineError, match="closed cannot be read: Permission denied"):
+        open_session(closed)
+    for missing in (closed / "model", Path("x" * 300)):
+        with pytest.raises(PipelineError, match=f"{missing} is not a directory"):
+            open_session(missing)

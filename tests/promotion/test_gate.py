@@ -184,3 +184,15 @@ def test_a_gate_that_cannot_be_meant_is_one_line(
         load_gate(str(file))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_gate_that_cannot_be_reached_does_not_exist(closed: Path) -> None:
+    for name in (closed / "gate.yaml", f"{'x' * 300}.yaml"):
+        with pytest.raises(PipelineError, match=f"--gate {name} does not exist"):
+            load_gate(str(name))
+
+
+def test_a_gate_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "gate.yaml").write_text("min_speedup: 2.0\n")
+    assert load_gate("~/gate.yaml").min_speedup == 2

@@ -213,3 +213,18 @@ def test_a_description_has_the_figures_that_decide_and_the_shipped_file_in_bold(
     assert lines[2].endswith(" | 0.6 |  |"), "what was not timed has an empty cell"
     assert lines[3].startswith("| **onnx_int8** | **0.8000** | **0.8000** | ")
     assert lines[3].endswith(" | **0.2** | **0.50** |")
+
+
+def test_no_text_or_label_of_a_corpus_steers_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steering = "\x1b[2J\x9b31m"
+    split = corpus_report.SplitDescription(2, (1, 1), 5.0, 9.0, 9, 0.0, 0, 0, 0)
+    labels = (f"hot{steering}", "cold")
+    examples = pd.DataFrame({"label": labels, "text": [f"sun{steering}", "snow"]})
+    description = corpus_report.Description(labels, {"train": split}, examples)
+    corpus_report.show_corpus(f"mine{steering}", description)
+    shown = capsys.readouterr().out
+    for word in ("mine", "hot", "sun", "snow"):
+        assert word in shown
+    assert not {"\x1b", "\x9b"} & set(shown)

@@ -49,6 +49,15 @@ def test_an_experiment_is_created_once_and_opened_again(tmp_path: Path, store: s
     assert "comparison.html" in experiment.tags["mlflow.note.content"]
 
 
+def test_artifacts_may_lie_in_the_home_folder(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    opened = open_experiment(TrackingConfig(store, artifact_location="~/artifacts"))
+    experiment = opened.client.get_experiment(opened.experiment_id)
+    assert experiment.artifact_location == (tmp_path / "artifacts").as_uri()
+
+
 def test_a_deleted_experiment_comes_with_the_command_that_restores_it(store: str) -> None:
     config = TrackingConfig(store)
     first = open_experiment(config)

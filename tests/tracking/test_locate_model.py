@@ -29,6 +29,16 @@ def test_a_directory_that_an_export_wrote_is_the_model(tmp_path: Path) -> None:
     assert model_directory(str(tmp_path)) == tmp_path
 
 
+def test_a_directory_may_lie_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    typed = f"~/{tmp_path.name}"
+    assert model_directory(typed) == tmp_path
+    mlflow_model(tmp_path, "onnx_int8")
+    assert mlflow_directory(typed) == tmp_path
+
+
 def test_the_model_of_an_mlflow_directory_is_its_only_folder_of_artifacts(tmp_path: Path) -> None:
     packed = mlflow_model(tmp_path, "onnx_int8")
     assert mlflow_directory(str(packed)) == packed
@@ -97,3 +107,12 @@ def test_only_a_run_id_stands_for_the_fp32_model_of_a_run(store: str) -> None:
     run_id = MlflowClient(store).create_run("0").info.run_id
     with pytest.raises(PipelineError, match=f"run {run_id} has no FP32 model"):
         fp32_directory(run_id, store)
+
+
+def test_a_reference_that_cannot_be_reached_is_no_directory(closed: Path) -> None:
+    for reference in (str(closed / "model"), "x" * 300):
+        for directory_of in (mlflow_directory, model_directory):
+            with pytest.raises(PipelineError, match=f"{reference} is not a directory, a run id"):
+                directory_of(reference)
+    with pytest.raises(PipelineError, match="closed is not an MLflow model"):
+        mlflow_directory(str(closed))
