@@ -60,9 +60,9 @@ class Cleared:
 def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value]) -> Value:
     """Read an entry of the cache, after writing it if it is missing or damaged.
 
-    Processes that want the same entry at once wait for the first, and say so. An entry appears under its name
-    when it is whole. Where the cache cannot be written, the entry is made for this call alone:
-    that is no reason not to train.
+    Processes that want the same entry at once wait for the first, and say so. An entry appears
+    under its name when it is whole. Where the cache cannot be written, the entry is made for this
+    call alone: that is no reason not to train.
 
     Args:
         key: name of the entry, out of what decides its content (config.identity).

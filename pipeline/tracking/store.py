@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pipeline.config.paths import is_file
 from pipeline.console.command_line import python
