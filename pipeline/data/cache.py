@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -60,9 +60,9 @@ class Cleared:
 def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value]) -> Value:
     """Read an entry of the cache, after writing it if it is missing or damaged.
 
-    Processes that want the same entry at once wait for the first. An entry appears under its name
-    when it is whole. Where the cache cannot be written, the entry is made for this call alone:
-    that is no reason not to train.
+    Processes that want the same entry at once wait for the first, and say so. An entry appears
+    under its name when it is whole. Where the cache cannot be written, the entry is made for this
+    call alone: that is no reason not to train.
 
     Args:
         key: name of the entry, out of what decides its content (config.identity).
@@ -73,7 +73,7 @@ def cached(key: str, write: Callable[[Path], None], read: Callable[[Path], Value
     folder, limit_gb = cache_folder(), _limit_gb()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}{LOCK}"):
+        with _locked(folder / key):
             value = _read_or_write(folder / key, write, read)
     except OSError as error:
         if error.errno not in UNWRITABLE:
@@ -95,6 +95,22 @@ def clear() -> Cleared:
     entries = _entries(cache_folder())
     removed = [size for folder, size in entries.items() if _remove(folder)]
     return Cleared(len(removed), sum(removed) / 1e6)
+
+
+@contextlib.contextmanager
+def _locked(entry: Path) -> Iterator[None]:
+    """Keep an entry to one process at a time."""
+    lock = FileLock(entry.with_name(f"{entry.name}{LOCK}"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not entry.is_dir():  # one that is there is only read, which takes no time to speak of
+            log.info("another process is making %s; waiting for it", entry)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read_or_write(

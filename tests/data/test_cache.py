@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from filelock import FileLock
 
 from pipeline.console.disk import disk_errors
 from pipeline.data import cache
@@ -106,6 +107,27 @@ def test_processes_that_want_the_same_entry_wait_for_the_first() -> None:
         thread.join()
     assert answers == ["one"] * 3
     assert calls == ["write"]
+
+
+def test_who_waits_for_another_process_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hold() -> None:
+        with FileLock(folder / "a.lock"):
+            held.set()
+            time.sleep(0.3)
+
+    caplog.set_level("INFO")
+    folder.mkdir(parents=True)
+    for write in (writing("one"), refuse):
+        held = threading.Event()
+        other = threading.Thread(target=hold)
+        other.start()
+        held.wait()
+        assert cached("a", write, read) == "one"
+        other.join()
+    # Once: an entry that is there is only read.
+    assert caplog.messages == [f"another process is making {folder / 'a'}; waiting for it"]
 
 
 def test_the_entries_that_were_used_longest_ago_make_room(
