@@ -112,18 +112,22 @@ def test_processes_that_want_the_same_entry_wait_for_the_first() -> None:
 def test_who_waits_for_another_process_says_so(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def hold() -> None:
+        with FileLock(folder / "a.lock"):
+            held.set()
+            time.sleep(0.3)
+
     caplog.set_level("INFO")
     folder.mkdir(parents=True)
-    other = FileLock(folder / "a.lock", thread_local=False)
-    other.acquire()
-    threading.Timer(0.3, other.release).start()
-    assert cached("a", writing("one"), read) == "one"
+    for write in (writing("one"), refuse):
+        held = threading.Event()
+        other = threading.Thread(target=hold)
+        other.start()
+        held.wait()
+        assert cached("a", write, read) == "one"
+        other.join()
+    # Once: an entry that is there is only read.
     assert caplog.messages == [f"another process is making {folder / 'a'}; waiting for it"]
-    caplog.clear()
-    other.acquire()
-    threading.Timer(0.3, other.release).start()
-    assert cached("a", refuse, read) == "one"
-    assert not caplog.messages, "it is there, and read in no time"
 
 
 def test_the_entries_that_were_used_longest_ago_make_room(
