@@ -178,14 +178,11 @@ def _print_answers(options: argparse.Namespace, files: tuple[str, ...]) -> None:
     writers = {JSON_LINES: json_lines, TABLE: table_rows}
     write = writers[options.format or JSON_LINES](classifier.label_names, bool(options.scores))
     texts = _texts(options, files, classifier.takes_pairs)
-    try:
-        for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
-            with command_line.writing(command_line.STANDARD_OUTPUT):
-                sys.stdout.write(line)
+    for line in command_line.progress(map(write, classifier.stream(texts)), "text"):
         with command_line.writing(command_line.STANDARD_OUTPUT):
-            sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        command_line.discard_output()
+            sys.stdout.write(line)
+    with command_line.writing(command_line.STANDARD_OUTPUT):
+        sys.stdout.flush()
 
 
 def _write_table(options: argparse.Namespace, files: tuple[str, ...]) -> None:

@@ -24,21 +24,23 @@ def growing_config(config: PruningConfig, steps: int) -> WeightPruningConfig:
         PipelineError: the phase ends before sparsity reaches its target.
     """
     end = config.end_step if config.end_step is not None else max(config.start_step + 1, steps // 2)
-    if end >= steps:  # steps count from 0, so that the last pruning would not be reached
+    grows = end - config.start_step
+    every = config.pruning_frequency or max(1, math.ceil(grows / DEFAULT_PRUNINGS))
+    last = config.start_step + grows // every * every  # pruning; steps count from 0
+    if last >= steps:
         key = "start_step" if config.end_step is None else "end_step"
         raise PipelineError(
-            f"pruning.{key}={getattr(config, key)} needs at least {end + 1} training steps to "
+            f"pruning.{key}={getattr(config, key)} needs at least {last + 1} training steps to "
             f"reach pruning.target_sparsity={config.target_sparsity}, and the first phase has "
             f"{steps}; give a lower one, or train longer."
         )
-    every = max(1, math.ceil((end - config.start_step) / DEFAULT_PRUNINGS))
     return WeightPruningConfig(
         pruning_type=config.pruning_type,
         target_sparsity=config.target_sparsity,
         pruning_scope=config.pruning_scope,
         start_step=config.start_step,
         end_step=end,
-        pruning_frequency=config.pruning_frequency or every,
+        pruning_frequency=every,
         **_layers(config),
     )
 

@@ -95,8 +95,6 @@ def _check_lengths(config: Config) -> None:
         f"qat.phases.{name}.num_train_epochs": phase.num_train_epochs
         for name, phase in config.qat.phases.items()
     }
-    if config.distillation is not None:
-        lengths["distillation.num_train_epochs"] = config.distillation.num_train_epochs
     for key, epochs in lengths.items():
         if epochs is not None:
             raise PipelineError(

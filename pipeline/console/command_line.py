@@ -25,6 +25,10 @@ STANDARD_OUTPUT = "standard output"  # what an error calls it
 T = TypeVar("T")
 
 
+class OutputClosedError(Exception):
+    """Say that who reads standard output has seen enough, as in `| head`; no reason to complain."""
+
+
 def exit_code(command: Callable[[], int | None]) -> int:
     """Run a command, and turn how it ends into an exit code.
 
@@ -44,6 +48,8 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stop:
         complain(str(stop) or INTERRUPTED)
         return EXIT_INTERRUPTED
+    except OutputClosedError:
+        return 0
     except PipelineError as error:
         if wants_traceback():
             raise
@@ -53,7 +59,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
         line = _of_a_file(error)
         if line is None or wants_traceback():
             raise
-        with contextlib.suppress(PipelineError):  # it is said already
+        with contextlib.suppress(PipelineError, OutputClosedError):  # it is said already
             _flush()
         complain(line)
         return PipelineError.exit_code
@@ -63,18 +69,20 @@ def exit_code(command: Callable[[], int | None]) -> int:
 def writing(place: object) -> Iterator[None]:
     """Turn what a file says that cannot be written into one line that names it.
 
-    A pipe that nobody reads any more passes: it says that somebody has seen enough.
-
     Args:
         place: the file, or STANDARD_OUTPUT.
 
     Raises:
         PipelineError: the file cannot be written.
+        OutputClosedError: nobody reads standard output any more.
     """
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        if place != STANDARD_OUTPUT:
+            raise
+        discard_output()
+        raise OutputClosedError from error
     except OSError as error:
         if place == STANDARD_OUTPUT:
             discard_output()
@@ -83,14 +91,16 @@ def writing(place: object) -> Iterator[None]:
 
 def discard_output() -> None:
     """Send what standard output still holds nowhere: Python would complain once more at exit."""
-    with contextlib.suppress(OSError):  # what takes its place in a notebook or a test is no file
+    # What takes its place in a notebook or a test is no file, and a daemon may have none.
+    with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _flush() -> None:
     """Write out what is buffered while an error can still be told in a line."""
-    with contextlib.suppress(BrokenPipeError), writing(STANDARD_OUTPUT):
-        sys.stdout.flush()
+    if sys.stdout is not None:  # a daemon may have none
+        with writing(STANDARD_OUTPUT):
+            sys.stdout.flush()
 
 
 def _of_a_file(error: OSError) -> str | None:
@@ -98,7 +108,7 @@ def _of_a_file(error: OSError) -> str | None:
     if error.errno is None or isinstance(error, BrokenPipeError):
         return None
     if error.filename is not None:
-        return f"{_name(error.filename)}: {error.strerror}."
+        return f"{_name(error.filename)}: {error.strerror} ({FULL_ERROR}=1 shows where)."
     if error.errno in DISK_FULL:  # of a write, which does not say where to
         return f"a disk is full, perhaps that of {STANDARD_OUTPUT}: {error.strerror}."
     return None

@@ -95,7 +95,13 @@ class SearchSpace:
         in addresses included.
         """
         for key, distribution in self.distributions.items():
-            trial._suggest(key, distribution)
+            try:
+                trial._suggest(key, distribution)
+            except ValueError as error:  # of a study that had other choices
+                raise PipelineError(
+                    f"{key} does not go on as its study began: {error}; sweep.fresh=true, or "
+                    "another hydra.sweeper.study_name, searches anew."
+                ) from error
         return self.overrides(trial.params)
 
 

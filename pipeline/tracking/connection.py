@@ -217,7 +217,9 @@ def _check_location(config: TrackingConfig) -> None:
     uri, location = config.tracking_uri, config.artifact_location
     if not is_server(uri) and not DATABASE.match(uri):
         return
-    is_relative = location is not None and not ("://" in location or Path(location).is_absolute())
+    is_relative = location is not None and not (
+        "://" in location or typed_path(location).is_absolute()
+    )
     if not is_relative and (location is not None or is_server(uri)):
         return
     found = "is missing" if location is None else f"{location} is a folder below this one"

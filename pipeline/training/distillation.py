@@ -324,4 +324,6 @@ def _fine_tuning(teacher: Teacher) -> TrainerConfig:
         for key in PHASE_OPTIONS
         if getattr(distillation, key) is not None
     }
+    if distillation.num_train_epochs is not None:
+        options["max_steps"] = -1  # which would be the length otherwise
     return replace(teacher.config.trainer, **options, output_dir=None, resume_from_checkpoint=None)

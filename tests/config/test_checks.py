@@ -196,15 +196,6 @@ def test_a_value_out_of_range_is_refused_with_its_key(override: str, reason: str
             "phase; leave out one of them (trainer.max_steps=-1, qat.phases.qat.num_train_epochs="
             "null).",
         ),
-        (
-            [
-                "trainer.max_steps=8",
-                "+distillation=teacher",
-                "distillation.teacher=a/b",
-                "distillation.num_train_epochs=0.5",
-            ],
-            "distillation.num_train_epochs=0.5 and trainer.max_steps=8 are two lengths",
-        ),
         (["loss.focal_gamma=2", "trainer.label_smoothing_factor=0.1"], "exclude each other"),
     ],
 )

@@ -130,7 +130,8 @@ def test_what_a_file_refuses_is_one_line_with_its_name(
     monkeypatch.setenv("PIPELINE_FULL_ERROR", "0")
     file = tmp_path / "missing/x.csv"
     assert exit_code(lambda: file.touch()) == 2
-    assert capsys.readouterr().err == f"error: {file}: No such file or directory.\n"
+    line = f"error: {file}: No such file or directory (HYDRA_FULL_ERROR=1 shows where).\n"
+    assert capsys.readouterr().err == line
     assert raising(OSError(errno.ENOSPC, "No space left on device")) == 2
     line = "error: a disk is full, perhaps that of standard output: No space left on device.\n"
     assert capsys.readouterr().err == line
@@ -187,3 +188,31 @@ def test_no_error_or_note_steers_the_terminal(capsys: pytest.CaptureFixture[str]
     complain("label 'hot\x1b[2J\n' occurs")
     note("hot\x9b2J")
     assert capsys.readouterr().err == "error: label 'hot [2J ' occurs\nhot 2J\n"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("letters", [10, 100_000])
+def test_who_has_seen_enough_hears_no_complaint(unbuffered: str, letters: int) -> None:
+    program = (
+        "import sys; from pipeline.console import command_line\n"
+        "def show():\n"
+        f"    with command_line.writing('standard output'): print('x' * {letters})\n"
+        "sys.exit(command_line.exit_code(show))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def test_without_a_standard_output_a_command_still_ends_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert exit_code(lambda: None) == 0

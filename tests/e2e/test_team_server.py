@@ -70,26 +70,33 @@ def test_four_writers_lose_no_metric_of_eight_jobs_while_their_server_is_killed(
         experiment = client.get_experiment_by_name("team")
         return client.search_runs([experiment.experiment_id]) if experiment else []
 
+    def said() -> list[str]:
+        return [file.read_text() for file in (tmp_path / "sweep").rglob("job.log")]
+
     def kill_in_mid_sweep() -> None:
         while sum(PARENT_TAG in run.data.tags for run in runs()) < 4:
             time.sleep(0.2)
-        team_server.go_away_for(AWAY_SECONDS)
+        team_server.stop()
+        begun = time.monotonic()
+        while not any(AWAY in text for text in said()) and time.monotonic() < begun + 60:
+            time.sleep(AWAY_SECONDS)  # until a writer has noticed
+        team_server.start()
 
     killer = threading.Thread(target=kill_in_mid_sweep, daemon=True)
     killer.start()
     output = command(*typed, "hydra/launcher=joblib", "hydra.launcher.n_jobs=4")
     assert output.code == 0, output.err
     assert not killer.is_alive()
-    said = [file.read_text() for file in (tmp_path / "sweep").rglob("job.log")]
-    assert sum(AWAY in text for text in said) >= 1
-    assert [text.count(AWAY) for text in said] == [text.count(BACK) for text in said]
+    logs = said()
+    assert sum(AWAY in text for text in logs) >= 1
+    assert [text.count(AWAY) for text in logs] == [text.count(BACK) for text in logs]
     (parent,) = (run for run in runs() if SWEEP_TAG in run.data.tags)
     jobs = [run for run in runs() if PARENT_TAG in run.data.tags]
     assert [run.info.status for run in (parent, *jobs)] == ["FINISHED"] * 9
     for run in jobs:
         history = client.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == list(range(1, 9))
-    told = [output.out, output.err, *said, everything_of(client, parent, tmp_path)]
+    told = [output.out, output.err, *logs, everything_of(client, parent, tmp_path)]
     assert SECRET not in "\n".join([*told, everything_of(client, jobs[0], tmp_path)])
 
     client.set_terminated(jobs[0].info.run_id, "FAILED")

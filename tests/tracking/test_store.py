@@ -77,6 +77,8 @@ def test_a_command_names_the_default_store_where_the_variable_names_another(
     monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", "http://team:5000")
     shown = command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")
     assert shown.startswith(f"MLFLOW_TRACKING_URI={DEFAULT_TRACKING_URI} ")
+    monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", "")
+    assert "MLFLOW" not in command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")
     same = f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
     monkeypatch.setattr("pipeline.tracking.store.URI_AT_START", same)
     assert "MLFLOW" not in command(DEFAULT_TRACKING_URI, "-m", "pipeline.compare")

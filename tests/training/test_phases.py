@@ -1,9 +1,18 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.config.schema import Config, PhaseConfig, PruningConfig, QatConfig, TrainerConfig
+from pipeline.config.schema import (
+    Config,
+    DistillationConfig,
+    PhaseConfig,
+    PruningConfig,
+    QatConfig,
+    TrainerConfig,
+)
 from pipeline.errors import PipelineError
+from pipeline.training.distillation import _fine_tuning
 from pipeline.training.phases import optimizer_steps, phases
 from pipeline.training.schedule import Task
 
@@ -57,6 +66,11 @@ def test_the_first_phase_prunes_and_the_next_one_keeps_the_zeros() -> None:
     ("pruning", "accepted", "reason"),
     [
         ({"end_step": 30}, {"end_step": 29}, "end_step=30 needs at least 31 training st"),
+        (
+            {"end_step": 30, "pruning_frequency": 6},
+            {"end_step": 30, "pruning_frequency": 7},  # whose last pruning is at step 28
+            "end_step=30 needs at least 31 training st",
+        ),
         ({"start_step": 29}, {"start_step": 28}, "start_step=29 needs .* 31 .* has 30; give a"),
     ],
 )
@@ -80,3 +94,13 @@ def test_a_phase_that_ends_before_its_pruning_is_refused(
 )
 def test_steps_are_counted_as_the_trainer_does(options: dict[str, float], expected: int) -> None:
     assert optimizer_steps(TrainerConfig(**{"num_train_epochs": 2, **options}), 100) == expected
+
+
+def test_a_teachers_own_epochs_count_beside_max_steps() -> None:
+    distillation = DistillationConfig(teacher="a/b", num_train_epochs=3)
+    trainer = TrainerConfig(max_steps=8)
+    teacher = SimpleNamespace(distillation=distillation, config=SimpleNamespace(trainer=trainer))
+    own = _fine_tuning(teacher)
+    assert (own.max_steps, own.num_train_epochs) == (-1, 3)
+    distillation.num_train_epochs = None
+    assert _fine_tuning(teacher).max_steps == 8
