@@ -1,13 +1,10 @@
 """Check a config: numbers in their ranges, no contradictions, and no missing paths."""
 
-import os
 import re
 from collections import Counter
 from importlib.util import find_spec
-from pathlib import Path
 
-from pipeline.config.hub import looks_local
-from pipeline.config.paths import exists, is_directory, matching
+from pipeline.config.given_paths import check_paths
 from pipeline.config.ranges import ROUNDING, numbers
 from pipeline.config.schema import (
     FASTEST,
@@ -24,8 +21,6 @@ from pipeline.config.schema import (
 )
 from pipeline.errors import PipelineError, nearest
 from pipeline.names import FP32_FORMATS, INT8_FORMATS, OPENVINO_INT8
-
-FILE_KEYS = ("data_dir", "train_file", "validation_file", "test_file", "unlabelled_file")
 
 
 def check(config: Config) -> None:
@@ -50,10 +45,8 @@ def check(config: Config) -> None:
     _check_export(config.export)
     _check_int8_export(config.export, config.qat)
     _check_dataset(config.dataset)
-    _check_dataset_paths(config.dataset)
     _check_layers(config.model.layers)
-    _check_model_path(config.model.name_or_path)
-    _check_checkpoint_paths(config.trainer)
+    check_paths(config)
 
 
 def _check_numbers(config: Config) -> None:
@@ -91,11 +84,8 @@ def _check_lengths(config: Config) -> None:
     """Refuse a length in epochs that trainer.max_steps would override."""
     if config.trainer.max_steps <= 0:
         return
-    lengths = {
-        f"qat.phases.{name}.num_train_epochs": phase.num_train_epochs
-        for name, phase in config.qat.phases.items()
-    }
-    for key, epochs in lengths.items():
+    for name, phase in config.qat.phases.items():
+        key, epochs = f"qat.phases.{name}.num_train_epochs", phase.num_train_epochs
         if epochs is not None:
             raise PipelineError(
                 f"{key}={epochs:g} and trainer.max_steps={config.trainer.max_steps} are two "
@@ -190,11 +180,6 @@ def _check_distillation(distillation: DistillationConfig | None, dataset: Datase
         raise PipelineError(
             "distillation.transfer_texts makes single texts; with dataset.text_pair_column it has "
             "to be 0."
-        )
-    teacher = distillation.teacher
-    if looks_local(teacher) and not is_directory(teacher):
-        raise PipelineError(
-            f"distillation.teacher={teacher} is not a directory{_how_to_fetch(teacher)}."
         )
 
 
@@ -295,69 +280,8 @@ def check_encoding(key: str, value: str) -> None:
         ) from None
 
 
-def _check_dataset_paths(dataset: DatasetConfig) -> None:
-    for key in FILE_KEYS:
-        value = getattr(dataset, key)
-        if value is not None and "://" not in value and not _is_there(key, value):
-            raise PipelineError(f"dataset.{key}={value} does not exist{_how_to_fetch(value)}.")
-        if value is not None and key != "data_dir" and is_directory(value):
-            raise PipelineError(
-                f"dataset.{key}={value} is a directory; for a directory use dataset.data_dir."
-            )
-    if dataset.data_dir and not is_directory(dataset.data_dir):
-        raise PipelineError(
-            f"dataset.data_dir={dataset.data_dir} is not a directory; for one file use "
-            "dataset.train_file."
-        )
-    if dataset.train_file is None and (dataset.validation_file or dataset.test_file):
-        raise PipelineError(
-            "dataset.train_file has no value; dataset.validation_file and dataset.test_file need "
-            "it."
-        )
-    if not (dataset.path or dataset.data_dir or dataset.train_file):
-        raise PipelineError(
-            "dataset.train_file has no value; give dataset.train_file=FILE or dataset.data_dir=DIR."
-        )
-
-
-def _is_there(key: str, value: str) -> bool:
-    return exists(value) if key == "data_dir" else bool(matching(value))
-
-
 def _check_layers(layers: list[int] | None) -> None:
     if layers is not None and (not layers or layers != sorted(set(layers))):
         raise PipelineError(
             f"model.layers={layers} must name each layer once, in ascending order, such as [1,4]."
         )
-
-
-def _check_model_path(name_or_path: str) -> None:
-    if looks_local(name_or_path) and not is_directory(name_or_path):
-        raise PipelineError(
-            f"model.name_or_path={name_or_path} is not a directory{_how_to_fetch(name_or_path)}."
-        )
-
-
-def _check_checkpoint_paths(trainer: TrainerConfig) -> None:
-    earlier, folder = trainer.resume_from_checkpoint, trainer.output_dir
-    if earlier is not None and not _is_readable_directory(earlier):
-        raise PipelineError(
-            f"trainer.resume_from_checkpoint={earlier} holds no checkpoints of a run; it takes the "
-            "trainer.output_dir of an earlier start, or a checkpoint-N in it."
-        )
-    if folder is None:
-        return
-    existing = next(path for path in (Path(folder), *Path(folder).parents) if exists(path))
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        what = "cannot be written" if existing.is_dir() else "is not a directory"
-        raise PipelineError(f"trainer.output_dir={folder}: {existing} {what}.")
-
-
-def _is_readable_directory(path: str) -> bool:
-    return is_directory(path) and os.access(path, os.R_OK | os.X_OK) and any(Path(path).iterdir())
-
-
-def _how_to_fetch(path: str) -> str:
-    return (
-        "; make assets (python -m pipeline.assets) fetches it" if path.startswith("assets/") else ""
-    )

@@ -10,9 +10,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.checks import FILE_KEYS, check
+from pipeline.config.checks import check
+from pipeline.config.given_paths import write_home_out
 from pipeline.config.identity import RETIRED_DEFAULTS
-from pipeline.config.paths import with_home
 from pipeline.config.schema import Config
 from pipeline.errors import PipelineError, is_redacted, nearest
 from pipeline.names import CONFIG_FILE
@@ -78,23 +78,9 @@ def resolve(config: Any) -> Config:
         )
     for key in _undeclared(OmegaConf.to_container(config, resolve=True), asdict(resolved)):
         raise PipelineError(unknown_key(key))
-    _write_home_out(resolved)
+    write_home_out(resolved)
     check(resolved)
     return resolved
-
-
-def _write_home_out(config: Config) -> None:
-    """Write out the ~ of paths: Hydra takes it in quotes alone, where a shell leaves it."""
-    keys_of_groups = (
-        (config.dataset, FILE_KEYS),
-        (config.model, ("name_or_path",)),
-        (config.distillation, ("teacher",)),
-        (config.trainer, ("output_dir", "resume_from_checkpoint")),
-    )
-    for group, keys in keys_of_groups:
-        for key in keys:
-            if (value := getattr(group, key, None)) is not None:
-                setattr(group, key, with_home(value))
 
 
 def check_repeatable(folder: Path) -> None:

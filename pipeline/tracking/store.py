@@ -64,7 +64,7 @@ def names_another_store(uri: str) -> bool:
     Args:
         uri: address of the store.
     """
-    return URI_AT_START not in (None, "") and _absolute(str(URI_AT_START)) != _absolute(uri)
+    return _absolute(URI_AT_START or uri) != _absolute(uri)
 
 
 def _absolute(uri: str) -> str:

@@ -1,13 +1,11 @@
 """Train one phase of a recipe to a model in memory, with its Mixed Precision Statistics as data."""
 
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -20,14 +18,12 @@ from transformers import (
     PrinterCallback,
     ProgressCallback,
     TrainerCallback,
-    TrainingArguments,
 )
 
 from pipeline.compression.fake_quantization import FakeQuantization
 from pipeline.compression.modules import int8_modules
 from pipeline.compression.statistics import captured_statistics
-from pipeline.config.schema import ModelConfig, TrainerConfig
-from pipeline.cpus import available_cpus
+from pipeline.config.schema import ModelConfig
 from pipeline.data.tokens import LABELS, LENGTH, NUM_TOKENS, Collate, Tokens, integers
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator, label_metrics
@@ -44,6 +40,7 @@ from pipeline.names import (
     learning_rate_of,
     time_of,
 )
+from pipeline.training.arguments import training_arguments
 from pipeline.training.callbacks import (
     Curves,
     EvaluationLines,
@@ -69,14 +66,6 @@ log = logging.getLogger(__name__)
 # Factors of the learning rate of a phase and of its restarts, where it learns nothing: too high a
 # rate is common, too low a one is what random weights may have.
 RESTARTS = (1.0, 1 / 3, 3.0)
-# Keys of the trainer group that TrainingArguments does not have, or that are set here.
-OTHER_KEYS = (
-    "bf16",  # accelerate (1.15) would leave its autocast on the model, for evaluation and export
-    "early_stopping_patience",
-    "early_stopping_threshold",
-    "output_dir",
-    "resume_from_checkpoint",
-)
 
 
 @dataclass(frozen=True)
@@ -204,36 +193,6 @@ def _train(
         figures=figures,
         evaluate=partial(_evaluate, trainer),
         save=lambda folder: trainer.save_model(str(folder)),
-    )
-
-
-def training_arguments(config: TrainerConfig, output_dir: Path) -> TrainingArguments:
-    """Build TrainingArguments from the trainer group, whose keys have the same names.
-
-    A progress bar is shown on a terminal only, unless disable_tqdm says otherwise, and no more
-    processes load data than there are CPUs.
-
-    Args:
-        config: the trainer group.
-        output_dir: folder of the phase's checkpoints.
-    """
-    options = {name: value for name, value in asdict(config).items() if name not in OTHER_KEYS}
-    if options["disable_tqdm"] is None:
-        options["disable_tqdm"] = not sys.stderr.isatty()
-    cpus = available_cpus()
-    if config.dataloader_num_workers > cpus:
-        log.info("dataloader_num_workers: %d, one for each CPU", cpus)
-        options["dataloader_num_workers"] = cpus
-    is_kept = config.output_dir is not None or config.resume_from_checkpoint is not None
-    return TrainingArguments(
-        output_dir=str(output_dir),
-        save_only_model=not is_kept,  # nobody goes on from the checkpoints of a scratch folder
-        do_train=True,  # INCTrainer (optimum-intel 1.27) would not quantize, and not say so
-        use_cpu=True,  # Neural Compressor converts for the CPU
-        report_to=[],  # curves go through Curves, batched
-        length_column_name=LENGTH,
-        restore_callback_states_from_checkpoint=True,  # the count of EarlyStoppingCallback
-        **options,
     )
 
 

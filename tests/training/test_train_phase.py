@@ -20,8 +20,8 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator
 from pipeline.models.artifact import load, save_artifact
 from pipeline.models.load import load_model
+from pipeline.training.arguments import training_arguments
 from pipeline.training.stage import Stage
-from pipeline.training.train_phase import training_arguments
 from pipeline.training.trainer import PhaseTrainer
 from tests.training.conftest import Curve
 
@@ -252,7 +252,7 @@ def test_a_progress_bar_is_for_terminals_unless_asked_for(
 def test_no_more_processes_load_data_than_there_are_cpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.train_phase.available_cpus", lambda: 2)
+    monkeypatch.setattr("pipeline.training.arguments.available_cpus", lambda: 2)
     for asked, taken in ((1, 1), (8, 2)):
         config = TrainerConfig(dataloader_num_workers=asked)
         assert training_arguments(config, tmp_path).dataloader_num_workers == taken
