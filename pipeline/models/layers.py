@@ -104,8 +104,10 @@ def _set_count(model: PreTrainedModel, count: int) -> str:
             built = type(model)(deepcopy(model.config))
     except (NotImplementedError, ValueError, AssertionError) as error:
         return str(error).partition("\n")[0].rstrip(".")
-    shapes = ({key: each.shape for key, each in m.state_dict().items()} for m in (model, built))
-    return "" if next(shapes) == next(shapes) else "its config counts them in another way"
+    cut, from_config = (
+        {key: each.shape for key, each in made.state_dict().items()} for made in (model, built)
+    )
+    return "" if cut == from_config else "its config counts them in another way"
 
 
 def learning_rate_factors(model: PreTrainedModel, embeddings_factor: float) -> dict[str, float]:
