@@ -16,6 +16,7 @@ WITHOUT_EFFECT = (
     *GROUPS_WITHOUT_EFFECT,
     "benchmark.repetitions",
     "benchmark.seconds",
+    "export.max_accuracy_loss",  # which run is refused, but not what it makes
 )
 # What a teacher or pruning is told apart by, where its options go together with it.
 TELLING = ("distillation.teacher", "pruning.pruning_type")

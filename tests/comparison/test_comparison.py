@@ -258,6 +258,7 @@ def test_what_changes_no_model_is_no_column_and_a_teacher_with_its_options_is_on
     for number, each in enumerate(runs):
         each.data.params |= {
             "benchmark.repetitions": str(number),
+            "export.max_accuracy_loss": str(number),
             "tracking.keep": "all" if number else "none",
             "distillation.teacher": f"teacher {number % 2}",
             "distillation.loss_weights": f"[0.{number % 2}]",
