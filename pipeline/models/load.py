@@ -144,7 +144,8 @@ def load_config(config: ModelConfig) -> PretrainedConfig:
 def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerFast:
     """Load the model's tokenizer, without the columns that the model does not take.
 
-    Many a DistilBERT is stored with BERT's tokenizer, whose token_type_ids it refuses.
+    Many a DistilBERT is stored with BERT's tokenizer, whose token_type_ids it refuses; an encoder
+    with one token type has no embedding for those of a pair's second text.
 
     Args:
         config: the model group.
@@ -159,8 +160,10 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
     model_config = load_config(config)
     architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(model_config), None)
     if architecture is not None:
-        parameters = inspect.signature(architecture.forward).parameters
-        names = [name for name in tokenizer.model_input_names if name in parameters]
+        taken = set(inspect.signature(architecture.forward).parameters)
+        if getattr(model_config, "type_vocab_size", None) == 1:
+            taken.discard("token_type_ids")
+        names = [name for name in tokenizer.model_input_names if name in taken]
         if names != tokenizer.model_input_names:
             tokenizer = _from_pretrained(AutoTokenizer, config, model_input_names=names)
     if max_length > tokenizer.model_max_length:

@@ -72,6 +72,18 @@ def test_a_checkpoint_of_another_task_becomes_a_classifier(
     assert torch.equal(answer.loss, torch.nn.functional.cross_entropy(answer.logits, labels))
 
 
+@pytest.mark.parametrize(("types", "given"), [(1, False), (2, True)])
+def test_an_encoder_with_one_token_type_is_given_none(
+    tmp_path: Path, micro_model: Path, types: int, given: bool
+) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(micro_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "type_vocab_size": types}))
+    encoded = load_tokenizer(ModelConfig(str(folder)), 16)("one text", "and another")
+    assert ("token_type_ids" in encoded) is given
+
+
 @pytest.mark.parametrize(
     ("architecture", "options", "most"),
     [
