@@ -73,11 +73,22 @@ PARTS: Mapping[str, Part] = {
         },
     ),
     "compress": Part(
-        "Does a teacher give its accuracy to two of its layers?",
+        "Does a teacher give its accuracy to two or three of its layers?",
         {
             "two layers": [],
-            "two layers of the teacher, taught": COMPRESS,
-            "the same, hidden states too": [*COMPRESS, "distillation.hidden_states_weight=1"],
+            "three layers": ["model.num_hidden_layers=3"],
+            **{
+                f"{count} layers of the teacher, taught{more}": [
+                    *COMPRESS,
+                    f"model.num_hidden_layers={layers}",
+                    *overrides,
+                ]
+                for layers, count in ((2, "two"), (3, "three"))
+                for more, overrides in (
+                    ("", []),
+                    (", hidden states too", ["distillation.hidden_states_weight=1"]),
+                )
+            },
         },
         benchmark="short",
     ),
