@@ -15,12 +15,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline.console import third_parties
 
 third_parties.prepare()
 
-from _inputs import CORPUS
+from _inputs import CORPUS, ENCODER, write_as
 from _study_tables import draw_front, table
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -37,6 +38,7 @@ POST_TRAINING = "ptq_dynamic"  # ptq_static exports the same files
 QAT_AFTER = "finetune_then_qat"
 COMPRESS = ["experiment=compress"]
 SIX_LAYERS, PRUNED = ", 6 layers", ", half of the weights pruned"
+ELECTRA, ROBERTA = ", as an ELECTRA", ", as a RoBERTa"
 WHOLE = [f"model.num_hidden_layers={LAYERS}", "qat=none", "export=none"]
 
 
@@ -108,6 +110,8 @@ PARTS: Mapping[str, Part] = {
                 ("", [], (POST_TRAINING, QAT_AFTER, "direct")),
                 (SIX_LAYERS, [f"model.num_hidden_layers={LAYERS}"], (POST_TRAINING, QAT_AFTER)),
                 (PRUNED, ["+pruning=magnitude"], (POST_TRAINING, QAT_AFTER)),
+                (ELECTRA, [f"model.name_or_path={ENCODER}_electra"], (POST_TRAINING, QAT_AFTER)),
+                (ROBERTA, [f"model.name_or_path={ENCODER}_roberta"], (POST_TRAINING, QAT_AFTER)),
                 (", one scale a weight", ["qat.weight_granularity=per_tensor"], (QAT_AFTER,)),
             )
             for recipe in recipes
@@ -116,7 +120,10 @@ PARTS: Mapping[str, Part] = {
         against={
             "direct": POST_TRAINING,
             f"{QAT_AFTER}, one scale a weight": QAT_AFTER,
-            **{QAT_AFTER + each: POST_TRAINING + each for each in ("", SIX_LAYERS, PRUNED)},
+            **{
+                QAT_AFTER + each: POST_TRAINING + each
+                for each in ("", SIX_LAYERS, PRUNED, ELECTRA, ROBERTA)
+            },
         },
     ),
 }
@@ -127,6 +134,9 @@ def main() -> None:
     """Run what is missing, and print the tables."""
     options = parser().parse_args()
     corpora = {"reviews": CORPUS, **dict(each.split("=", 1) for each in options.corpus)}
+    for model_type in ("electra", "roberta"):
+        if not Path(f"{ENCODER}_{model_type}").exists():
+            write_as(model_type)
     for name in options.part or PARTS:
         part = PARTS[name]
         print(f"## {part.question}\n", flush=True)
