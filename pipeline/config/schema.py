@@ -82,7 +82,7 @@ class DatasetConfig:
         label_column: name of the column with the labels.
         label_names: classes in the order of their ids; null takes them from train.
         validation_size: share of train (of what test leaves of it) that becomes validation when
-            there is none, stratified by label.
+            there is none, stratified by label, with all rows of a text in one part.
         test_size: share of train that becomes test when there is none, stratified by label.
         split_seed: seed of those splits, and of the choice of rows under max_train_samples and
             max_eval_samples.

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,8 +15,9 @@ import pyarrow.compute as pc
 from pipeline.config.schema import DatasetConfig
 from pipeline.data.labels import Classes, classes_of
 from pipeline.data.rows import listed, rows_of
+from pipeline.data.same_texts import folded
 from pipeline.data.sources import read_sources
-from pipeline.data.splits import check_split, first_of_shuffle, first_with_each_class, split_off
+from pipeline.data.splits import first_of_shuffle, first_with_each_class, split_off, warn_of_rare
 from pipeline.errors import PipelineError
 from pipeline.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 
@@ -57,7 +57,8 @@ class Corpus:
 def load_corpus(config: DatasetConfig) -> Corpus:
     """Read, check and split the labelled texts.
 
-    A split that is not given is taken from train: stratified by label, with split_seed.
+    A split that is not given is taken from train: stratified by label, with split_seed, and with
+    all rows of a text in one part.
 
     Args:
         config: the dataset group.
@@ -74,7 +75,7 @@ def load_corpus(config: DatasetConfig) -> Corpus:
     counts = {split: _label_counts(table) for split, table in sources.tables.items()}
     classes = classes_of(list(counts[TRAIN]), config.label_names, sources.class_names)
     _check_classes(counts, classes, config.name)
-    check_split(list(counts[TRAIN].items()), [s for s in SPLITS if s not in counts], config.name)
+    warn_of_rare(list(counts[TRAIN].items()), [s for s in SPLITS if s not in counts])
     tables = {split: _with_ids(table, classes) for split, table in sources.tables.items()}
     for split in (TEST, VALIDATION):
         if split not in tables:
@@ -142,10 +143,9 @@ def _split_off(train: pa.Table, split: str, config: DatasetConfig) -> tuple[pa.T
         return split_off(train, share, config.split_seed)
     except ValueError as error:
         raise PipelineError(
-            f"dataset {config.name}: train has {rows_of(len(train))}, too few to split off {split} "
-            f"with every class in both: a share of {share} is {rows_of(ceil(share * len(train)))} "
-            f"for {len(pc.unique(train['label'])):,} classes; raise dataset.{split}_size, or give "
-            f"a {split} file."
+            f"dataset {config.name}: train has {pc.count_distinct(folded(train['text'])).as_py():,}"
+            f" different texts of {len(pc.unique(train['label'])):,} classes, too few to split off "
+            f"{split} with every class in both; give a {split} file."
         ) from error
 
 
@@ -169,12 +169,6 @@ def _unseen(unlabelled: pa.Table, tables: Mapping[str, pa.Table], name: str) -> 
         unlabelled = unlabelled.filter(pc.invert(seen))
     labels = pa.repeat(pa.scalar(0, pa.int64()), len(unlabelled))
     return unlabelled.set_column(1, "label", labels)
-
-
-def folded(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write texts in lower case, with one space between words: how texts are compared."""
-    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(texts)))
-    return pc.binary_join(words, " ")
 
 
 def _limited(table: pa.Table, split: str, config: DatasetConfig) -> pa.Table:

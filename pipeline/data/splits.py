@@ -1,16 +1,19 @@
 """Split off what is not given, and keep so many rows: always the same ones for a seed."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from math import ceil
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from pipeline.data.mapped import on_disk
 from pipeline.data.rows import listed
-from pipeline.errors import PipelineError
+from pipeline.data.same_texts import hashed
 
+log = logging.getLogger(__name__)
 LISTED_CLASSES = 5
 TAKEN_ROWS = 10_000  # at a time: they are in memory until they are on disk
 
@@ -18,27 +21,37 @@ TAKEN_ROWS = 10_000  # at a time: they are in memory until they are on disk
 def split_off(table: pa.Table, share: float, seed: int) -> tuple[pa.Table, pa.Table]:
     """Split a table in two, each with its share of every class.
 
+    Rows with the same text (folded) stay together: a model would know the answers of those that it
+    was trained on. A class of one text stays in the first part.
+
     Args:
-        table: rows with `label` (int).
-        share: share of the rows that the second part gets, above 0 and below 1.
+        table: rows with `text` and `label` (int).
+        share: share of the texts that the second part gets, above 0 and below 1; it gets more where
+            that is less than one text of each class.
         seed: seed of the choice and of the order.
 
     Returns:
-        The rest, and the part that was split off. They are those that the datasets library's
-        train_test_split gives, which takes a minute for a million rows (5.0.1).
+        The rest, and the part that was split off. Where all texts differ, they are those that the
+        datasets library's train_test_split gives, which takes a minute for a million rows (5.0.1).
 
     Raises:
-        ValueError: a part has no row of some class.
+        ValueError: there are too few rows for one of each class in both parts.
     """
     from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
-    count = ceil(share * len(table))
-    first, second = next(
+    labels, groups = _labels(table), _groups(table)
+    firsts = np.unique(groups, return_index=True)[1]
+    alone = np.bincount(labels[firsts])[labels[firsts]] == 1
+    chosen = np.flatnonzero(~alone)
+    classes = len(np.unique(labels[firsts[chosen]]))
+    count = max(ceil(share * len(firsts)), classes)
+    rest, part = next(
         stratified_shuffle_split_generate_indices(
-            _labels(table), len(table) - count, count, rng=np.random.default_rng(seed)
+            labels[firsts[chosen]], len(chosen) - count, count, rng=np.random.default_rng(seed)
         )
     )
-    return _taken(table, first), _taken(table, second)
+    rest = np.concatenate([chosen[rest], np.flatnonzero(alone)])
+    return _taken(table, _rows_of(rest, groups)), _taken(table, _rows_of(chosen[part], groups))
 
 
 def first_of_shuffle(table: pa.Table, limit: int, seed: int) -> pa.Table:
@@ -73,26 +86,48 @@ def first_with_each_class(table: pa.Table, limit: int, seed: int) -> pa.Table:
     return _taken(table, order[np.sort(kept)])
 
 
-def check_split(counts: Sequence[tuple[str, int]], missing: Sequence[str], name: str) -> None:
-    """Refuse classes with too few rows to have one in each split.
+def warn_of_rare(counts: Sequence[tuple[str, int]], missing: Sequence[str]) -> None:
+    """Name the classes with too few rows to have one in each split.
 
     Args:
         counts: label and number of rows of each class in train.
         missing: splits that are to be split off.
-        name: name of the corpus.
-
-    Raises:
-        PipelineError: the line names the classes.
     """
-    small = [(label, rows) for label, rows in counts if rows <= len(missing)]
-    if missing and small:
-        labels = listed(label for label, _ in small[:LISTED_CLASSES])
-        more = f" and {len(small) - LISTED_CLASSES} more" if len(small) > LISTED_CLASSES else ""
-        raise PipelineError(
-            f"dataset {name}: train has {small[0][1]} of label {small[0][0]!r}, too few to split "
-            f"off {' and '.join(missing)} with every class in each; {len(missing) + 1} or more are "
-            f"needed of: {labels}{more}. Give a {missing[0]} file, or leave these rows out."
+    rare = [label for label, rows in counts if rows <= len(missing)]
+    if missing and rare:
+        more = f" and {len(rare) - LISTED_CLASSES} more" if len(rare) > LISTED_CLASSES else ""
+        log.warning(
+            "train has too few rows of %s%s to give one each to %s, which may then not measure "
+            "these classes",
+            listed(rare[:LISTED_CLASSES]),
+            more,
+            " and ".join(missing),
         )
+
+
+def _groups(table: pa.Table) -> np.ndarray:
+    """Number the texts of a table in the order of their first row; the same texts have one number.
+
+    Returns:
+        The number of each row's text (rows,).
+    """
+    batches = table.select(["text"]).to_batches(max_chunksize=TAKEN_ROWS)
+    hashes = hashed(batch["text"] for batch in batches)
+    groups: np.ndarray = pd.factorize(hashes)[0]
+    return groups
+
+
+def _rows_of(chosen: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the rows of some groups, in their order.
+
+    Args:
+        chosen: numbers of groups.
+        groups: number of each row's group (rows,).
+    """
+    places = np.full(groups.max() + 1, -1)
+    places[chosen] = np.arange(len(chosen))
+    rows = np.flatnonzero(places[groups] >= 0)
+    return rows[np.argsort(places[groups[rows]], kind="stable")]
 
 
 def _labels(table: pa.Table) -> np.ndarray:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from pipeline.console.csv_tables import write_csv
 from pipeline.console.tables import shown
-from pipeline.data.corpus import Corpus, folded
+from pipeline.data.corpus import Corpus
+from pipeline.data.same_texts import hashed
 from pipeline.data.tokens import NUM_TOKENS, Tokens, integers
 from pipeline.names import (
     CORPUS,
@@ -155,12 +156,7 @@ def show_corpus(name: str, description: Description) -> None:
 
 
 def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
-    """Hash texts to 64 bits each, (rows,); texts that differ in case and spaces only are equal."""
-    hashes = [
-        pd.util.hash_array(folded(batch["text"]).to_numpy())
-        for batch in rows.with_format("arrow").iter(batch_size=10_000)
-    ]
-    return np.concatenate(hashes)
+    return hashed(batch["text"] for batch in rows.with_format("arrow").iter(batch_size=10_000))
 
 
 def _examples(corpus: Corpus) -> pd.DataFrame:

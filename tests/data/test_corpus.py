@@ -123,21 +123,49 @@ def test_a_label_that_train_does_not_have_is_refused(
             load_corpus(config)
 
 
-def test_too_few_rows_to_split_off_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"train has 9 rows, too few to split off test .*0.1"):
-        load_corpus(written(tmp_path, train=micro_rows(9, 0)[:9]))
+def test_too_few_texts_to_split_off_are_refused(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"text": ["one", "ONE ", "two", "three", "four"], "label": list("aabab")})
+    with pytest.raises(
+        PipelineError, match=r"train has 2 different texts of 2 classes, too few to split off vali"
+    ):
+        load_corpus(written(tmp_path, train=rows))
+
+
+@pytest.mark.parametrize(("classes", "each", "sizes"), [(2, 6, [8, 2, 2]), (77, 10, [616, 77, 77])])
+def test_a_part_that_is_split_off_has_every_class(
+    tmp_path: Path, classes: int, each: int, sizes: list[int]
+) -> None:
+    labels = [f"class {row % classes}" for row in range(classes * each)]
+    rows = pd.DataFrame({"text": [f"text {row}" for row in range(len(labels))], "label": labels})
+    corpus = load_corpus(written(tmp_path, train=rows))
+    assert [len(corpus.splits[split]) for split in SPLITS] == sizes
+    assert all(set(rows["label"]) == set(range(classes)) for rows in corpus.splits.values())
 
 
 @pytest.mark.parametrize("given", [("train",), ("train", "test")])
-def test_a_class_too_small_to_split_is_named(tmp_path: Path, given: tuple[str, ...]) -> None:
+def test_a_class_too_small_to_split_is_named_and_stays_in_train(
+    tmp_path: Path, given: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     rows = micro_rows(60, 0)
-    rows.loc[0, "label"] = "rare"
-    config = written(tmp_path, **dict.fromkeys(given, rows))
-    missing = "test and validation|validation and test" if len(given) == 1 else "validation"
-    with pytest.raises(
-        PipelineError, match=rf"train has 1 of label 'rare', too few to split off ({missing}) with"
-    ):
-        load_corpus(config)
+    rows.loc[0, ["text", "label"]] = "rare"
+    corpus = load_corpus(written(tmp_path, **{**dict.fromkeys(given, rows), "train": rows}))
+    assert "train has too few rows of rare to give one each to" in caplog.text
+    rare = corpus.label_names.index("rare")
+    assert list(corpus.splits["train"]["label"]).count(rare) == 1
+    assert rare not in corpus.splits["validation"]["label"]
+
+
+def test_no_text_is_in_two_of_the_splits_that_are_split_off(tmp_path: Path) -> None:
+    number = np.random.default_rng(0).integers(0, 100, 1000)
+    rows = pd.DataFrame({"text": [f"Text  {each}" for each in number], "label": number % 2})
+    rows.loc[::2, "text"] = rows.loc[::2, "text"].str.lower()
+    corpus = load_corpus(written(tmp_path, train=rows))
+    texts = {
+        split: {text.lower() for text in rows["text"]} for split, rows in corpus.splits.items()
+    }
+    assert [len(texts[split]) for split in SPLITS] == [81, 9, 10]
+    assert len(set.union(*texts.values())) == 100
+    assert sum(map(len, corpus.splits.values())) == 1000
 
 
 def test_labels_keep_their_spelling(tmp_path: Path) -> None:
@@ -173,7 +201,8 @@ def test_class_labels_of_each_file_are_read_by_its_own_names(tmp_path: Path) -> 
         features = datasets.Features(
             {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
         )
-        rows = {"text": ["a", "b"] * 20, "label": [names.index("1"), names.index("2")] * 20}
+        texts = [f"text {row}" for row in range(40)]
+        rows = {"text": texts, "label": [names.index("1"), names.index("2")] * 20}
         file = tmp_path / f"{split}.parquet"
         datasets.Dataset.from_dict(rows, features=features).to_parquet(file)
     corpus = load_corpus(DatasetConfig(name="mine", data_dir=str(tmp_path)))
