@@ -13,7 +13,7 @@ RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 OFFLINE = "HF_HUB_OFFLINE"
 ANSWER_SECONDS = 5.0
 # What an error adds when the Hub cannot be reached.
-LOCAL_HINT = "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
+LOCAL_HINT = "python -m pipeline model.name_or_path=DIR dataset=files dataset.data_dir=DIR"
 
 
 def use_cache_if_silent(config: Config) -> None:

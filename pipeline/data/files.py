@@ -1,7 +1,8 @@
 """Find the files of each split: by the names in a folder, by a pattern, or one file."""
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config.paths import is_directory, matching
@@ -10,11 +11,12 @@ from pipeline.data.streams import DECOMPRESS, is_url, suffixes
 from pipeline.errors import PipelineError
 from pipeline.names import TEST, TRAIN, VALIDATION
 
+log = logging.getLogger(__name__)
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 # What people call the splits.
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     TRAIN: ("train", "training"),
-    VALIDATION: ("validation", "valid", "val", "dev"),
+    VALIDATION: ("validation", "valid", "val", "dev", "eval", "evaluation"),
     TEST: ("test", "testing"),
 }
 # train.csv, train-00000-of-00002.parquet, train_1.jsonl
@@ -44,6 +46,7 @@ def files_in(folder: Path) -> dict[str, tuple[str, ...]]:
         if is_directory(folder / inner):
             files = {split: _files_of(split, folder / inner) for split in SPLIT_NAMES}
             if files[TRAIN]:
+                _tell_unused(folder / inner, files)
                 return {split: paths for split, paths in files.items() if paths}
     names = [path.name for path in _inside(folder)]
     accepted = ", ".join(f"{TRAIN}{suffix}" for suffix in FORMATS)
@@ -119,6 +122,20 @@ def _files_of(split: str, folder: Path) -> tuple[str, ...]:
             f"({files[0][1].name} and on)."
         )
     return tuple(str(path) for _, path in files)
+
+
+def _tell_unused(folder: Path, files: Mapping[str, Sequence[str]]) -> None:
+    """Warn of tables that may be a split under another name, where a split is not there."""
+    missing = [split for split, paths in files.items() if not paths]
+    used = {path for paths in files.values() for path in paths}
+    unused = [
+        path.name
+        for path in _inside(folder)
+        if str(path) not in used and suffixes(path.name)[0] in FORMATS and not is_directory(path)
+    ]
+    if missing and unused:
+        line = "%s has no %s file, so that train is split; not used: %s"
+        log.warning(line, folder, " and no ".join(missing), listed(unused))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -1,10 +1,14 @@
 """Tell a corpus's classes, and what its labels mean: decided once, on train."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pipeline.data.rows import listed
 from pipeline.errors import PipelineError
+
+log = logging.getLogger(__name__)
+NAMED_IDS = 3  # of a warning
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,25 @@ def classes_of(
         return _by_name(label_names)
     ids = {spelling: id_ for id_ in range(len(label_names)) for spelling in _spellings(id_)}
     if set(labels) <= ids.keys():
+        _warn_of_unused(label_names, {ids[label] for label in labels})
         return Classes(tuple(label_names), ids)
     unknown = sorted(set(labels) - set(label_names))
     raise PipelineError(
         f"label {unknown[0]!r} of train is not in dataset.label_names, which has: "
         f"{listed(label_names)}."
     )
+
+
+def _warn_of_unused(label_names: Sequence[str], used: Set[int]) -> None:
+    """Tell ids that are given names of other classes, as 0 and 1 those of a dataset with six."""
+    unused = [name for id_, name in enumerate(label_names) if id_ not in used]
+    if unused:
+        log.warning(
+            "the labels of train are ids of dataset.label_names: %s; it has no text of %s. With "
+            "dataset.label_names=null, labels keep their own names",
+            ", ".join(f"{id_} is {label_names[id_]}" for id_ in sorted(used)[:NAMED_IDS]),
+            listed(unused),
+        )
 
 
 def _by_name(names: Sequence[str]) -> Classes:

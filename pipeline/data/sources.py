@@ -1,7 +1,8 @@
 """Read the splits of a corpus, from files or the Hugging Face Hub, into tables on disk."""
 
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,8 +22,9 @@ from pipeline.data.parquet_rows import read_parquet
 from pipeline.data.rows import Columns, Rows, class_name
 from pipeline.data.streams import read_errors
 from pipeline.errors import PipelineError
-from pipeline.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
+from pipeline.names import SPLITS, TRAIN, UNLABELLED
 
+log = logging.getLogger(__name__)
 BATCH_ROWS = 10_000
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
 COMMIT_IN_ADDRESS = re.compile(r"@([0-9a-f]{40})/")  # hf://datasets/OWNER/NAME@COMMIT/FILE
@@ -163,25 +165,35 @@ def _hub_splits(config: DatasetConfig) -> tuple[dict[str, list[Rows]], str | Non
             f"dataset {config.path} cannot be loaded from the Hugging Face Hub "
             f"({type(error).__name__}{message}); to run from local files: {LOCAL_HINT}"
         ) from error
-    hub_names = {
-        TRAIN: config.train_split,
-        VALIDATION: config.validation_split,
-        TEST: config.test_split,
-    }
-    for split, name in hub_names.items():
-        if name is not None and name not in downloaded:
-            raise PipelineError(
-                f"dataset.{split}_split={name} is not in {config.path}; it has: "
-                f"{', '.join(downloaded)}."
-            )
+    hub_names = _hub_names(config, downloaded)
     rows = {
         split: [_hub_rows(downloaded[name], f"{config.path}, {name}", Columns.of(config))]
         for split, name in hub_names.items()
-        if name is not None
     }
     files = downloaded[config.train_split].download_checksums or {}
     commits = {found[1] for file in files if (found := COMMIT_IN_ADDRESS.search(file))}
     return rows, commits.pop() if len(commits) == 1 else None
+
+
+def _hub_names(config: DatasetConfig, found: Collection[str]) -> dict[str, str]:
+    """Return the names of the splits on the Hub; those that train is split into have none.
+
+    Args:
+        config: the dataset group.
+        found: names of the splits that the Hub has.
+
+    Raises:
+        PipelineError: it lacks one that is not called as by default.
+    """
+    names = {split: getattr(config, f"{split}_split") for split in SPLITS}
+    lacking = {split: name for split, name in names.items() if name and name not in found}
+    for split, name in lacking.items():
+        if split == TRAIN or name != getattr(DatasetConfig, f"{split}_split"):
+            raise PipelineError(
+                f"dataset.{split}_split={name} is not in {config.path}; it has: {', '.join(found)}."
+            )
+        log.warning("%s has no split %s: it is taken from train", config.path, name)
+    return {split: name for split, name in names.items() if name and split not in lacking}
 
 
 def _hub_rows(split: Any, source: str, columns: Columns) -> Rows:

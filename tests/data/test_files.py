@@ -20,7 +20,7 @@ def names_of(folder: Path) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("validation", ["validation.csv", "valid.tsv", "dev.jsonl", "Val.CSV.gz"])
+@pytest.mark.parametrize("validation", ["validation.csv", "valid.tsv", "eval.jsonl", "Val.CSV.gz"])
 def test_splits_have_the_names_that_people_give_them(tmp_path: Path, validation: str) -> None:
     folder_with(tmp_path, "train.csv", validation, "test.parquet", "README.md", "train.txt")
     assert names_of(tmp_path) == {
@@ -28,6 +28,16 @@ def test_splits_have_the_names_that_people_give_them(tmp_path: Path, validation:
         "validation": [validation],
         "test": ["test.parquet"],
     }
+
+
+def test_tables_are_named_that_are_not_read_where_a_split_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names_of(folder_with(tmp_path, "train.csv", "dev.csv", "holdout.csv", "README.md"))
+    assert "has no test file, so that train is split; not used: holdout.csv" in caplog.text
+    caplog.clear()
+    names_of(folder_with(tmp_path, "test.csv"))
+    assert not caplog.text
 
 
 def test_numbered_files_are_one_split_in_their_order(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def test_ids_and_names_are_told_apart_by_train() -> None:
     assert classes_of(["1", "2"], ["1", "2"], None).ids == {"1": 0, "2": 1}
 
 
+def test_ids_of_some_names_alone_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    classes_of(["0", "1"], ["sadness", "joy"], None)
+    assert not caplog.text
+    classes_of(["0", "1"], ["sadness", "joy", "love", "anger"], None)
+    assert "0 is sadness, 1 is joy; it has no text of love, anger" in caplog.text
+
+
 def test_declared_classes_keep_their_ids_and_may_be_renamed_or_reordered() -> None:
     declared = ["2", "1", "0"]
     assert classes_of(["0", "1", "2"], None, declared).ids == {"2": 0, "1": 1, "0": 2}

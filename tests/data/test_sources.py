@@ -143,8 +143,22 @@ def test_class_labels_of_the_hub_are_read_by_their_names(monkeypatch: pytest.Mon
         read_sources(config)
 
 
+def test_a_split_that_the_hub_lacks_is_taken_from_train(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
+    splits = datasets.DatasetDict({"train": rows, "test": rows})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
+    config = DatasetConfig(name="mine", path="owner/mine")
+    assert set(read_sources(config).tables) == {"train", "test"}
+    assert "owner/mine has no split validation: it is taken from train" in caplog.text
+    config.validation_split = "dev"
+    with pytest.raises(PipelineError, match=r"validation_split=dev is not in owner/mine; it has: "):
+        read_sources(config)
+
+
 def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:
     with pytest.raises(PipelineError) as caught:
         read_sources(DatasetConfig(name="emotion", path="dair-ai/emotion", config_name="split"))
-    assert "model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR" in str(caught.value)
+    assert "model.name_or_path=DIR dataset=files dataset.data_dir=DIR" in str(caught.value)
     assert "\n" not in str(caught.value)
