@@ -83,3 +83,9 @@ def is_redacted(text: str) -> bool:
 def redacted(text: str) -> str:
     """Replace the credentials and secret query parameters of every URL in a text by HIDDEN."""
     return _SECRET_PARAMETERS.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type if it has no text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -26,13 +26,12 @@ from pipeline.models.load import (
     load_model,
     load_tokenizer,
 )
-from pipeline.names import REPORTS, TEST, TRAIN, UNLABELLED, VALIDATION
+from pipeline.names import REPORTS, TEST, UNLABELLED, VALIDATION
 from pipeline.reports import corpus as corpus_report
 from pipeline.tracking.locate_model import fp32_directory
 from pipeline.tracking.tracker import RunInput, Tracker
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.distillation import Teacher
-from pipeline.training.post_training import check_calibration
 from pipeline.training.recipe import RecipeInputs
 
 
@@ -97,6 +96,8 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     set_seed(config.trainer.seed)
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     start = load_model(config.model, corpus.label_names)
+    if start.model.config.pad_token_id is None:  # who deploys the model asks its config
+        start.model.config.pad_token_id = tokenizer.pad_token_id
     model_config = deepcopy(start.model.config)
     fp32_modules = _check_model(start.model, tokenizer, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)
@@ -133,8 +134,6 @@ def _recipe_inputs(
     """Turn the corpus into tokens."""
     config = context.config
     tokens = tokenize(corpus, tokenizer, config.dataset)
-    if config.qat.post_training is not None:
-        check_calibration(config.qat.post_training, tokens[TRAIN])
     collate, checkpoints = collator(tokenizer, config.dataset), context.checkpoints
     return RecipeInputs(
         corpus, tokens, tokenizer, collate, checkpoints, fp32_modules, None, context.scratch

@@ -158,7 +158,8 @@ class PostTrainingConfig:
     Args:
         approach: dynamic measures the ranges of activations as they come, static takes them from
             training texts beforehand.
-        calibration_samples: number of training texts that static takes its ranges from.
+        calibration_samples: number of training texts that static takes its ranges from, all of
+            them if there are fewer.
         activation_algorithm: observer of static: minmax, or kl (a histogram that is cut where it
             loses least).
         tolerable_loss: how far validation accuracy may fall below FP32's: ops go back to FP32 until

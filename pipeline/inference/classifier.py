@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from pipeline.errors import PipelineError
-from pipeline.inference.session import first_line, open_session
+from pipeline.errors import PipelineError, first_line
+from pipeline.inference.session import open_session
 from pipeline.inference.texts import PAIR_SEPARATOR, split_pairs
 
 TOKENIZER_FILE = "tokenizer.json"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.cpus import available_cpus
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, first_line
 from pipeline.inference.exact_sums import sums_are_exact
 
 ONNX_FILE = "model.onnx"
@@ -89,12 +89,6 @@ def refuse_pickles(directory: Path) -> None:
                 f"Only directories with {ONNX_FILE} or {OPENVINO_FILE} are loaded; export=all "
                 "makes both."
             )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type if it has no text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _max_length(model: Any) -> int:

@@ -19,7 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, first_line
 from pipeline.inference.classifier import PAIRS_KEY, TOKENIZER_FILE, pad
 from pipeline.inference.session import MAX_LENGTH, ONNX_FILE, OPENVINO_FILE, import_openvino
 from pipeline.models.artifact import Artifact
@@ -152,10 +152,16 @@ def _export_graph(
     graph = inference_graph(model, max_length, sep_token_id)
     try:
         to_onnx(graph, file, min(EXAMPLE_TOKENS, max_length))
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+    except (
+        AttributeError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        torch.onnx.errors.OnnxExporterError,
+    ) as error:  # what models raise for a batch that they do not take
         raise PipelineError(
             f"{model.config.model_type} cannot be exported to ONNX; choose export=none. "
-            f"{str(error).splitlines()[0]}"
+            f"{first_line(error)}"
         ) from error
 
 

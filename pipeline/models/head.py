@@ -1,4 +1,4 @@
-"""Start a head that the checkpoint lacks near the identity, where its activation allows that.
+"""Start a head that is new near the identity, where its activation allows that.
 
 A pooler with random weights has to be unlearned before the classifier sees what the encoder knows.
 tanh is close to the identity for small values, so that a pooler of SCALE times the identity hands
@@ -22,6 +22,23 @@ TANH_LINEAR = {
     "squeezebert": "transformer.pooler.dense",
     "xlm-roberta": "classifier.dense",
 }
+
+
+def draw_head(model: PreTrainedModel) -> frozenset[str]:
+    """Draw the weights of a classifier behind its encoder anew.
+
+    Args:
+        model: classifier; changed in place.
+
+    Returns:
+        Names of the parameters that were drawn.
+    """
+    encoder = model.base_model_prefix
+    for name, module in model.named_modules():
+        if name and name.partition(".")[0] != encoder:
+            model._init_weights(module)
+    drawn = (name for name, _ in model.named_parameters())
+    return frozenset(name for name in drawn if name.partition(".")[0] != encoder)
 
 
 def start_near_identity(model: PreTrainedModel, new_parameters: Collection[str]) -> frozenset[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
@@ -22,8 +21,8 @@ from transformers.pytorch_utils import Conv1D
 from pipeline.config.hub import LOCAL_HINT, looks_local
 from pipeline.config.paths import is_file
 from pipeline.config.schema import ModelConfig
-from pipeline.errors import PipelineError
-from pipeline.models.head import start_near_identity
+from pipeline.errors import PipelineError, first_line
+from pipeline.models.head import draw_head, start_near_identity
 from pipeline.models.layers import WITHOUT_LAYERS_TO_CHOOSE, keep_layers, kept_layers
 
 # What a model directory has to hold: one file of each kind.
@@ -35,13 +34,7 @@ DIRECTORY_FILES = {
         "model.safetensors.index.json",
         "pytorch_model.bin.index.json",
     ),
-    "tokenizer": (
-        "tokenizer.json",
-        "vocab.txt",
-        "vocab.json",
-        "spiece.model",
-        "sentencepiece.bpe.model",
-    ),
+    "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
 }
 LISTED_FILES = 10  # that an error names
 POSITION_TABLES = ("position_embeddings", "embed_positions")
@@ -152,8 +145,8 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
         max_length: tokens that texts will be cut at.
 
     Raises:
-        PipelineError: the directory or the Hub has no tokenizer, or the model takes fewer tokens
-            than max_length.
+        PipelineError: the directory or the Hub has no fast tokenizer or none that can fill texts
+            up, or the model takes fewer tokens than max_length.
     """
     _check_directory(config)
     tokenizer = _from_pretrained(AutoTokenizer, config)
@@ -171,13 +164,25 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
             f"dataset.max_length={max_length} is more than {config.name_or_path} takes; "
             f"at most {tokenizer.model_max_length}."
         )
+    if not tokenizer.is_fast:
+        raise PipelineError(
+            f"the tokenizer of {config.name_or_path} has no fast version (tokenizer.json), which "
+            "is what the deployed model reads."
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise PipelineError(
+                f"the tokenizer of {config.name_or_path} has no padding token, and no end of text "
+                "in its place; save it with pad_token."
+            )
+        tokenizer.pad_token = tokenizer.eos_token  # as of GPT-2, whose texts are never padded
     return tokenizer
 
 
 def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
     """Load the pretrained encoder with a classification head of one logit per label.
 
-    The head is new, unless the checkpoint has one of that shape.
+    The head is new, unless the checkpoint has one of that shape that is not of other classes.
 
     Attention is eager: SDPA differs from it by 1e-7, which flips roundings in an INT8 model, and
     the implementation is not saved with the weights. Weights are read as safetensors or with
@@ -206,17 +211,18 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
         output_loading_info=True,
     )
     encoder = f"{model.base_model_prefix}."
-    missing = sorted(
-        key for key in info["missing_keys"] if key.startswith(encoder) and "pooler." not in key
-    )
-    if missing:
+    lacking = {*info["missing_keys"], *info["mismatched_keys"]}
+    wrong = sorted(key for key in lacking if key.startswith(encoder) and "pooler." not in key)
+    if wrong:
         raise PipelineError(
             f"{config.name_or_path} does not hold the weights of a {model.config.model_type} "
-            f"encoder: {len(missing)} tensors are missing, among them {missing[0]}."
+            f"encoder: {len(wrong)} tensors are missing, or of another shape than config.json "
+            f"says, among them {wrong[0]}."
         )
+    if _is_of_other_classes(load_config(config), label_names):
+        lacking |= draw_head(model)
     if kept is not None:
         keep_layers(model, kept)
-    lacking = {*info["missing_keys"], *info["mismatched_keys"]}
     return Pretrained(model, start_near_identity(model, lacking))
 
 
@@ -243,6 +249,13 @@ def _architecture(config: ModelConfig, label_names: Sequence[str]) -> Pretrained
     )
 
 
+def _is_of_other_classes(stored: PretrainedConfig, label_names: Sequence[str]) -> bool:
+    """Return whether a checkpoint names its classes, and they are others, or in another order."""
+    names = [stored.id2label[id_] for id_ in sorted(stored.id2label)]
+    unnamed = [f"LABEL_{id_}" for id_ in range(len(names))]  # as transformers calls them
+    return names not in (unnamed, list(label_names))
+
+
 def _check_directory(config: ModelConfig) -> None:
     if not looks_local(config.name_or_path):
         return
@@ -262,8 +275,8 @@ def _from_pretrained(auto_class: Any, source: ModelConfig, **options: Any) -> An
         return auto_class.from_pretrained(
             name, revision=source.revision or "main", trust_remote_code=False, **options
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # tokenizers 0.22 raises a bare Exception
+        reason = first_line(error)
         if looks_local(name):
             raise PipelineError(f"model.name_or_path={name} cannot be loaded: {reason}") from error
         raise PipelineError(

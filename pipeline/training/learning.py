@@ -19,6 +19,9 @@ SHORTEST_INTERVAL = 100  # steps: the warm-up of a short phase has no lesson
 # Random weights give all texts nearly one representation at first: a BERT-tiny shape began to learn
 # after 200 to 300 steps, whatever its rate.
 STEPS_FROM_SCRATCH = 500
+# Of other classes than the most frequent one. With 99 in 100 texts of one class, the loss of a
+# constant answer is next to nothing, and a phase that learns comes down to it late.
+RARE_TEXTS = 300
 # Of a constant answer's loss: a phase above it has learned nothing. One that learns, if slowly, is
 # below; one that gives all texts one answer follows the last batches, and is above.
 NOTHING_LEARNED = 0.999
@@ -59,6 +62,8 @@ class LearningWatch(TrainerCallback):
         counts = np.bincount(labels, minlength=num_labels)
         frequencies = torch.tensor(np.maximum(counts, 1) / len(labels), dtype=torch.float32)
         self._answers = (frequencies.log(), torch.zeros(num_labels))
+        self._most_frequent = int(counts.argmax())
+        self._rare_texts = 0
         self._is_over = False
         self._losses: list[float] = []
         self._constants: list[list[float]] = []
@@ -74,6 +79,7 @@ class LearningWatch(TrainerCallback):
         if self._is_over:
             return loss
         with torch.no_grad():
+            self._rare_texts += int((labels != self._most_frequent).sum())
             self._losses.append(loss.item())
             self._constants.append(
                 [self._loss(answer.expand_as(logits), labels).item() for answer in self._answers]
@@ -83,6 +89,8 @@ class LearningWatch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Look at the second half of each tenth of the phase, up to its middle.
 
+        Not before it has seen RARE_TEXTS texts of other classes than the most frequent one.
+
         Raises:
             NothingLearnedError: the loss in it is that of a constant answer.
         """
@@ -91,7 +99,8 @@ class LearningWatch(TrainerCallback):
         place = state.global_step % interval
         if place == interval // 2:
             self._losses, self._constants = [], []
-        if place or self._is_over or not self._losses or state.global_step < self._grace_steps:
+        is_early = state.global_step < self._grace_steps or self._rare_texts < RARE_TEXTS
+        if place or is_early or self._is_over or not self._losses:
             return
         loss = float(np.mean(self._losses))
         constant = float(np.mean(self._constants, axis=0).min())

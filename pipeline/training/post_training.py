@@ -116,23 +116,6 @@ def quantize(model: PreTrainedModel, config: Config, inputs: PostTrainingInputs)
     )
 
 
-def check_calibration(config: PostTrainingConfig, train: datasets.Dataset) -> None:
-    """Make sure, before training, that there are as many calibration texts as the recipe asks for.
-
-    Args:
-        config: approach and number of calibration texts.
-        train: the training split.
-
-    Raises:
-        PipelineError: there are fewer.
-    """
-    if config.approach == "static" and config.calibration_samples > len(train):
-        raise PipelineError(
-            f"qat.post_training.calibration_samples={config.calibration_samples} but train has "
-            f"{len(train):,} rows; at most {len(train)} can be used."
-        )
-
-
 def _run_quantizer(
     model: PreTrainedModel, config: Config, inputs: PostTrainingInputs, trials: _Trials
 ) -> tuple[PreTrainedModel, tuple[OpStatistics, ...]]:

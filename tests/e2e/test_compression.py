@@ -30,8 +30,7 @@ def test_post_training_quantization_leaves_what_a_qat_run_leaves(
     if recipe == "ptq_static":  # one of the two is timed: a process for each artifact
         typed.remove("benchmark=none")
         typed += ["benchmark.repetitions=1", "benchmark.seconds=0.01"]
-    calibration = ["qat.post_training.calibration_samples=50"] if recipe == "ptq_static" else []
-    output = command(*typed, f"qat={recipe}", "trainer.num_train_epochs=6", *calibration)
+    output = command(*typed, f"qat={recipe}", "trainer.num_train_epochs=6")
     assert output.code == 0, output.err
     (run,) = runs(store)
     metrics = run.data.metrics
@@ -96,17 +95,6 @@ def test_tuning_says_which_modules_it_left_in_fp32_and_gives_up_in_words(
     assert "the best has 0.5000" in output.error
     assert "Specified timeout" not in output.err, "Neural Compressor's words for it"
     assert runs(store)[-1].info.status == "FAILED"
-
-
-def test_more_calibration_texts_than_there_are_is_refused_before_training(
-    command: Command, micro: list[str]
-) -> None:
-    output = command(*micro, "qat=ptq_static")
-    assert output.code == 2
-    assert output.error.endswith(
-        "qat.post_training.calibration_samples=300 but train has 240 rows; at most 240 can be used."
-    )
-    assert "phase" not in output.err
 
 
 def test_named_modules_and_schemes_reach_the_reloaded_file(

@@ -23,6 +23,14 @@ from pipeline.models.load import (
 LABELS = ("cold", "hot", "wet")
 
 
+def copied(folder: Path, target: Path, changed: str, **values: object) -> Path:
+    """Copy a model's directory, with other values in one of its JSON files."""
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    stored = json.loads((target / changed).read_text())
+    (target / changed).write_text(json.dumps({**stored, **values}))
+    return target
+
+
 def test_the_head_has_one_logit_a_label_and_attention_is_eager(micro_model: Path) -> None:
     model = load_model(ModelConfig(str(micro_model)), LABELS).model
     assert model.config.id2label == {0: "cold", 1: "hot", 2: "wet"}
@@ -62,10 +70,7 @@ def test_more_layers_than_there_are_are_refused(micro_model: Path) -> None:
 def test_a_checkpoint_of_another_task_becomes_a_classifier(
     tmp_path: Path, micro_model: Path
 ) -> None:
-    folder = tmp_path / "regression"
-    shutil.copytree(micro_model, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "problem_type": "regression"}))
+    folder = copied(micro_model, tmp_path, "config.json", problem_type="regression")
     model = load_model(ModelConfig(str(folder)), LABELS).model
     ids, labels = torch.tensor([[2, 5, 3]]), torch.tensor([1])
     answer = model.eval()(input_ids=ids, labels=labels)
@@ -76,10 +81,7 @@ def test_a_checkpoint_of_another_task_becomes_a_classifier(
 def test_an_encoder_with_one_token_type_is_given_none(
     tmp_path: Path, micro_model: Path, types: int, given: bool
 ) -> None:
-    folder = tmp_path / "encoder"
-    shutil.copytree(micro_model, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "type_vocab_size": types}))
+    folder = copied(micro_model, tmp_path, "config.json", type_vocab_size=types)
     encoded = load_tokenizer(ModelConfig(str(folder)), 16)("one text", "and another")
     assert ("token_type_ids" in encoded) is given
 
@@ -165,9 +167,57 @@ def test_a_checkpoint_without_the_encoder_is_refused_instead_of_trained_from_noi
     kept = {name: weight for name, weight in weights.items() if "layer.1." not in name}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(
-        PipelineError, match=r"tensors are missing, among them bert.encoder.layer.1"
+        PipelineError, match=r"tensors are missing, .* among them bert.encoder.layer.1"
     ):
         load_model(ModelConfig(str(folder)), LABELS)
+
+
+def test_an_encoder_of_another_shape_than_its_config_says_is_refused(
+    tmp_path: Path, micro_model: Path
+) -> None:
+    folder = copied(micro_model, tmp_path, "config.json", max_position_embeddings=1000)
+    with pytest.raises(PipelineError, match=r"of another shape than .*position_embeddings\."):
+        load_model(ModelConfig(str(folder)), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_kept"),
+    [(LABELS, True), (("LABEL_0", "LABEL_1", "LABEL_2"), True), (("wet", "hot", "cold"), False)],
+)
+def test_the_head_of_other_classes_is_drawn_anew(
+    tmp_path: Path, micro_model: Path, names: tuple[str, ...], is_kept: bool
+) -> None:
+    trained = load_model(ModelConfig(str(micro_model)), LABELS).model
+    torch.nn.init.constant_(trained.classifier.bias, 7)
+    trained.config.id2label = dict(enumerate(names))
+    trained.save_pretrained(tmp_path)
+    for file in micro_model.glob("*token*"):
+        shutil.copy(file, tmp_path)
+    start = load_model(ModelConfig(str(tmp_path)), LABELS)
+    assert bool(start.model.classifier.bias.eq(7).all()) is is_kept
+    assert start.model.config.id2label == dict(enumerate(LABELS))
+    assert ("classifier.weight" in start.new_parameters) is not is_kept
+    assert torch.equal(start.model.bert.pooler.dense.weight, trained.bert.pooler.dense.weight)
+
+
+def test_a_tokenizer_without_padding_fills_up_with_the_end_of_text_or_is_refused(
+    tmp_path: Path, micro_model: Path
+) -> None:
+    folder = copied(micro_model, tmp_path / "endless", "tokenizer_config.json", pad_token=None)
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises(PipelineError, match=r"has no padding token, and no end of text"):
+        load_tokenizer(ModelConfig(str(folder)), 16)
+    ended = copied(folder, tmp_path / "ended", "tokenizer_config.json", eos_token="[SEP]")
+    tokenizer = load_tokenizer(ModelConfig(str(ended)), 16)
+    assert tokenizer.pad_token_id == tokenizer.sep_token_id
+
+
+def test_a_tokenizer_file_that_was_cut_is_one_line(tmp_path: Path, micro_model: Path) -> None:
+    folder = copied(micro_model, tmp_path, "config.json")
+    file = folder / "tokenizer.json"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(PipelineError, match=r"cannot be loaded: "):
+        load_tokenizer(ModelConfig(str(folder)), 16)
 
 
 def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path, micro_model: Path) -> None:
@@ -186,6 +236,6 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path, micro_model: Path) 
 
 def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:
     with pytest.raises(
-        PipelineError, match="model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
+        PipelineError, match="model.name_or_path=DIR dataset=files dataset.data_dir=DIR"
     ):
         load_tokenizer(ModelConfig("prajjwal1/bert-tiny"), 128)

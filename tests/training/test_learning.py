@@ -16,10 +16,10 @@ LABELS = np.array([0] * 30 + [1] * 10)
 CONSTANT = torch.log(torch.tensor([0.75, 0.25])).expand(40, 2)
 
 
-def train(watch: LearningWatch, logits: list[torch.Tensor]) -> None:
+def train(watch: LearningWatch, logits: list[torch.Tensor], labels: np.ndarray = LABELS) -> None:
     """Compute the loss of one batch a step, as the Trainer does."""
     for step, each in enumerate(logits):
-        watch(each, torch.tensor(LABELS))
+        watch(each, torch.tensor(labels))
         state = SimpleNamespace(global_step=step + 1, max_steps=len(logits))
         watch.on_step_end(None, state, None)
 
@@ -55,6 +55,17 @@ def test_a_constant_answer_is_found_where_the_loss_weighs_the_classes() -> None:
 
 def test_a_short_phase_is_left_alone() -> None:
     train(watching(), [CONSTANT] * 190)
+
+
+def test_a_phase_with_few_texts_of_the_rare_class_is_given_time_to_begin() -> None:
+    labels = np.array([0] * 39 + [1])
+    loss = loss_function(LossConfig(), labels, 2, 0.0)
+    slow = torch.log(torch.tensor([0.9, 0.1])).expand(40, 2)  # far above a constant answer
+    right = torch.nn.functional.one_hot(torch.tensor(labels)).float() * 10
+    train(LearningWatch(loss, labels, 2), [slow] * 250 + [right] * 750, labels)
+    with pytest.raises(NothingLearnedError) as caught:
+        train(LearningWatch(loss, labels, 2), [slow] * 1000, labels)
+    assert caught.value.steps == 300
 
 
 def test_random_weights_are_given_time_to_begin() -> None:
