@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.errors import PipelineError
-from pipeline.inference.session import first_line
+from pipeline.errors import PipelineError, first_line
 from pipeline.inference.texts import MAX_TEXTS, check_texts
 from pipeline.serving.limits import RefusedError
 
