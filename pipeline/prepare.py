@@ -152,6 +152,7 @@ def _describe_corpus(context: Context, corpus: Corpus, tokens: Tokens) -> Mappin
     described = corpus_report.describe(corpus, tokens, max_length)
     corpus_report.write_corpus(context.reports, tokens, described, max_length)
     corpus_report.show_corpus(corpus.name, described)
+    corpus_report.warn_of_corpus(corpus.name, described, max_length)
     digests = corpus.digests
     sources = {UNLABELLED: str(context.config.dataset.unlabelled_file)}
     context.tracker.log_inputs(

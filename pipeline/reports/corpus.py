@@ -1,5 +1,6 @@
 """Describe a corpus as a tokenizer sees it, on the terminal and in files of the run."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.names import (
     CORPUS_TABLE,
     EXAMPLES_TABLE,
     SPLITS,
+    TEST,
     TOKEN_LENGTHS_TABLE,
     TRAIN,
     VALIDATION,
@@ -29,7 +31,9 @@ from pipeline.names import (
 from pipeline.reports.charts import corpus_chart, save
 from pipeline.reports.wording import CLASS_PREFIX
 
+log = logging.getLogger(__name__)
 EXAMPLES_PER_CLASS = 3
+MUCH_TRUNCATED, MUCH_SHARED = 0.2, 0.05  # shares of a split's texts that are worth a warning
 MIN_EXAMPLE_WIDTH = 20  # characters of an example that every terminal shows
 UNLOGGED = ("class_counts", "tokens_p95")  # parts of a split's description that are no figures
 
@@ -153,6 +157,37 @@ def show_corpus(name: str, description: Description) -> None:
     console = Console()
     console.print(_counts_table(name, description))
     console.print(_examples_table(description, console.width))
+
+
+def warn_of_corpus(name: str, description: Description, max_length: int) -> None:
+    """Tell what makes figures too high, or lower than they could be.
+
+    Args:
+        name: name of the corpus.
+        description: description of the corpus.
+        max_length: tokens that texts are cut at.
+    """
+    train = description.splits[TRAIN]
+    if train.truncated_share > MUCH_TRUNCATED:
+        log.warning(
+            "%s: %.0f %% of the texts of train are cut at dataset.max_length=%d tokens; 95 %% of "
+            "them have up to %.0f",
+            name,
+            100 * train.truncated_share,
+            max_length,
+            train.tokens_p95,
+        )
+    for split in (VALIDATION, TEST):
+        described = description.splits[split]
+        if (described.shared_with_train or 0) > MUCH_SHARED * described.rows:
+            log.warning(
+                "%s: %d of %d texts of %s are in train as well; figures are too high where a model "
+                "was trained on the texts",
+                name,
+                described.shared_with_train,
+                described.rows,
+                split,
+            )
 
 
 def _fingerprints(rows: datasets.Dataset) -> np.ndarray:
