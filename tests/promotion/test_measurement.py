@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,26 @@ def test_a_model_for_other_labels_is_no_rival(
     line = "the champion answers with card, loan, and the corpus has cold, hot, wet: .* --name"
     with pytest.raises(PipelineError, match=line):
         measure(Path("model"), load_corpus(dataset), "champion")
+
+
+def test_answers_are_compared_by_the_names_of_labels_in_whatever_order_a_model_has_them(
+    dataset: DatasetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = load_corpus(dataset)
+    texts, labels = corpus.splits["validation"]["text"], corpus.splits["validation"]["label"]
+    truth = {text: corpus.label_names[label] for text, label in zip(texts, labels, strict=True)}
+
+    class Classifier:
+        label_names = ("wet", "cold", "hot")
+
+        def __init__(self, _: Path) -> None:
+            pass
+
+        def logits(self, texts: Sequence[str]) -> np.ndarray:
+            return np.eye(3)[[self.label_names.index(truth[text]) for text in texts]]
+
+    monkeypatch.setattr(measurement, "TextClassifier", Classifier)
+    assert measure(tmp_path, corpus, "champion").accuracy == 1
 
 
 def test_the_floor_is_the_constant_that_is_right_most_often(dataset: DatasetConfig) -> None:
