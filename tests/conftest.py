@@ -180,6 +180,23 @@ def micro_model(tmp_path_factory: pytest.TempPathFactory, micro_corpus: Path) ->
     return folder
 
 
+@pytest.fixture
+def micro_classifier(tmp_path: Path, micro_model: Path) -> Path:
+    """Save the micro model under a random head, whose labels are in the order of CLASSES."""
+    import torch
+    from transformers import BertForSequenceClassification
+
+    folder = tmp_path / "classifier"
+    shutil.copytree(micro_model, folder)
+    torch.manual_seed(0)
+    names = dict(enumerate(CLASSES))
+    model = BertForSequenceClassification.from_pretrained(
+        micro_model, id2label=names, label2id={name: index for index, name in names.items()}
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create an empty SQLite store: its migrations take seconds, a copy of it does not."""
