@@ -3,6 +3,7 @@
 Nothing comes from a network.
 """
 
+import json
 import os
 import random
 import shutil
@@ -195,6 +196,19 @@ def micro_classifier(tmp_path: Path, micro_model: Path) -> Path:
     )
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def armed_classifier(micro_classifier: Path) -> Path:
+    """Let its files name code, which leaves the file `proof` beside them if it runs."""
+    proof = micro_classifier / "proof"
+    (micro_classifier / "evil.py").write_text(f"open({str(proof)!r}, 'w')")
+    model = {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}
+    tokenizer = {"AutoTokenizer": ["evil.Tokenizer", "evil.Tokenizer"]}
+    for name, classes in (("config.json", model), ("tokenizer_config.json", tokenizer)):
+        file = micro_classifier / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": classes}))
+    return micro_classifier
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,15 @@ def test_code_that_a_config_names_does_not_run(
     assert not (tmp_path / "proof").exists()
 
 
+def test_an_artifact_is_loaded_without_the_code_that_its_config_names(
+    armed_classifier: Path,
+) -> None:
+    load(Artifact("fp32", armed_classifier))
+    with pytest.raises(PipelineError, match="No such file .*pytorch_model.bin"):
+        load(Artifact("int8", armed_classifier))
+    assert not (armed_classifier / "proof").exists()
+
+
 def test_a_kernel_of_the_hub_that_a_config_names_is_not_loaded(saved: Artifact) -> None:
     file = saved.path / "config.json"
     config = json.loads(file.read_text()) | {"_attn_implementation": "evil/kernel"}

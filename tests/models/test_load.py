@@ -234,6 +234,13 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path, micro_model: Path) 
     assert not (tmp_path / "owned").exists()
 
 
+def test_code_that_a_checkpoint_names_is_not_run(armed_classifier: Path) -> None:
+    config = ModelConfig(str(armed_classifier))
+    load_tokenizer(config, 16)
+    load_model(config, LABELS)
+    assert not (armed_classifier / "proof").exists()
+
+
 def test_without_the_hub_the_error_says_how_to_run_from_local_files() -> None:
     with pytest.raises(
         PipelineError, match="model.name_or_path=DIR dataset=files dataset.data_dir=DIR"

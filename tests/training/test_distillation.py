@@ -43,3 +43,11 @@ def test_a_teacher_whose_labels_have_another_order_teaches_each_class_by_its_nam
         # Those of train are in the precision of training.
         tolerance = 0.01 if split == "train" else 1e-5
         np.testing.assert_allclose(logits, own[:, columns], atol=tolerance)
+
+
+def test_code_that_the_files_of_a_teacher_name_is_not_run(
+    armed_classifier: Path, micro_corpus: Path, tmp_path: Path
+) -> None:
+    dataset = DatasetConfig("micro", data_dir=str(micro_corpus), max_length=32)
+    taught(armed_classifier, dataset, tmp_path, student_from_teacher=True)
+    assert not (armed_classifier / "proof").exists()
