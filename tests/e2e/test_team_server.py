@@ -1,5 +1,6 @@
 """A tracking server as a team has it: PostgreSQL behind it, and artifacts through its proxy."""
 
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 import requests
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from sqlalchemy import create_engine
 
 from pipeline import compare, predict, promote
 from pipeline.names import CHAMPION, PARENT_TAG, SWEEP_TAG
@@ -34,6 +36,16 @@ def team_server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) 
         yield server
     finally:
         server.stop()
+
+
+@needs_postgresql
+def test_the_database_is_reached_by_its_user_alone_and_has_no_port(database: PostgreSQL) -> None:
+    engine = create_engine(database.address)
+    folder = Path(engine.url.query["host"])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW listen_addresses").scalar() == ""
+    engine.dispose()
 
 
 @pytest.fixture
