@@ -22,6 +22,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="test-datasets-")
 
 import pandas as pd
+import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -93,6 +94,13 @@ def micro_bert(**options: object) -> "BertForSequenceClassification":
     )
     config._attn_implementation = "eager"
     return BertForSequenceClassification(config)
+
+
+def listened_on(port: int) -> set[str]:
+    """Return the addresses of this machine that someone listens on at a port."""
+    connections = psutil.net_connections("inet")
+    listening = [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
+    return {address.ip for address in listening if address.port == port}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline import predict, serve
 from pipeline.inference.texts import MAX_TEXTS
+from tests.conftest import listened_on
 
 ROOT = Path(__file__).parents[1]
 STORED = Path(__file__).parent / "inference/model_of_0_1_0"
@@ -144,6 +145,7 @@ def test_a_directory_that_an_export_wrote_is_served_as_it_is(
     start: Callable[..., tuple[subprocess.Popen[str], int]],
 ) -> None:
     _, port = start(["-m", "pipeline.serve"], STORED / "artifacts/onnx_int8")
+    assert listened_on(port) == {"127.0.0.1"}
     texts = ["snow and ice", "the sun was full of fire"]
     answers = ask(port, {"dataframe_records": [{"id": 1, "text": text} for text in texts]})
     assert [answer["label"] for answer in answers["predictions"]] in (

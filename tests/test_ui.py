@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import ui
 from pipeline.names import PARENT_TAG, SWEEP_TAG
+from tests.conftest import listened_on
 from tests.test_serve import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,7 @@ def test_it_serves_a_store_without_saying_where_that_is(store: str) -> None:
                 answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
             time.sleep(0.1)
         assert answer == b"OK"
+        assert listened_on(port) == {"127.0.0.1"}
     finally:
         process.terminate()
         process.wait(timeout=30)

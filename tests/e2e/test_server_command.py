@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import PipelineError
 from pipeline.tracking.postgresql import PostgreSQL
+from tests.conftest import listened_on
 from tests.e2e.processes import PATIENCE_S
 from tests.e2e.servers import free_port
 from tests.e2e.test_team_server import needs_postgresql
@@ -30,11 +31,12 @@ def folder() -> Iterator[Path]:
 
 
 def test_ctrl_c_ends_both_and_what_was_logged_is_there_again(folder: Path) -> None:
-    address = f"http://127.0.0.1:{free_port()}"
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "pipeline.server", "--folder", str(folder)]
     for start in (1, 2):
         process = subprocess.Popen(
-            [*command, "--port", address.rpartition(":")[2]],
+            [*command, "--port", str(port)],
             cwd=ROOT,
             env={**os.environ, "MLFLOW_WORKERS": "1"},
             stdout=subprocess.PIPE,
@@ -47,6 +49,7 @@ def test_ctrl_c_ends_both_and_what_was_logged_is_there_again(folder: Path) -> No
             assert process.stdout is not None
             line = process.stdout.readline()
             assert f"open {address}" in line, process.stderr and process.stderr.read()
+            assert listened_on(port) == {"127.0.0.1"}
             client = MlflowClient(address)
             if start == 1:
                 client.create_experiment("kept")
