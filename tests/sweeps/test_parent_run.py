@@ -103,6 +103,18 @@ def test_a_sweep_that_was_taken_for_dead_ends_without_a_failure(
     assert (run.info.status, run.data.tags.get("failure")) == ("FINISHED", None)
 
 
+def test_no_password_reaches_the_store(tracking: TrackingConfig, store: str) -> None:
+    source = "https://user:hunter2@example.org/train.csv"
+    with (
+        pytest.raises(RuntimeError),
+        open_parent_run(plan({"dataset.train_file": source}), tracking, fresh=False) as parent,
+    ):
+        raise RuntimeError(f"{source} is gone")
+    run = MlflowClient(store).get_run(parent.run_id)
+    assert "hunter2" not in str(run.to_dictionary())
+    assert run.data.tags["failure"] == "RuntimeError: https://***@example.org/train.csv is gone"
+
+
 def test_a_sweep_runs_once_at_a_time_in_a_store_however_the_store_is_named(
     tracking: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,12 +235,20 @@ def test_an_artifact_that_cannot_be_stored_whole_is_not_left_in_part(
     assert not Path(tracker.local_artifacts, "int8").exists()
 
 
-def test_no_password_reaches_the_store(config: Config, logged: Callable[[], Run]) -> None:
-    config.dataset.train_file = "https://user:hunter2@example.org/train.csv?token=hunter2"
-    with open_run(config) as tracker:
-        pass
+def test_no_password_reaches_the_store(
+    config: Config, logged: Callable[[], Run], micro_corpus: Path
+) -> None:
+    source = "https://user:hunter2@example.org/train.csv?token=hunter2"
+    shown = "https://***@example.org/train.csv?token=***"
+    config.dataset.train_file = source
+    rows = load_corpus(DatasetConfig(name="micro", data_dir=str(micro_corpus))).splits["train"]
+    with pytest.raises(RuntimeError), open_run(config) as tracker:
+        tracker.log_inputs([RunInput("train", rows, "micro-train", "0123", source)])
+        raise RuntimeError(f"{source} is gone")
     run = logged()
     assert "hunter2" not in str(run.to_dictionary())
+    assert run.data.tags["failure"] == f"RuntimeError: {shown} is gone"
+    assert shown in {tag.value for tag in run.inputs.dataset_inputs[0].tags}
     for file in Path(tracker.local_artifacts).rglob("*"):
         assert file.is_dir() or "hunter2" not in file.read_text()
 
