@@ -35,7 +35,7 @@ def draw_head(model: PreTrainedModel) -> frozenset[str]:
     """
     encoder = model.base_model_prefix
     for name, module in model.named_modules():
-        if name and name.partition(".")[0] != encoder:
+        if name.partition(".")[0] != encoder:  # ModernBERT draws its classifier as the whole model
             model._init_weights(module)
     drawn = (name for name, _ in model.named_parameters())
     return frozenset(name for name in drawn if name.partition(".")[0] != encoder)

@@ -9,9 +9,10 @@ from transformers import (
 )
 
 from pipeline.config.schema import ModelConfig
-from pipeline.models.head import SCALE, TANH_LINEAR, start_near_identity
+from pipeline.models.head import SCALE, TANH_LINEAR, draw_head, start_near_identity
 from pipeline.models.load import load_model
 
+OTHER_HEADS = ("bart", "distilbert", "electra", "gpt2", "mobilebert", "modernbert")
 SHAPE = {
     "hidden_size": 32,
     "embedding_size": 32,
@@ -34,6 +35,21 @@ def test_the_classifier_sees_the_classification_token_almost_as_it_is(model_type
     classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     hidden = model(torch.tensor([[2, 5, 3]]), output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(seen[0], torch.tanh(SCALE * hidden[:, 0]))
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [*TANH_LINEAR, "bart", "distilbert", "electra", "gpt2", "mobilebert", "modernbert"],
+)
+def test_a_head_is_drawn_anew_and_its_encoder_stays(model_type: str) -> None:
+    config = AutoConfig.for_model(model_type, **SHAPE, pad_token_id=0)
+    model = AutoModelForSequenceClassification.from_config(config)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 7)
+    drawn = draw_head(model)
+    assert drawn
+    for name, parameter in model.named_parameters():
+        assert bool(parameter.eq(7).any()) is (name not in drawn), name
 
 
 def test_what_the_checkpoint_lacks_is_new_and_a_pooler_that_it_has_stays(
