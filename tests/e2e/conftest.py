@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from mlflow.tracking._tracking_service import utils as mlflow_utils
 
 from pipeline.tracking.postgresql import PostgreSQL
 from tests.e2e.processes import PATIENCE_S, Started
@@ -134,11 +136,14 @@ def own_store(deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def own_artifacts(deployed: Deployed, own_store: str, tmp_path: Path) -> Path:
+def own_artifacts(
+    deployed: Deployed, own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A copy of the artifacts of the run and of its model, for tests that write there.
 
-    All workers share the original.
+    All workers share the original, whose place MLflow (3.17) remembers for the run's id.
     """
+    monkeypatch.setattr(mlflow_utils, "_artifact_repos_cache", OrderedDict())
     original, own = deployed.artifacts.parents[1], tmp_path / "artifacts"
     shutil.copytree(original, own)
     with sqlite3.connect(own_store.removeprefix("sqlite:///")) as database:

@@ -268,7 +268,7 @@ def test_without_the_hub_the_article_task_says_how_to_run_from_local_files(
     )
     assert output.code == 2
     assert (
-        "python -m pipeline model.name_or_path=DIR dataset=emotion dataset.data_dir=DIR"
+        "python -m pipeline model.name_or_path=DIR dataset=files dataset.data_dir=DIR"
         in output.error
     )
 
