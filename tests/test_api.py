@@ -44,9 +44,10 @@ def test_what_is_mistyped_is_one_line(override: str, line: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("override", ["rerun=" + "0" * 32, "+sweep=small"])
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("override", ["rerun=" + "0" * 32, "sweep=small"])
 def test_what_the_command_line_alone_does_is_refused(override: str) -> None:
-    with pytest.raises(PipelineError):
+    with pytest.raises(PipelineError, match="rerun and sweep are for the command line"):
         api.compose("model=minilm", "dataset=reviews", override)
 
 
