@@ -3,10 +3,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.config.schema import BenchmarkConfig
 from pipeline.errors import PipelineError
-from pipeline.evaluation.benchmark import Benchmark, Point, benchmark, choose, evenly_long
+from pipeline.evaluation import benchmark_worker
+from pipeline.evaluation.benchmark import (
+    Benchmark,
+    Point,
+    _point,
+    benchmark,
+    choose,
+    evenly_long,
+)
 from pipeline.evaluation.benchmark_worker import make_batch, make_texts
 from pipeline.models.artifact import Artifact
 
@@ -42,6 +51,34 @@ def test_a_point_tells_its_throughput_and_how_quiet_the_machine_was() -> None:
     point = Point(32, 16, 8.0, 9.0, 10.0, (7.0, 8.0, 10.5))
     assert point.throughput_per_s == 4000
     assert point.spread == 1.5
+
+
+def test_percentiles_are_milliseconds_over_the_calls_of_all_repetitions() -> None:
+    first, second = range(1, 62), range(62, 102)
+    seconds = [[ms / 1000 for ms in repetition] for repetition in (first, second)]
+    point = _point(1, None, seconds)
+    assert (point.batch, point.tokens) == (1, None)
+    assert (point.p50_ms, point.p95_ms, point.p99_ms) == pytest.approx((51, 96, 100))
+    assert point.p50_ms_by_repetition == pytest.approx((31, 81.5))
+
+
+def test_an_export_is_timed_on_the_threads_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[tuple[object, ...]] = []
+    monkeypatch.setattr(benchmark_worker, "open_session", lambda *given: opened.append(given))
+    benchmark_worker._load("onnx_int8", Path("stored"), 3)
+    assert opened == [(Path("stored"), 3)]
+
+
+def test_a_pytorch_model_is_timed_on_the_threads_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.setattr("pipeline.models.artifact.load", lambda _: torch.nn.Identity())
+    benchmark_worker._load("fp32", Path("stored"), 3)
+    assert taken == [3]
 
 
 def test_batches_of_the_corpus_are_its_texts_in_turn() -> None:
