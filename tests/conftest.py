@@ -15,6 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# What a developer has set for real runs is not for the tests.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("MLFLOW_REGISTRY_URI", None)
+os.environ.pop("HYDRA_FULL_ERROR", None)
+os.environ.pop("PIPELINE_FULL_ERROR", None)
+os.environ.pop("PIPELINE_CACHE_GB", None)
+os.environ.pop("WORLD_SIZE", None)
 if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each worker
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -299,8 +306,9 @@ def command(
 
     def type_command(*arguments: str) -> Output:
         monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
-        monkeypatch.delenv("PIPELINE_FULL_ERROR", raising=False)
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        # Set rather than deleted: what cli.main then sets is undone after the test.
+        monkeypatch.setenv("PIPELINE_FULL_ERROR", "0")
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         capfd.readouterr()
         try:
             code = cli.main()
