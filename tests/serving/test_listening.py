@@ -1,9 +1,11 @@
 """Where the server listens, and what it says of that."""
 
 import asyncio
+import contextlib
 import re
 import socket
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 from starlette.applications import Starlette
@@ -11,22 +13,33 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pipeline.errors import PipelineError
+from pipeline.serving import protocol
 from pipeline.serving.limits import Limits
 from pipeline.serving.listening import serve
 
 
-def serve_until_asked(host: str, port: int) -> tuple[str, bytes]:
+def read(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def say_nothing(address: str) -> bytes:
+    _, _, port = address.rpartition(":")
+    with socket.create_connection(("127.0.0.1", int(port)), timeout=10) as client:
+        return client.recv(100)
+
+
+def serve_until_asked(
+    host: str, port: int, question: Callable[[str], bytes] = read
+) -> tuple[str, bytes]:
     """Serve, ask once at the address that is announced, and stop as Ctrl-C does."""
     told: list[str] = []
     answers: list[bytes] = []
     asking: list[asyncio.Task[None]] = []  # the loop alone would not keep it
 
-    def read() -> bytes:
-        with urllib.request.urlopen(told[0], timeout=10) as answer:
-            return bytes(answer.read())
-
     async def ask() -> None:
-        answers.append(await asyncio.to_thread(read))
+        with contextlib.suppress(OSError):
+            answers.append(await asyncio.to_thread(question, told[0]))
         raise KeyboardInterrupt
 
     def announce(address: str) -> None:
@@ -36,6 +49,7 @@ def serve_until_asked(host: str, port: int) -> tuple[str, bytes]:
     application = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
     serve(application, Limits(), host, port, announce)
     assert isinstance(asking[0].exception(), KeyboardInterrupt)
+    assert answers, "it left the client waiting"
     return told[0], answers[0]
 
 
@@ -43,6 +57,12 @@ def test_any_free_port_is_announced_by_its_number() -> None:
     address, answer = serve_until_asked("127.0.0.1", 0)
     assert int(address.removeprefix("http://127.0.0.1:")) > 0
     assert answer == b"here"
+
+
+def test_a_client_that_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    _, received = serve_until_asked("127.0.0.1", 0, say_nothing)
+    assert received == b""
 
 
 def test_an_address_of_ipv6_stands_in_brackets() -> None:
