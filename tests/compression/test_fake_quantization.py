@@ -1,6 +1,7 @@
 """What replaces torch's fake-quantization computes the same."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.ao.quantization import (
 from torch.ao.quantization.quantize_fx import prepare_qat_fx
 
 from pipeline.compression.fake_quantization import (
+    FakeQuantization,
     follow_weights,
     leave_outputs,
     mean_ranges,
@@ -23,6 +25,7 @@ from pipeline.compression.fake_quantization import (
     quantize_weights_per_tensor,
     replace_forward,
 )
+from pipeline.config.schema import PhaseConfig, QatConfig
 
 
 def activation(qscheme: torch.qscheme = torch.per_tensor_affine) -> FusedMovingAvgObsFakeQuantize:
@@ -191,3 +194,22 @@ def test_the_ranges_before_the_first_step_are_the_means_over_calls() -> None:
     assert observer.averaging_constant == 0.01, "as torch has it, for the steps"
     module(torch.tensor([-9.0, 9.0]))
     assert observer.max_val.item() == pytest.approx(5.0), "evaluation moves no range"
+
+
+@pytest.mark.parametrize(
+    ("share", "steps_that_observe"), [(0.5, [0, 1, 2, 3, 4]), (None, list(range(10)))]
+)
+def test_ranges_stay_as_they_are_once_the_share_of_the_steps_is_done(
+    share: float | None, steps_that_observe: list[int]
+) -> None:
+    phase = PhaseConfig(quantize=True, freeze_observers_after=share)
+    callback = FakeQuantization(QatConfig("test", {}), phase)
+    model = nn.Sequential(activation(), default_fused_per_channel_wt_fake_quant())
+    observing = []
+    for step in range(10):
+        state = SimpleNamespace(global_step=step, max_steps=10)
+        callback.on_step_begin(None, state, None, model=model)
+        if any(module.observer_enabled for module in model):
+            observing.append(step)
+    assert observing == steps_that_observe
+    assert all(module.fake_quant_enabled for module in model), "values are rounded to the end"
