@@ -4,7 +4,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from pipeline import compare
 from pipeline.baseline.linear import MODEL_FILE
 from pipeline.compression.upstream import load_int8
 from pipeline.data.cache import cache_folder
+from pipeline.tracking.tracker import Tracker
 from tests.conftest import Output, micro_rows
 from tests.e2e.processes import PATIENCE_S, Started
 from tests.e2e.servers import Server
@@ -207,6 +208,24 @@ def test_a_reload_that_differs_fails_the_run(
     (run,) = runs(store)
     assert run.info.status == "FAILED"
     assert "the reloaded fp32 model" in run.data.tags["failure"]
+
+
+def test_a_run_without_a_figure_that_it_promised_is_not_finished(
+    command: Command, micro: list[str], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_figures = Tracker.log_figures
+
+    def log_all_but_the_size(tracker: Tracker, figures: Mapping[str, float]) -> None:
+        kept = {name: value for name, value in figures.items() if name != "size_mb"}
+        log_figures(tracker, kept)
+
+    monkeypatch.setattr(Tracker, "log_figures", log_all_but_the_size)
+    output = command(*micro, "qat=none", "trainer.max_steps=2")
+    assert output.code == 2
+    assert "lacks the figures it promises: size_mb." in output.error
+    (run,) = runs(store)
+    assert run.info.status == "FAILED"
+    assert "lacks the figures" in run.data.tags["failure"]
 
 
 @pytest.mark.parametrize(
