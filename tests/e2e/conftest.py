@@ -26,6 +26,7 @@ from tests.e2e.servers import Server
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+SAID = "stderr.txt"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,12 +45,13 @@ def pytest_collection_finish() -> None:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A finished run with every export, in a store of its own."""
+    """A finished run with every export, in a store of its own, and what it said at the terminal."""
 
     store: str
     run: Run
     artifacts: Path
     test: pd.DataFrame
+    said: str
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +75,8 @@ def deployed(
     store = f"sqlite:///{folder / 'mlflow.db'}"
     (run,) = MlflowClient(store).search_runs(["1"])
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
-    return Deployed(store, run, artifacts, pd.read_csv(folder / "corpus" / "test.csv"))
+    test, said = pd.read_csv(folder / "corpus" / "test.csv"), (folder / SAID).read_text()
+    return Deployed(store, run, artifacts, test, said)
 
 
 def run_once(folder: Path, model: Path) -> None:
@@ -95,6 +98,7 @@ def run_once(folder: Path, model: Path) -> None:
     _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     assert "Warning" not in error, "nobody at the terminal can do anything about it"
+    (folder / SAID).write_text(error)
 
 
 @pytest.fixture(scope="module")

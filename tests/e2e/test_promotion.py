@@ -41,8 +41,12 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
     artifacts = own_artifacts / run_id / "artifacts"
     card = (artifacts / "model_card.md").read_text()
     assert client.get_registered_model("int8-text-classifier").description == card
-    test_accuracy = deployed.run.data.metrics["onnx_int8/accuracy"]
-    assert f" | {test_accuracy:.4f} | " in card
+    shipped = deployed.run.data.tags["shipped"]
+    validation, test = (
+        deployed.run.data.metrics[f"{shipped}/{name}"]
+        for name in ("validation_accuracy", "accuracy")
+    )
+    assert f"| this file, `{shipped}` | {validation:.4f} | {test:.4f} | " in card
     assert "| test | 60 | `" in card
     assert "3 classes: cold, hot, wet." in card.replace("\n", " ")
     decision = json.loads((artifacts / "promotion.json").read_text())
@@ -96,6 +100,7 @@ def test_a_model_that_is_no_better_than_the_linear_one_is_told_and_refused(
     metrics, tag = deployed.run.data.metrics, deployed.run.data.tags["baseline"]
     accuracy, linear = metrics["validation_accuracy"], metrics["linear/validation_accuracy"]
     assert tag.startswith(f"not beaten: validation accuracy {accuracy:.4f} against {linear:.4f}")
+    assert f"{tag}: a linear model would do" in deployed.said
     assert {"linear/accuracy", "linear/latency_p50_ms", "linear/size_mb"} <= metrics.keys()
     capsys.readouterr()
     assert promote.main([deployed.run.info.run_id, "--gate", "honest"]) == 1
