@@ -18,11 +18,11 @@ import pytest
 from pipeline import predict, serve
 from pipeline.inference.texts import MAX_TEXTS
 from tests.conftest import listened_on
+from tests.e2e.processes import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 STORED = Path(__file__).parent / "inference/model_of_0_1_0"
 SECONDS_TO_STOP = 5.0
-SECONDS_TO_START = 60.0
 # A model whose every call takes long: the session of a served classifier, slowed down.
 SLOW = """
 import sys, time
@@ -69,7 +69,7 @@ def start() -> Iterator[Callable[..., tuple[subprocess.Popen[str], int]]]:
             text=True,
         )
         processes.append(process)
-        deadline = time.monotonic() + SECONDS_TO_START
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()[1]
             try:

@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from pipeline import ui
 from pipeline.names import PARENT_TAG, SWEEP_TAG
 from tests.conftest import listened_on
+from tests.e2e.processes import PATIENCE_S
 from tests.test_serve import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +56,7 @@ def test_it_serves_a_store_without_saying_where_that_is(store: str) -> None:
             process.stdout.readline() == f"open http://127.0.0.1:{port}/#/experiments?{WORKFLOW}\n"
         )
         assert store not in Path(f"/proc/{process.pid}/cmdline").read_text()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         answer = b""
         while not answer and time.monotonic() < deadline:
             assert process.poll() is None

@@ -17,6 +17,7 @@ import pytest
 from pipeline import predict, promote, serve
 from pipeline.names import CHAMPION
 from tests.e2e.conftest import ROOT, Deployed
+from tests.e2e.processes import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -56,7 +57,8 @@ def served(request: pytest.FixtureRequest, deployed: Deployed, own_store: str) -
         [*command, "--port", str(port)], cwd=ROOT, env=environment, start_new_session=True
     )
     try:
-        for _ in range(120):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             time.sleep(0.5)
             assert server.poll() is None, "the server ended"
             try:
@@ -64,6 +66,8 @@ def served(request: pytest.FixtureRequest, deployed: Deployed, own_store: str) -
                 break
             except OSError:
                 continue
+        else:
+            pytest.fail("the server does not answer")
         yield port
     finally:
         os.killpg(server.pid, 9)
