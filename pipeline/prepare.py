@@ -25,6 +25,7 @@ from pipeline.models.load import (
     check_vocabulary,
     load_model,
     load_tokenizer,
+    name_padding,
 )
 from pipeline.names import REPORTS, TEST, UNLABELLED, VALIDATION
 from pipeline.reports import corpus as corpus_report
@@ -96,8 +97,7 @@ def prepare(context: Context, corpus: Corpus) -> Prepared:
     set_seed(config.trainer.seed)
     tokenizer = load_tokenizer(config.model, config.dataset.max_length)
     start = load_model(config.model, corpus.label_names)
-    if start.model.config.pad_token_id is None:  # who deploys the model asks its config
-        start.model.config.pad_token_id = tokenizer.pad_token_id
+    name_padding(start.model, tokenizer)
     model_config = deepcopy(start.model.config)
     fp32_modules = _check_model(start.model, tokenizer, config)
     inputs = _recipe_inputs(context, corpus, tokenizer, fp32_modules)

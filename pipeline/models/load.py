@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,20 @@ def check_vocabulary(model: PreTrainedModel, highest_id: int) -> None:
         )
 
 
+def name_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let a model's config name the token that fills texts up, where it names none (GPT-2).
+
+    Who deploys the model asks its config, and some models look for a text's last token by it. A
+    token that is named stays: RoBERTa's positions begin behind it.
+
+    Args:
+        model: classifier; its config is changed in place.
+        tokenizer: its tokenizer.
+    """
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+
+
 def load_config(config: ModelConfig) -> PretrainedConfig:
     """Load the config of a checkpoint as it is stored.
 
@@ -226,6 +240,26 @@ def load_model(config: ModelConfig, label_names: Sequence[str]) -> Pretrained:
     return Pretrained(model, start_near_identity(model, lacking))
 
 
+def load_classifier(config: ModelConfig) -> PreTrainedModel:
+    """Load a classifier that was trained before, with all of its layers and its own labels.
+
+    Args:
+        config: the model group.
+
+    Raises:
+        PipelineError: it cannot be loaded, or its head was never trained.
+    """
+    stored = load_config(config)
+    labels = [stored.id2label[id_] for id_ in range(stored.num_labels)]
+    start = load_model(replace(config, num_hidden_layers=None, layers=None), labels)
+    if start.new_parameters:
+        raise PipelineError(
+            f"{config.name_or_path} does not hold the weights of a whole classifier: "
+            f"{', '.join(sorted(start.new_parameters))} are missing."
+        )
+    return start.model
+
+
 def is_pretrained(model: PreTrainedModel) -> bool:
     """Return whether the encoder of a classifier was ever trained.
 
@@ -264,7 +298,7 @@ def _check_directory(config: ModelConfig) -> None:
         if not any(is_file(folder / name) for name in names):
             files = sorted(path.name for path in folder.iterdir())
             raise PipelineError(
-                f"model.name_or_path={folder} has no {kind} (one of {', '.join(names)}); "
+                f"the model directory {folder} has no {kind} (one of {', '.join(names)}); "
                 f"it has: {', '.join(files[:LISTED_FILES]) or 'nothing'}."
             )
 
@@ -278,7 +312,7 @@ def _from_pretrained(auto_class: Any, source: ModelConfig, **options: Any) -> An
     except Exception as error:  # tokenizers 0.22 raises a bare Exception
         reason = first_line(error)
         if looks_local(name):
-            raise PipelineError(f"model.name_or_path={name} cannot be loaded: {reason}") from error
+            raise PipelineError(f"the model in {name} cannot be loaded: {reason}") from error
         raise PipelineError(
             f"model {name} is not a directory here and cannot be loaded from the Hugging Face Hub "
             f"({reason}); to run from local files: {LOCAL_HINT}"

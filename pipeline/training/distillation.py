@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
     PreTrainedModel,
     set_seed,
 )
@@ -38,8 +37,10 @@ from pipeline.models.artifact import Artifact, load, save_artifact
 from pipeline.models.load import (
     check_max_length,
     check_vocabulary,
+    load_classifier,
     load_model,
     load_tokenizer,
+    name_padding,
 )
 from pipeline.models.source import model_version
 from pipeline.names import TEACHER, TEST, TRAIN, UNLABELLED, VALIDATION
@@ -197,7 +198,7 @@ def _put_model(teacher: Teacher, model: Artifact) -> str:
     version = f"{model_version(teacher.model) or name}, {layers} layers"
     if teacher.is_classifier:
         with disk_errors(work_dir):
-            _save(teacher, _classifier(name), model.path)
+            _save(teacher, load_classifier(teacher.model), model.path)
         return version
 
     def write(folder: Path) -> None:
@@ -219,8 +220,7 @@ def _put_model(teacher: Teacher, model: Artifact) -> str:
 
 def _save(teacher: Teacher, model: PreTrainedModel, path: Path) -> None:
     tokenizer = load_tokenizer(teacher.model, teacher.config.dataset.max_length)
-    # Whoever loads it pads as it was trained.
-    model.config.pad_token_id = tokenizer.pad_token_id
+    name_padding(model, tokenizer)
     save_artifact(TEACHER, model.save_pretrained, tokenizer, path)
 
 
@@ -278,15 +278,6 @@ def _hidden_state(model: PreTrainedModel, inputs: Mapping[str, torch.Tensor]) ->
     return states[:, 0]
 
 
-def _classifier(name_or_path: str) -> PreTrainedModel:
-    return AutoModelForSequenceClassification.from_pretrained(
-        name_or_path,
-        config=AutoConfig.from_pretrained(name_or_path, trust_remote_code=False),
-        trust_remote_code=False,
-        attn_implementation="eager",
-    )
-
-
 def _fine_tuned(teacher: Teacher, work_dir: Path) -> PreTrainedModel:
     """Fine-tune an encoder to be a teacher."""
     config, label_names = teacher.config, teacher.corpus.label_names
@@ -308,6 +299,7 @@ def _fine_tuned(teacher: Teacher, work_dir: Path) -> PreTrainedModel:
     # The draws of the student's head, which came before, are not part of the teacher.
     set_seed(config.trainer.seed)
     start = load_model(teacher.model, label_names)
+    name_padding(start.model, tokenizer)
     check_max_length(start.model, config.dataset.max_length)
     check_vocabulary(start.model, highest_id(tokens))
     trainer = scheduled(_fine_tuning(teacher), task_of(start.model, len(labels)))

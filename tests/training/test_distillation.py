@@ -1,13 +1,22 @@
 """A teacher is asked; tests/e2e/test_distillation.py has whole runs that it teaches."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2Model,
+)
 
 from pipeline.config.schema import Config, DatasetConfig, DistillationConfig, ModelConfig
 from pipeline.data.corpus import load_corpus
+from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import TEACHER_LOGITS
 from pipeline.training.distillation import Teacher, teach
 from pipeline.training.teaching import Teaching
@@ -15,7 +24,7 @@ from pipeline.training.teaching import Teaching
 ORDER = ["wet", "cold", "hot"]
 
 
-def taught(teacher: Path, dataset: DatasetConfig, tmp_path: Path, **options: bool) -> Teaching:
+def taught(teacher: Path, dataset: DatasetConfig, tmp_path: Path, **options: float) -> Teaching:
     """Let a teacher answer the texts of a dataset."""
     distillation = DistillationConfig(str(teacher), **options)
     config = Config(ModelConfig(str(teacher)), dataset, distillation=distillation)
@@ -51,3 +60,44 @@ def test_code_that_the_files_of_a_teacher_name_is_not_run(
     dataset = DatasetConfig("micro", data_dir=str(micro_corpus), max_length=32)
     taught(armed_classifier, dataset, tmp_path, student_from_teacher=True)
     assert not (armed_classifier / "proof").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("cut", "cannot be loaded: "),
+        ("gone", "has no weights"),
+        ("headless", "classifier.bias, classifier.weight are missing"),
+    ],
+)
+def test_a_teacher_that_is_not_whole_is_refused_in_a_line(
+    micro_classifier: Path, micro_corpus: Path, tmp_path: Path, damage: str, told: str
+) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(micro_classifier, teacher)
+    file = teacher / "model.safetensors"
+    weights = load_file(file)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        encoder = {key: weights[key] for key in weights if not key.startswith("classifier")}
+        save_file(encoder, file, {"format": "pt"})
+    dataset = DatasetConfig("micro", data_dir=str(micro_corpus), max_length=32)
+    with pytest.raises(PipelineError, match=told) as caught:
+        taught(teacher, dataset, tmp_path)
+    assert str(teacher) in str(caught.value)
+
+
+def test_a_decoder_whose_config_names_no_padding_becomes_a_teacher(
+    micro_model: Path, micro_corpus: Path, tmp_path: Path
+) -> None:
+    tokenizer, encoder = AutoTokenizer.from_pretrained(micro_model), tmp_path / "gpt2"
+    shape = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 66}
+    GPT2Model(GPT2Config(vocab_size=len(tokenizer), **shape)).save_pretrained(encoder)
+    tokenizer.save_pretrained(encoder)
+    dataset = DatasetConfig("micro", data_dir=str(micro_corpus), max_length=32)
+    teaching = taught(encoder, dataset, tmp_path, num_train_epochs=1)
+    taught_by = AutoModelForSequenceClassification.from_pretrained(teaching.result.artifact.path)
+    assert taught_by.config.pad_token_id == tokenizer.pad_token_id
