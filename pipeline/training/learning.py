@@ -19,6 +19,9 @@ SHORTEST_INTERVAL = 100  # steps: the warm-up of a short phase has no lesson
 # Random weights give all texts nearly one representation at first: a BERT-tiny shape began to learn
 # after 200 to 300 steps, whatever its rate.
 STEPS_FROM_SCRATCH = 500
+# A MiniLM began to learn whether both texts of a pair have one number in them after 125 to 250
+# steps. What is given up for that starts again, and is not to be given up once more.
+STEPS_OF_RESTART = 300
 # Of other classes than the most frequent one. With 99 in 100 texts of one class, the loss of a
 # constant answer is next to nothing, and a phase that learns comes down to it late.
 RARE_TEXTS = 300

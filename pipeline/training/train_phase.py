@@ -53,6 +53,7 @@ from pipeline.training.checkpoints import Checkpoints, PhaseEnd
 from pipeline.training.embeddings import UsedRows, frozen
 from pipeline.training.learning import (
     STEPS_FROM_SCRATCH,
+    STEPS_OF_RESTART,
     LearningWatch,
     NothingLearnedError,
 )
@@ -64,8 +65,8 @@ from pipeline.training.trainer import AFTER_TRAINING, LossComputation, PhaseTrai
 
 log = logging.getLogger(__name__)
 # Factors of the learning rate of a phase and of its restarts, where it learns nothing: too high a
-# rate is common, too low a one is what random weights may have.
-RESTARTS = (1.0, 1 / 3, 3.0)
+# rate is common, and a task that only begins slowly is learned at a lower one too.
+RESTARTS = (1.0, 1 / 3, 1 / 9)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def train(start: Pretrained, phase: Phase, inputs: TrainingInputs, first_step: i
     given_up, started = inputs.checkpoints.given_up(phase.name), time.perf_counter()
     while len(given_up) < len(RESTARTS) - 1:
         labels = integers(inputs.splits[TRAIN], LABELS)
-        grace_steps = 0 if is_pretrained(start.model) else STEPS_FROM_SCRATCH
+        grace_steps = STEPS_OF_RESTART if given_up else 0
+        if not is_pretrained(start.model):
+            grace_steps = STEPS_FROM_SCRATCH
         watch = LearningWatch(inputs.loss, labels, start.model.config.num_labels, grace_steps)
         copy = replace(start, model=deepcopy(start.model))
         watched = replace(inputs, loss=watch)

@@ -3,6 +3,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -19,8 +20,11 @@ from pipeline.data.tokens import collator
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import Evaluator
 from pipeline.models.artifact import load, save_artifact
-from pipeline.models.load import load_model
+from pipeline.models.load import Pretrained, load_model
+from pipeline.training import train_phase
 from pipeline.training.arguments import training_arguments
+from pipeline.training.learning import STEPS_OF_RESTART, NothingLearnedError
+from pipeline.training.phases import Phase
 from pipeline.training.stage import Stage
 from pipeline.training.trainer import PhaseTrainer
 from tests.training.conftest import Curve
@@ -222,6 +226,26 @@ def test_a_phase_that_learns_nothing_starts_again_with_a_lower_rate(
     steps = [step for step, entries in curve if "train/loss" in entries]
     assert steps == sorted(set(steps)), "the points of all attempts follow each other"
     assert done.evaluate()["accuracy"] > 0.5
+
+
+def test_who_is_given_up_gets_a_lower_rate_and_more_time_and_is_left_alone_at_last(
+    trained: Callable[..., tuple[Stage, Curve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[tuple[float, list[int]]] = []
+    train = train_phase._train
+
+    def slow(start: Pretrained, phase: Phase, *others: Any) -> Stage:
+        watches = others[-1].watches
+        attempts.append((phase.trainer.learning_rate, [each._grace_steps for each in watches]))
+        if watches:
+            raise NothingLearnedError(100, 0.7, 0.69)
+        return train(start, phase, *others)
+
+    monkeypatch.setattr(train_phase, "_train", slow)
+    trained(quantize=False, learning_rate=0.009)
+    rates, graces = zip(*attempts, strict=True)
+    assert rates == pytest.approx((0.009, 0.003, 0.001))
+    assert graces == ([0], [STEPS_OF_RESTART], [])
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(
