@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline.config.objectives import rank
@@ -17,6 +18,7 @@ from pipeline.tracking.lookup import (
     find_experiment,
     find_run,
     find_sweep,
+    last_attempts,
     objectives_of,
     search_all,
 )
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Remove models from the tracking store. Figures, curves, configs and reports of all runs stay, and so
-do the models of each sweep's best run and those that are registered.
+do the models of each sweep's best run on each corpus, and those that are registered.
 
   python -m pipeline.prune --sweep latest --dry-run     what the jobs of a sweep would lose
   python -m pipeline.prune --sweep latest               of each job, the shipped model stays
@@ -142,22 +144,30 @@ def _worse(client: "MlflowClient", sweep: "Run") -> "list[Run]":
 
 
 def _best_ids(client: "MlflowClient", sweep: "Run") -> set[str]:
-    """Return the ids of a sweep's best runs, of all that are as good, and of the one it names.
+    """Return the ids of a sweep's best runs on each corpus, and of the one it names.
 
-    Without any figure to tell them by, each finished run may be the best.
+    Of a job that was run again, the last attempt counts, as it does for who promotes.
     """
+    from pipeline.comparison.corpora import by_corpus
+
+    attempts = last_attempts(children_of(client, sweep))
+    finished = [run for run in attempts if run.info.status == FINISHED]
     objectives = objectives_of(sweep)
-    finished = [run for run in children_of(client, sweep) if run.info.status == FINISHED]
+    leaders = (_leaders(rivals, objectives) for rivals in by_corpus(finished).values())
+    return {sweep.data.tags.get(BEST_RUN_ID_TAG, ""), *chain.from_iterable(leaders)}
+
+
+def _leaders(rivals: "Sequence[Run]", objectives: Sequence[str]) -> list[str]:
+    """Return the ids of the best runs; without a figure to tell them by, each may be the best."""
     ranks = {
         run.info.run_id: rank(run.data.metrics, objectives)
-        for run in finished
+        for run in rivals
         if objectives[0] in run.data.metrics
     }
-    named = {sweep.data.tags.get(BEST_RUN_ID_TAG, "")}
     if not ranks:
-        return named | {run.info.run_id for run in finished}
+        return [run.info.run_id for run in rivals]
     best = max(ranks.values())
-    return named | {run_id for run_id, each in ranks.items() if each == best}
+    return [run_id for run_id, each in ranks.items() if each == best]
 
 
 def _sweeps(client: "MlflowClient", options: argparse.Namespace) -> "list[Run]":

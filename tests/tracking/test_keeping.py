@@ -1,10 +1,18 @@
+import time
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline import prune
-from pipeline.names import BEST_RUN_ID_TAG, KEPT_TAG, PARENT_TAG, SHIPPED_TAG, SWEEP_TAG
+from pipeline.names import (
+    BEST_RUN_ID_TAG,
+    CONFIG_HASH_TAG,
+    KEPT_TAG,
+    PARENT_TAG,
+    SHIPPED_TAG,
+    SWEEP_TAG,
+)
 from pipeline.tracking.keeping import EndedRun, Surplus, surplus_of
 from pipeline.tracking.liveness import process_tags
 
@@ -95,8 +103,12 @@ class SweepOfThree(Runs):
         self.client.set_terminated(self.sweep)
         self.best, self.as_good, self.worse = (self.job(value) for value in (0.9, 0.9, 0.8))
 
-    def job(self, accuracy: float, status: str = "FINISHED") -> str:
-        run_id = self.add("RUNNING", **{PARENT_TAG: self.sweep})
+    def job(
+        self, accuracy: float, status: str = "FINISHED", dataset: str = "", config: str = ""
+    ) -> str:
+        tags = {CONFIG_HASH_TAG: config} if config else {}
+        run_id = self.add("RUNNING", **{PARENT_TAG: self.sweep}, **tags)
+        self.client.log_param(run_id, "dataset.name", dataset)
         self.client.log_metric(run_id, "validation_accuracy", accuracy)
         if status != "RUNNING":
             self.client.set_terminated(run_id, status)
@@ -137,6 +149,16 @@ def test_the_best_is_found_by_its_figure_whatever_the_sweep_says(
     for best in (three.best, three.as_good, three.worse):
         assert prune.main(["--keep", "none", best]) == 2
         assert "is the best of its sweep" in capsys.readouterr().err
+
+
+def test_the_best_of_each_corpus_and_of_last_attempts_stays(three: SweepOfThree) -> None:
+    other = three.job(0.3, dataset="other")
+    outdated = three.job(0.95, config="a")
+    time.sleep(0.01)  # runs are told apart by the millisecond in which they start
+    again = three.job(0.2, config="a")
+    assert prune.main(["--keep", "none", "--sweep", three.sweep]) == 0
+    assert [three.left(each) for each in (three.best, other)] == [set(STORED)] * 2
+    assert [three.left(each) for each in (outdated, again)] == [{"reports"}] * 2
 
 
 def test_a_sweep_that_runs_is_not_pruned(
