@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.console import command_line, third_parties
 from pipeline.names import CHAMPION_ALIAS, REGISTERED_MODEL
-from pipeline.promotion.gate import CHAMPION_CHECK, Candidate, Check, Gate, checks, load_gate
+from pipeline.promotion.gate import Candidate, Check, Gate, checks, load_gate
 from pipeline.tracking.locate_model import model_directory
 from pipeline.tracking.store import DEFAULT_TRACKING_URI, command, tracking_uri
 
@@ -86,7 +86,11 @@ def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> in
     run = registry.shipped(
         registry.best_of_sweep(options.sweep) if options.sweep else options.run_id
     )
-    verdicts, label_names = _verdicts(registry, run, gate)
+    champion_run = registry.champion()
+    if champion_run == run.run_id:  # the record of its promotion stays as it is
+        command_line.complain(f"run {run.run_id} is the {CHAMPION_ALIAS} already.")
+        return EXIT_REFUSED
+    verdicts, label_names = _verdicts(registry, run, champion_run, gate)
     _show(run, verdicts)
     failed = [check for check in verdicts if not check.passed]
     if failed:
@@ -102,7 +106,7 @@ def _decide(registry: "Registry", options: argparse.Namespace, gate: Gate) -> in
 
 
 def _verdicts(
-    registry: "Registry", run: "ShippedRun", gate: Gate
+    registry: "Registry", run: "ShippedRun", champion_run: str | None, gate: Gate
 ) -> tuple[list[Check], Sequence[str]]:
     """Measure the candidate, beside the champion if there is one, and judge it.
 
@@ -116,9 +120,6 @@ def _verdicts(
         time_both,
     )
 
-    champion_run = registry.champion()
-    if champion_run == run.run_id:
-        return [Check(CHAMPION_CHECK, False, "it is the champion already")], ()
     config = registry.config(run.run_id)
     corpus = read_again(config.dataset, run.digests, run.run_id)
     measured, champion = measure(model_directory(run.run_id), corpus, "candidate"), None

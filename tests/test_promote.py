@@ -52,7 +52,6 @@ def rivals(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(measurement, "benchmark", timed)
     monkeypatch.setattr(measurement, "floor_of", lambda *_: floor)
     return SimpleNamespace(
-        champion=lambda: "4567",
         champion_directory=lambda: CHAMPION.directory,
         config=lambda _: SimpleNamespace(dataset=None),
         linear_directory=lambda _: None,
@@ -63,7 +62,7 @@ def test_a_candidate_is_judged_against_the_champion_by_what_each_answers_and_cos
     rivals: SimpleNamespace,
 ) -> None:
     run = SimpleNamespace(run_id="0123", digests={}, accuracy_drop=0, speedup=4, chosen_from=1)
-    *_, champion = promote._verdicts(rivals, run, Gate())[0]
+    *_, champion = promote._verdicts(rivals, run, "4567", Gate())[0]
     assert "accuracy 0.8985 against 0.9000, difference" in champion.reason
     assert champion.reason.endswith("not inferior; 0.50 of its size, 0.30 of its latency")
     assert champion.passed
@@ -71,6 +70,6 @@ def test_a_candidate_is_judged_against_the_champion_by_what_each_answers_and_cos
 
 def test_the_best_run_of_a_sweep_is_judged_as_the_best_of_many(rivals: SimpleNamespace) -> None:
     run = SimpleNamespace(run_id="0123", digests={}, accuracy_drop=0, speedup=4, chosen_from=20)
-    *_, floor, champion = promote._verdicts(rivals, run, Gate())[0]
+    *_, floor, champion = promote._verdicts(rivals, run, "4567", Gate())[0]
     for check in (floor, champion):
         assert "(0.9975 confidence, as it may be the best of 20 runs)" in check.reason

@@ -59,7 +59,9 @@ def test_a_promotion_is_decided_logged_and_not_half_done(
 
     capsys.readouterr()
     assert promote.main([run_id, "--gate", "any"]) == 1
-    assert "champion: it is the champion already" in capsys.readouterr().err
+    assert f"run {run_id} is the champion already." in capsys.readouterr().err
+    assert "promoted" in client.get_run(run_id).data.tags["promotion"]
+    assert json.loads((artifacts / "promotion.json").read_text()) == decision
 
     # The alias cannot be moved: neither a version nor an empty model is left behind.
     def fails(*_: object) -> None:

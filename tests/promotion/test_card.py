@@ -26,7 +26,11 @@ def figures_of(card: str) -> list[str]:
     return [line.removeprefix("| ").removesuffix(" |") for line in lines[2:]]
 
 
-def card_of(figures: dict[str, tuple[float, ...]]) -> str:
+def card_of(
+    figures: dict[str, tuple[float, ...]],
+    text_pair_column: str | None = None,
+    reasons: str = "passed",
+) -> str:
     metrics = {
         f"{prefix}{column}": value
         for prefix, values in figures.items()
@@ -38,11 +42,11 @@ def card_of(figures: dict[str, tuple[float, ...]]) -> str:
     )
     config = Config(
         ModelConfig("owner/bert-micro"),
-        DatasetConfig(name="micro", path="owner/micro"),
+        DatasetConfig(name="micro", path="owner/micro", text_pair_column=text_pair_column),
         QatConfig("direct", {}),
         TrainerConfig(),
     )
-    return model_card(run, config, ["cold", "hot"], "passed")
+    return model_card(run, config, ["cold", "hot"], reasons)
 
 
 def test_each_row_of_figures_has_those_of_its_own_model() -> None:
@@ -58,3 +62,10 @@ def test_figures_that_a_run_lacks_are_empty_cells_and_models_it_lacks_are_no_row
     assert figures_of(card_of({"onnx_int8/": (0.9101, 0.9002)})) == [
         "this file, `onnx_int8` | 0.9101 | 0.9002 |  |  |  | "
     ]
+
+
+def test_the_card_says_what_the_model_takes_and_shows_the_gates_words_as_they_are() -> None:
+    card = card_of(FIGURES, text_pair_column="reply", reasons="floor: more than *<b>*")
+    assert "It puts a pair of texts like those of `micro` into one of 2 classes:" in card
+    assert "The gate: floor: more than \\*\\<b\\>\\*." in card
+    assert "It puts a text like those of" in card_of(FIGURES)
