@@ -26,8 +26,8 @@ def split_off(table: pa.Table, share: float, seed: int) -> tuple[pa.Table, pa.Ta
 
     Args:
         table: rows with `text` and `label` (int).
-        share: share of the texts that the second part gets, above 0 and below 1; it gets more where
-            that is less than one text of each class.
+        share: share of the texts of classes with two or more that the second part gets, above 0 and
+            below 1; it gets more where that is less than one text of each class.
         seed: seed of the choice and of the order.
 
     Returns:
@@ -44,7 +44,7 @@ def split_off(table: pa.Table, share: float, seed: int) -> tuple[pa.Table, pa.Ta
     alone = np.bincount(labels[firsts])[labels[firsts]] == 1
     chosen = np.flatnonzero(~alone)
     classes = len(np.unique(labels[firsts[chosen]]))
-    count = max(ceil(share * len(firsts)), classes)
+    count = max(ceil(share * len(chosen)), classes)
     rest, part = next(
         stratified_shuffle_split_generate_indices(
             labels[firsts[chosen]], len(chosen) - count, count, rng=np.random.default_rng(seed)

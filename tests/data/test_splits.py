@@ -36,6 +36,14 @@ def test_a_class_that_the_first_rows_lack_takes_a_later_rows_place(table: pa.Tab
     assert kept["text"].to_pylist()[:8] == first[:8]
 
 
+def test_classes_of_one_text_take_no_share_of_the_others() -> None:
+    labels = [0] * 60 + [1] * 60 + list(range(2, 302))
+    rows = pa.table({"text": [str(row) for row in range(420)], "label": labels})
+    train, test = splits.split_off(rows, 0.1, 0)
+    assert np.bincount(test["label"]).tolist() == [6, 6]
+    assert np.bincount(train["label"]).tolist() == [54, 54, *[1] * 300]
+
+
 def test_rows_are_taken_of_more_than_two_gib_of_text() -> None:
     chunk = pa.record_batch({"text": ["x" * 10**6, "y" * 10**6], "label": [0, 1]})
     large = pa.Table.from_batches([chunk] * 1100)  # one array, 1,100 times
