@@ -37,7 +37,7 @@ DIRECTORY_FILES = {
     "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
 }
 LISTED_FILES = 10  # that an error names
-POSITION_TABLES = ("position_embeddings", "embed_positions")
+POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 # Architectures whose INT8 model is wrong, by model_type, with what was measured on random weights.
 _RELOADS_DIFFERENT = (
@@ -144,6 +144,7 @@ def load_config(config: ModelConfig) -> PretrainedConfig:
     Raises:
         PipelineError: the directory or the Hub has none.
     """
+    _check_directory(config)
     stored: PretrainedConfig = _from_pretrained(AutoConfig, config)
     return stored
 
@@ -162,9 +163,8 @@ def load_tokenizer(config: ModelConfig, max_length: int) -> PreTrainedTokenizerF
         PipelineError: the directory or the Hub has no fast tokenizer or none that can fill texts
             up, or the model takes fewer tokens than max_length.
     """
-    _check_directory(config)
-    tokenizer = _from_pretrained(AutoTokenizer, config)
     model_config = load_config(config)
+    tokenizer = _from_pretrained(AutoTokenizer, config)
     architecture = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(model_config), None)
     if architecture is not None:
         taken = set(inspect.signature(architecture.forward).parameters)

@@ -10,11 +10,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from transformers import (
-    AutoConfig,
-    PreTrainedModel,
-    set_seed,
-)
+from transformers import PreTrainedModel, set_seed
 
 from pipeline.config.identity import Ingredients, answers_key, teacher_key
 from pipeline.config.schema import (
@@ -38,6 +34,7 @@ from pipeline.models.load import (
     check_max_length,
     check_vocabulary,
     load_classifier,
+    load_config,
     load_model,
     load_tokenizer,
     name_padding,
@@ -150,13 +147,7 @@ def teach(teacher: Teacher, work_dir: Path) -> Teaching:
 
 def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
     """Tell whether a teacher has a head for these labels; a bare encoder has none."""
-    name = model.name_or_path
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            f"distillation.teacher={name} cannot be loaded: {str(error).splitlines()[0]}"
-        ) from error
+    name, config = model.name_or_path, load_config(model)
     architectures = config.architectures or []
     if not any(each.endswith("ForSequenceClassification") for each in architectures):
         return False
@@ -171,7 +162,7 @@ def _is_classifier(model: ModelConfig, label_names: Sequence[str]) -> bool:
 
 def _check_order(model: ModelConfig, label_names: Sequence[str]) -> None:
     """Refuse a teacher whose head has the labels in another order than the corpus."""
-    config = AutoConfig.from_pretrained(model.name_or_path, trust_remote_code=False)
+    config = load_config(model)
     labels = [config.id2label[index] for index in range(config.num_labels)]
     if labels != list(label_names):
         raise PipelineError(

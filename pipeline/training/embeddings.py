@@ -21,7 +21,8 @@ def frozen(model: PreTrainedModel, freeze_embeddings: bool) -> Iterator[None]:
         model: the classifier.
         freeze_embeddings: whether they are to stay.
     """
-    tables = list(model.base_model.embeddings.parameters()) if freeze_embeddings else []
+    modules = model.base_model.modules() if freeze_embeddings else ()
+    tables = [module.weight for module in modules if isinstance(module, nn.Embedding)]
     for table in tables:
         table.requires_grad_(False)
     try:

@@ -7,6 +7,8 @@ import torch
 from transformers import (
     BertForSequenceClassification,
     BertModel,
+    GPT2Config,
+    GPT2ForSequenceClassification,
     PreTrainedModel,
     RobertaForSequenceClassification,
 )
@@ -110,6 +112,14 @@ def test_a_longer_text_than_the_table_of_positions_is_refused(
     model(input_ids=torch.full((1, most), 5))
     with pytest.raises(PipelineError, match=f"max_length={most + 1} .* at most {most}"):
         check_max_length(model, most + 1)
+
+
+def test_a_longer_text_than_a_decoder_has_positions_is_refused() -> None:
+    shape = {"vocab_size": 20, "n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 16}
+    model = GPT2ForSequenceClassification(GPT2Config(**shape))
+    check_max_length(model, 16)
+    with pytest.raises(PipelineError, match="max_length=17 .* at most 16"):
+        check_max_length(model, 17)
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_words_is_refused(

@@ -68,6 +68,7 @@ def test_code_that_the_files_of_a_teacher_name_is_not_run(
         ("cut", "cannot be loaded: "),
         ("gone", "has no weights"),
         ("headless", "classifier.bias, classifier.weight are missing"),
+        ("empty", "has no config"),
     ],
 )
 def test_a_teacher_that_is_not_whole_is_refused_in_a_line(
@@ -81,6 +82,8 @@ def test_a_teacher_that_is_not_whole_is_refused_in_a_line(
         file.write_bytes(file.read_bytes()[:-100])
     elif damage == "gone":
         file.unlink()
+    elif damage == "empty":
+        (teacher / "config.json").unlink()
     else:
         encoder = {key: weights[key] for key in weights if not key.startswith("classifier")}
         save_file(encoder, file, {"format": "pt"})

@@ -1,7 +1,7 @@
 import datasets
 import pytest
 import torch
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from pipeline.training.embeddings import UsedRows, frozen
 from tests.conftest import micro_bert
@@ -70,3 +70,11 @@ def test_frozen_tables_have_no_gradient(model: BertForSequenceClassification) ->
     assert model.get_input_embeddings().weight.grad is None
     assert model.classifier.weight.grad is not None
     assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_tables_are_frozen_wherever_an_architecture_has_them() -> None:
+    shape = {"vocab_size": 50, "n_embd": 32, "n_layer": 1, "n_head": 2, "pad_token_id": 0}
+    decoder = GPT2ForSequenceClassification(GPT2Config(**shape))
+    with frozen(decoder, freeze_embeddings=True):
+        held = [name for name, each in decoder.named_parameters() if not each.requires_grad]
+    assert held == ["transformer.wte.weight", "transformer.wpe.weight"]
